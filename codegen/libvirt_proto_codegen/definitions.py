@@ -23,7 +23,7 @@ from .providers.parse import read_provider
 from .providers.selection import Providers, select
 from .reader import read_bytes, read_specification, source_of
 from .releases import MANIFEST, canonical, find, functions, history, newest, releases, texts
-from .releases.narrow import narrowed
+from .releases.narrow import narrowed, with_provenance
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import MAX_SIZE, Source, Span
@@ -72,7 +72,7 @@ def load_release(release: str | None = None, *, defines: Mapping[str, int] | Non
     schema = schema_of(texts(find(name)), name, defines=defines)
     known, called = history(), functions()
     if known is not None:
-        known = replace(narrowed(known, called, schema), releases=tuple(each.name for each in releases()))
+        known = narrowed(with_provenance(known, releases()), called, schema)
     return replace(schema, history=known, functions=called)
 
 

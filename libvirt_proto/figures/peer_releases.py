@@ -20,7 +20,7 @@ from ..codec.identification import Evidence, Identification, Range
 from ..codec.lengths import Walk
 from ..codec.types import Named, Node, Optional, bound_of, children, declared_parts
 from ..codec.xdrtype import TypeTable
-from ..compatibility import Comparison
+from ..compatibility import Comparison, names_added_later
 from ..definitions import history
 from ..names import public
 from ..rpc.message import Status, Type
@@ -54,8 +54,6 @@ _VERSION_FIELDS: Final = {
 #: The parts of a path of LimitUsage: a type, then fields (`.names`) and elements.
 _STEP: Final = re.compile(r"\.?[^.\[\]]+|\[\]")
 _ELEMENT: Final = "[]"
-#: A release before all that added names.
-_FIRST: Final = "0"
 #: Constants that limit a whole message, by the path in LimitUsage.
 _MESSAGE_LIMITS: Final = {"message": "VIR_NET_MESSAGE_MAX", "descriptors": "VIR_NET_MESSAGE_NUM_FDS_MAX"}
 
@@ -270,8 +268,8 @@ class _Names:
             return
         if name not in self._walks:
             type_ = self._registry.type(name)
-            # Compared with the same definitions, but without any name.
-            comparison = Comparison(type_.types, type_.types, self, _FIRST)
+            # Compared with the same definitions, for the names alone.
+            comparison = Comparison(type_.types, type_.types, self, names_added_later)
             comparison = self._comparisons.setdefault(type_.types, comparison)
             self._walks[name] = comparison.visit(type_.reference, type_.reference, name)
         walk = self._walks[name]

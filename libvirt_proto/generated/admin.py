@@ -105,6 +105,7 @@ class AdminTypedParamValue(XdrUnion, frozen=True):
     };
 
     Since: 1.3.4.
+    type: numbers of virTypedParameterType.
     """
 
     xdr_name = "admin_typed_param_value"
@@ -220,6 +221,10 @@ class AdminNonnullClient(XdrStruct, frozen=True):
     };
 
     Since: 1.3.5.
+    transport: numbers of virClientTransport.
+    VIR_CLIENT_TRANS_UNIX: since 2.0.0.
+    VIR_CLIENT_TRANS_TCP: since 2.0.0.
+    VIR_CLIENT_TRANS_TLS: since 2.0.0.
     """
 
     xdr_name = "admin_nonnull_client"
@@ -253,6 +258,7 @@ class AdminConnectOpenArgs(XdrStruct, frozen=True):
     Since: 1.2.17.
     Renamed in 1.3.0, was admin_connect_open_args.
     Renamed in 1.3.1, was admin_daemon_open_args.
+    flags: numbers of virConnectFlags.
     """
 
     xdr_name = "admin_connect_open_args"
@@ -736,7 +742,7 @@ class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.2.0.
+    Since: 6.2.0, by virAdmServerUpdateTlsFiles of the public API.
     """
 
     xdr_name = "admin_server_update_tls_files_args"
@@ -910,7 +916,7 @@ class AdminConnectSetDaemonTimeoutArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.6.0.
+    Since: 8.6.0, by virAdmConnectSetDaemonTimeout of the public API.
     """
 
     xdr_name = "admin_connect_set_daemon_timeout_args"
@@ -936,6 +942,7 @@ class AdminConnectDaemonShutdownArgs(XdrStruct, frozen=True):
     };
 
     Since: 11.2.0.
+    flags: numbers of virAdmConnectDaemonShutdownFlags.
     """
 
     xdr_name = "admin_connect_daemon_shutdown_args"

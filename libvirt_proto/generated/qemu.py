@@ -60,6 +60,7 @@ class QemuDomainMonitorCommandArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was qemu_monitor_command_args.
+    flags: numbers of virDomainQemuMonitorCommandFlags.
     """
 
     xdr_name = "qemu_domain_monitor_command_args"
@@ -163,6 +164,10 @@ class QemuDomainAgentCommandArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    timeout: numbers of virDomainAgentResponseTimeoutValues.
+    VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK: since 5.10.0.
+    VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT: since 5.10.0.
+    VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_NOWAIT: since 5.10.0.
     """
 
     xdr_name = "qemu_domain_agent_command_args"
@@ -218,6 +223,7 @@ class QemuConnectDomainMonitorEventRegisterArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.3.
+    flags: numbers of virConnectDomainQemuMonitorEventRegisterFlags.
     """
 
     xdr_name = "qemu_connect_domain_monitor_event_register_args"
@@ -333,7 +339,8 @@ class QemuDomainMonitorCommandWithFilesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.2.0.
+    Since: 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API.
+    flags: numbers of virDomainQemuMonitorCommandFlags.
     """
 
     xdr_name = "qemu_domain_monitor_command_with_files_args"
@@ -361,7 +368,7 @@ class QemuDomainMonitorCommandWithFilesRet(XdrStruct, frozen=True):
         remote_nonnull_string result;
     };
 
-    Since: 8.2.0.
+    Since: 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API.
     """
 
     xdr_name = "qemu_domain_monitor_command_with_files_ret"

@@ -248,7 +248,7 @@ class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
         remote_uuid uuid;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0 (derived).
     """
 
     xdr_name = "remote_nonnull_network_port"
@@ -432,6 +432,10 @@ class RemoteNonnullSecret(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    usageType: numbers of virSecretUsageType.
+    VIR_SECRET_USAGE_TYPE_ISCSI: since 1.0.4.
+    VIR_SECRET_USAGE_TYPE_TLS: since 2.3.0.
+    VIR_SECRET_USAGE_TYPE_VTPM: since 5.6.0.
     """
 
     xdr_name = "remote_nonnull_secret"
@@ -460,7 +464,7 @@ class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0 (derived).
     """
 
     xdr_name = "remote_nonnull_domain_checkpoint"
@@ -519,7 +523,7 @@ def encode_remote_network(value: RemoteNetwork, put: Put) -> None:
 
 
 # typedef remote_nonnull_network_port *remote_network_port;
-# Since: 5.5.0.
+# Since: 5.5.0 (derived).
 RemoteNetworkPort = RemoteNonnullNetworkPort | None
 
 
@@ -626,6 +630,75 @@ class RemoteError(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    code: numbers of virErrorNumber.
+    VIR_ERR_OPERATION_ABORTED: since 0.9.9.
+    VIR_ERR_AUTH_CANCELLED: since 0.9.10.
+    VIR_ERR_NO_DOMAIN_METADATA: since 0.9.10.
+    VIR_ERR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_ERR_OVERFLOW: since 0.9.11.
+    VIR_ERR_BLOCK_COPY_ACTIVE: since 0.9.12.
+    VIR_ERR_OPERATION_UNSUPPORTED: since 0.10.0.
+    VIR_ERR_SSH: since 0.10.0.
+    VIR_ERR_AGENT_UNRESPONSIVE: since 0.10.0.
+    VIR_ERR_RESOURCE_BUSY: since 1.0.0.
+    VIR_ERR_ACCESS_DENIED: since 1.1.0.
+    VIR_ERR_DBUS_SERVICE: since 1.1.1.
+    VIR_ERR_STORAGE_VOL_EXIST: since 1.1.4.
+    VIR_ERR_CPU_INCOMPATIBLE: since 1.2.6.
+    VIR_ERR_XML_INVALID_SCHEMA: since 1.2.12.
+    VIR_ERR_MIGRATE_FINISH_OK: since 1.2.18.
+    VIR_ERR_AUTH_UNAVAILABLE: since 1.3.3.
+    VIR_ERR_NO_SERVER: since 1.3.3.
+    VIR_ERR_NO_CLIENT: since 1.3.5.
+    VIR_ERR_AGENT_UNSYNCED: since 2.3.0.
+    VIR_ERR_LIBSSH: since 2.5.0.
+    VIR_ERR_DEVICE_MISSING: since 4.1.0.
+    VIR_ERR_INVALID_NWFILTER_BINDING: since 4.5.0.
+    VIR_ERR_NO_NWFILTER_BINDING: since 4.5.0.
+    VIR_ERR_INVALID_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_ERR_NO_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_ERR_NO_DOMAIN_BACKUP: since 5.2.0.
+    VIR_ERR_INVALID_NETWORK_PORT: since 5.5.0.
+    VIR_ERR_NETWORK_PORT_EXIST: since 5.5.0.
+    VIR_ERR_NO_NETWORK_PORT: since 5.5.0.
+    VIR_ERR_NO_HOSTNAME: since 6.1.0.
+    VIR_ERR_CHECKPOINT_INCONSISTENT: since 6.10.0.
+    VIR_ERR_MULTIPLE_DOMAINS: since 7.1.0.
+    VIR_ERR_NO_NETWORK_METADATA: since 9.7.0.
+    VIR_ERR_AGENT_COMMAND_TIMEOUT: since 11.2.0.
+    VIR_ERR_AGENT_COMMAND_FAILED: since 11.2.0.
+    VIR_ERR_INVALID_ENCR_KEY_SECRET: since 12.1.0.
+    domain: numbers of virErrorDomain.
+    VIR_FROM_CAPABILITIES: since 0.9.8.
+    VIR_FROM_URI: since 0.9.11.
+    VIR_FROM_AUTH: since 0.9.11.
+    VIR_FROM_DBUS: since 0.9.12.
+    VIR_FROM_PARALLELS: since 0.10.0.
+    VIR_FROM_DEVICE: since 0.10.0.
+    VIR_FROM_SSH: since 0.10.0.
+    VIR_FROM_LOCKSPACE: since 1.0.0.
+    VIR_FROM_INITCTL: since 1.0.1.
+    VIR_FROM_IDENTITY: since 1.0.4.
+    VIR_FROM_CGROUP: since 1.0.5.
+    VIR_FROM_ACCESS: since 1.1.0.
+    VIR_FROM_SYSTEMD: since 1.1.1.
+    VIR_FROM_BHYVE: since 1.2.2.
+    VIR_FROM_CRYPTO: since 1.2.3.
+    VIR_FROM_FIREWALL: since 1.2.4.
+    VIR_FROM_POLKIT: since 1.2.9.
+    VIR_FROM_THREAD: since 1.2.14.
+    VIR_FROM_ADMIN: since 1.2.17.
+    VIR_FROM_LOGGING: since 1.3.0.
+    VIR_FROM_XENXL: since 1.3.2.
+    VIR_FROM_PERF: since 1.3.3.
+    VIR_FROM_LIBSSH: since 2.5.0.
+    VIR_FROM_RESCTRL: since 3.7.0.
+    VIR_FROM_FIREWALLD: since 5.1.0.
+    VIR_FROM_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_FROM_TPM: since 5.6.0.
+    VIR_FROM_BPF: since 5.10.0.
+    VIR_FROM_CH: since 7.5.0.
+    level: numbers of virErrorLevel.
     """
 
     xdr_name = "remote_error"
@@ -705,6 +778,10 @@ class RemoteVcpuInfo(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virVcpuState.
+    cpu: numbers of virVcpuHostCpuState.
+    VIR_VCPU_INFO_CPU_UNAVAILABLE: since 6.10.0.
+    VIR_VCPU_INFO_CPU_OFFLINE: since 6.10.0.
     """
 
     xdr_name = "remote_vcpu_info"
@@ -750,6 +827,8 @@ class RemoteTypedParamValue(XdrUnion, frozen=True):
 
     Since: 0.9.7 or earlier.
     s: since 0.9.8.
+    type: numbers of virTypedParameterType.
+    VIR_TYPED_PARAM_STRING: since 0.9.8.
     """
 
     xdr_name = "remote_typed_param_value"
@@ -893,6 +972,7 @@ class RemoteDomainDiskError(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    error: numbers of virDomainDiskErrorCode.
     """
 
     xdr_name = "remote_domain_disk_error"
@@ -920,6 +1000,7 @@ class RemoteConnectOpenArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_open_args.
+    flags: numbers of virConnectFlags.
     """
 
     xdr_name = "remote_connect_open_args"
@@ -946,6 +1027,7 @@ class RemoteConnectSupportsFeatureArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_supports_feature_args.
+    feature: numbers of virDrvFeature.
     """
 
     xdr_name = "remote_connect_supports_feature_args"
@@ -1275,6 +1357,10 @@ class RemoteConnectGetDomainCapabilitiesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.7.
+    flags: numbers of virConnectGetDomainCapabilitiesFlags.
+    VIR_CONNECT_GET_DOMAIN_CAPABILITIES_DISABLE_DEPRECATED_FEATURES: since 11.0.0.
+    VIR_CONNECT_GET_DOMAIN_CAPABILITIES_EXPAND_CPU_FEATURES: since 12.2.0.
+    VIR_CONNECT_GET_DOMAIN_CAPABILITIES_SUPPORTED_CPU_FEATURES: since 12.5.0.
     """
 
     xdr_name = "remote_connect_get_domain_capabilities_args"
@@ -1333,6 +1419,7 @@ class RemoteNodeGetCpuStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    cpuNum: numbers of virNodeGetCPUStatsAllCPUs.
     """
 
     xdr_name = "remote_node_get_cpu_stats_args"
@@ -1389,6 +1476,7 @@ class RemoteNodeGetMemoryStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    cellNum: numbers of virNodeGetMemoryStatsAllCells.
     """
 
     xdr_name = "remote_node_get_memory_stats_args"
@@ -1611,6 +1699,8 @@ class RemoteDomainGetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_get_scheduler_parameters_flags_args"
@@ -1689,6 +1779,7 @@ class RemoteDomainSetSchedulerParametersFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_scheduler_parameters_flags_args"
@@ -1719,6 +1810,7 @@ class RemoteDomainSetBlkioParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_blkio_parameters_args"
@@ -1749,6 +1841,8 @@ class RemoteDomainGetBlkioParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_get_blkio_parameters_args"
@@ -1805,6 +1899,7 @@ class RemoteDomainSetMemoryParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_memory_parameters_args"
@@ -1835,6 +1930,8 @@ class RemoteDomainGetMemoryParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_get_memory_parameters_args"
@@ -1892,6 +1989,10 @@ class RemoteDomainBlockResizeArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    flags: numbers of virDomainBlockResizeFlags.
+    VIR_DOMAIN_BLOCK_RESIZE_BYTES: since 0.9.11.
+    VIR_DOMAIN_BLOCK_RESIZE_CAPACITY: since 10.0.0.
+    VIR_DOMAIN_BLOCK_RESIZE_EXTEND: since 12.3.0.
     """
 
     xdr_name = "remote_domain_block_resize_args"
@@ -1925,6 +2026,7 @@ class RemoteDomainSetNumaParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_numa_parameters_args"
@@ -1955,6 +2057,7 @@ class RemoteDomainGetNumaParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_numa_parameters_args"
@@ -2011,6 +2114,7 @@ class RemoteDomainSetPerfEventsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.3.3.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_perf_events_args"
@@ -2040,6 +2144,7 @@ class RemoteDomainGetPerfEventsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.3.3.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_perf_events_args"
@@ -2154,6 +2259,8 @@ class RemoteDomainBlockStatsFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virTypedParameterFlags.
+    VIR_TYPED_PARAM_STRING_OKAY: since 0.9.8.
     """
 
     xdr_name = "remote_domain_block_stats_flags_args"
@@ -2291,6 +2398,7 @@ class RemoteDomainSetInterfaceParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_interface_parameters_args"
@@ -2325,6 +2433,7 @@ class RemoteDomainGetInterfaceParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.9.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_interface_parameters_args"
@@ -2413,6 +2522,13 @@ class RemoteDomainMemoryStat(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    tag: numbers of virDomainMemoryStatTags.
+    VIR_DOMAIN_MEMORY_STAT_RSS: since 0.9.10.
+    VIR_DOMAIN_MEMORY_STAT_USABLE: since 2.1.0.
+    VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE: since 2.1.0.
+    VIR_DOMAIN_MEMORY_STAT_DISK_CACHES: since 4.6.0.
+    VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGALLOC: since 5.4.0.
+    VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGFAIL: since 5.4.0.
     """
 
     xdr_name = "remote_domain_memory_stat"
@@ -2523,6 +2639,7 @@ class RemoteDomainMemoryPeekArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMemoryFlags.
     """
 
     xdr_name = "remote_domain_memory_peek_args"
@@ -2707,6 +2824,9 @@ class RemoteDomainCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_xml_args"
@@ -2755,6 +2875,9 @@ class RemoteDomainCreateXmlWithFilesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.1.1.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_xml_with_files_args"
@@ -2981,6 +3104,7 @@ class RemoteDomainPmSuspendForDurationArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    target: numbers of virNodeSuspendTarget.
     """
 
     xdr_name = "remote_domain_pm_suspend_for_duration_args"
@@ -3061,6 +3185,13 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainRebootFlagValues.
+    VIR_DOMAIN_REBOOT_DEFAULT: since 0.9.10.
+    VIR_DOMAIN_REBOOT_ACPI_POWER_BTN: since 0.9.10.
+    VIR_DOMAIN_REBOOT_GUEST_AGENT: since 0.9.10.
+    VIR_DOMAIN_REBOOT_INITCTL: since 1.0.1.
+    VIR_DOMAIN_REBOOT_SIGNAL: since 1.0.1.
+    VIR_DOMAIN_REBOOT_PARAVIRT: since 1.2.5.
     """
 
     xdr_name = "remote_domain_reboot_args"
@@ -3135,6 +3266,10 @@ class RemoteDomainDestroyFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDestroyFlagsValues.
+    VIR_DOMAIN_DESTROY_DEFAULT: since 0.9.10.
+    VIR_DOMAIN_DESTROY_GRACEFUL: since 0.9.10.
+    VIR_DOMAIN_DESTROY_REMOVE_LOGS: since 8.3.0.
     """
 
     xdr_name = "remote_domain_destroy_flags_args"
@@ -3302,6 +3437,7 @@ class RemoteDomainSetMemoryFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMemoryModFlags.
     """
 
     xdr_name = "remote_domain_set_memory_flags_args"
@@ -3332,6 +3468,7 @@ class RemoteDomainSetMemoryStatsPeriodArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.1.1.
+    flags: numbers of virDomainMemoryModFlags.
     """
 
     xdr_name = "remote_domain_set_memory_stats_period_args"
@@ -3386,6 +3523,8 @@ class RemoteDomainGetInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virDomainState.
+    VIR_DOMAIN_PMSUSPENDED: since 0.9.11.
     """
 
     xdr_name = "remote_domain_get_info_ret"
@@ -3449,6 +3588,8 @@ class RemoteDomainSaveFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_save_flags_args"
@@ -3481,7 +3622,8 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.4.0.
+    Since: 8.4.0, by virDomainSaveParams of the public API.
+    flags: numbers of virDomainSaveRestoreFlags.
     """
 
     xdr_name = "remote_domain_save_params_args"
@@ -3534,6 +3676,8 @@ class RemoteDomainRestoreFlagsArgs(XdrStruct, frozen=True, rename={'from_': 'fro
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_restore_flags_args"
@@ -3562,7 +3706,8 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.4.0.
+    Since: 8.4.0, by virDomainRestoreParams of the public API.
+    flags: numbers of virDomainSaveRestoreFlags.
     """
 
     xdr_name = "remote_domain_restore_params_args"
@@ -3589,6 +3734,8 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveImageXMLFlags.
+    VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: since 5.1.0.
     """
 
     xdr_name = "remote_domain_save_image_get_xml_desc_args"
@@ -3638,6 +3785,8 @@ class RemoteDomainSaveImageDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_save_image_define_xml_args"
@@ -3668,6 +3817,8 @@ class RemoteDomainCoreDumpArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainCoreDumpFlags.
+    VIR_DUMP_MEMORY_ONLY: since 0.9.13.
     """
 
     xdr_name = "remote_domain_core_dump_args"
@@ -3699,6 +3850,9 @@ class RemoteDomainCoreDumpWithFormatArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.3.
+    dumpformat: numbers of virDomainCoreDumpFormat.
+    VIR_DOMAIN_CORE_DUMP_FORMAT_WIN_DMP: since 7.4.0.
+    flags: numbers of virDomainCoreDumpFlags.
     """
 
     xdr_name = "remote_domain_core_dump_with_format_args"
@@ -3783,6 +3937,8 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainXMLFlags.
+    VIR_DOMAIN_XML_MIGRATABLE: since 1.0.0.
     """
 
     xdr_name = "remote_domain_get_xml_desc_args"
@@ -3834,6 +3990,19 @@ class RemoteDomainMigratePrepareArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_args"
@@ -3897,6 +4066,19 @@ class RemoteDomainMigratePerformArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_perform_args"
@@ -3937,6 +4119,19 @@ class RemoteDomainMigrateFinishArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish_args"
@@ -3995,6 +4190,19 @@ class RemoteDomainMigratePrepare2Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare2_args"
@@ -4059,6 +4267,19 @@ class RemoteDomainMigrateFinish2Args(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish2_args"
@@ -4207,6 +4428,9 @@ class RemoteDomainCreateWithFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_with_flags_args"
@@ -4255,6 +4479,9 @@ class RemoteDomainCreateWithFilesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.1.1.
+    flags: numbers of virDomainCreateFlags.
+    VIR_DOMAIN_START_VALIDATE: since 1.2.12.
+    VIR_DOMAIN_START_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_create_with_files_args"
@@ -4347,6 +4574,7 @@ class RemoteDomainDefineXmlFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.12.
+    flags: numbers of virDomainDefineFlags.
     """
 
     xdr_name = "remote_domain_define_xml_flags_args"
@@ -4417,6 +4645,12 @@ class RemoteDomainUndefineFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainUndefineFlagsValues.
+    VIR_DOMAIN_UNDEFINE_NVRAM: since 1.2.9.
+    VIR_DOMAIN_UNDEFINE_KEEP_NVRAM: since 2.3.0.
+    VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA: since 5.6.0.
+    VIR_DOMAIN_UNDEFINE_TPM: since 8.9.0.
+    VIR_DOMAIN_UNDEFINE_KEEP_TPM: since 8.9.0.
     """
 
     xdr_name = "remote_domain_undefine_flags_args"
@@ -4472,6 +4706,8 @@ class RemoteDomainSendKeyArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    codeset: numbers of virKeycodeSet.
+    VIR_KEYCODE_SET_QNUM: since 4.2.0.
     """
 
     xdr_name = "remote_domain_send_key_args"
@@ -4509,6 +4745,7 @@ class RemoteDomainSendProcessSignalArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.1.
+    signum: numbers of virDomainProcessSignal.
     """
 
     xdr_name = "remote_domain_send_process_signal_args"
@@ -4568,6 +4805,10 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainVcpuFlags.
+    VIR_DOMAIN_VCPU_GUEST: since 1.1.0.
+    VIR_DOMAIN_VCPU_HOTPLUGGABLE: since 2.4.0.
+    VIR_DOMAIN_VCPU_ASYNC_UNPLUG: since 12.4.0.
     """
 
     xdr_name = "remote_domain_set_vcpus_flags_args"
@@ -4597,6 +4838,10 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainVcpuFlags.
+    VIR_DOMAIN_VCPU_GUEST: since 1.1.0.
+    VIR_DOMAIN_VCPU_HOTPLUGGABLE: since 2.4.0.
+    VIR_DOMAIN_VCPU_ASYNC_UNPLUG: since 12.4.0.
     """
 
     xdr_name = "remote_domain_get_vcpus_flags_args"
@@ -4677,6 +4922,7 @@ class RemoteDomainPinVcpuFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_pin_vcpu_flags_args"
@@ -4711,6 +4957,7 @@ class RemoteDomainGetVcpuPinInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_vcpu_pin_info_args"
@@ -4770,6 +5017,7 @@ class RemoteDomainPinEmulatorArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_pin_emulator_args"
@@ -4800,6 +5048,7 @@ class RemoteDomainGetEmulatorPinInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_emulator_pin_info_args"
@@ -4981,6 +5230,7 @@ class RemoteDomainGetIothreadInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_iothread_info_args"
@@ -5035,6 +5285,7 @@ class RemoteDomainPinIothreadArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_pin_iothread_args"
@@ -5068,6 +5319,7 @@ class RemoteDomainAddIothreadArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.15.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_add_iothread_args"
@@ -5098,6 +5350,7 @@ class RemoteDomainDelIothreadArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.15.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_del_iothread_args"
@@ -5128,7 +5381,8 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 4.10.0.
+    Since: 4.10.0, by virDomainSetIOThreadParams of the public API.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_set_iothread_params_args"
@@ -5310,6 +5564,7 @@ class RemoteDomainAttachDeviceFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_attach_device_flags_args"
@@ -5366,6 +5621,7 @@ class RemoteDomainDetachDeviceFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_detach_device_flags_args"
@@ -5396,6 +5652,7 @@ class RemoteDomainUpdateDeviceFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_update_device_flags_args"
@@ -5426,6 +5683,7 @@ class RemoteDomainDetachDeviceAliasArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    flags: numbers of virDomainDeviceModifyFlags.
     """
 
     xdr_name = "remote_domain_detach_device_alias_args"
@@ -5529,6 +5787,8 @@ class RemoteDomainSetMetadataArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    type: numbers of virDomainMetadataType.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_metadata_args"
@@ -5569,6 +5829,8 @@ class RemoteDomainGetMetadataArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    type: numbers of virDomainMetadataType.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_get_metadata_args"
@@ -5624,6 +5886,9 @@ class RemoteDomainBlockJobAbortArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockJobAbortFlags.
+    VIR_DOMAIN_BLOCK_JOB_ABORT_ASYNC: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT: since 0.9.12.
     """
 
     xdr_name = "remote_domain_block_job_abort_args"
@@ -5654,6 +5919,8 @@ class RemoteDomainGetBlockJobInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockJobInfoFlags.
+    VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_get_block_job_info_args"
@@ -5686,6 +5953,11 @@ class RemoteDomainGetBlockJobInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virDomainBlockJobType.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: since 0.10.2.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: since 1.2.6.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: since 6.0.0.
     """
 
     xdr_name = "remote_domain_get_block_job_info_ret"
@@ -5723,6 +5995,8 @@ class RemoteDomainBlockJobSetSpeedArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockJobSetSpeedFlags.
+    VIR_DOMAIN_BLOCK_JOB_SPEED_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_job_set_speed_args"
@@ -5757,6 +6031,8 @@ class RemoteDomainBlockPullArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainBlockPullFlags.
+    VIR_DOMAIN_BLOCK_PULL_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_pull_args"
@@ -5792,6 +6068,14 @@ class RemoteDomainBlockRebaseArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virDomainBlockRebaseFlags.
+    VIR_DOMAIN_BLOCK_REBASE_SHALLOW: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_REUSE_EXT: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_COPY_RAW: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_COPY: since 0.9.12.
+    VIR_DOMAIN_BLOCK_REBASE_RELATIVE: since 1.2.7.
+    VIR_DOMAIN_BLOCK_REBASE_COPY_DEV: since 1.2.9.
+    VIR_DOMAIN_BLOCK_REBASE_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_rebase_args"
@@ -5830,6 +6114,10 @@ class RemoteDomainBlockCopyArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.9.
+    flags: numbers of virDomainBlockCopyFlags.
+    VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB: since 3.5.0.
+    VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_DOMAIN_BLOCK_COPY_TARGET_ZEROED: since 12.2.0.
     """
 
     xdr_name = "remote_domain_block_copy_args"
@@ -5869,6 +6157,10 @@ class RemoteDomainBlockCommitArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virDomainBlockCommitFlags.
+    VIR_DOMAIN_BLOCK_COMMIT_ACTIVE: since 1.2.6.
+    VIR_DOMAIN_BLOCK_COMMIT_RELATIVE: since 1.2.7.
+    VIR_DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES: since 1.2.9.
     """
 
     xdr_name = "remote_domain_block_commit_args"
@@ -5909,6 +6201,7 @@ class RemoteDomainSetBlockIoTuneArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_block_io_tune_args"
@@ -5943,6 +6236,7 @@ class RemoteDomainGetBlockIoTuneArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_block_io_tune_args"
@@ -6003,6 +6297,7 @@ class RemoteDomainSetThrottleGroupArgs(XdrStruct, frozen=True):
     };
 
     Since: 11.2.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_throttle_group_args"
@@ -6036,6 +6331,7 @@ class RemoteDomainDelThrottleGroupArgs(XdrStruct, frozen=True):
     };
 
     Since: 11.2.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_del_throttle_group_args"
@@ -6068,6 +6364,7 @@ class RemoteDomainGetCpuStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_cpu_stats_args"
@@ -6129,6 +6426,9 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.0.
+    flags: numbers of virDomainGetHostnameFlags.
+    VIR_DOMAIN_GET_HOSTNAME_LEASE: since 6.1.0.
+    VIR_DOMAIN_GET_HOSTNAME_AGENT: since 6.1.0.
     """
 
     xdr_name = "remote_domain_get_hostname_args"
@@ -6446,7 +6746,8 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
+    flags: numbers of virNetworkCreateFlags.
     """
 
     xdr_name = "remote_network_create_xml_flags_args"
@@ -6471,7 +6772,7 @@ class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_network net;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_create_xml_flags_ret"
@@ -6538,7 +6839,8 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
+    flags: numbers of virNetworkDefineFlags.
     """
 
     xdr_name = "remote_network_define_xml_flags_args"
@@ -6563,7 +6865,7 @@ class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_network net;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_define_xml_flags_ret"
@@ -6613,6 +6915,7 @@ class RemoteNetworkUpdateArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virNetworkUpdateFlags.
     """
 
     xdr_name = "remote_network_update_args"
@@ -6695,6 +6998,8 @@ class RemoteNetworkGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virNetworkXMLFlags.
+    VIR_NETWORK_XML_INACTIVE: since 0.9.10.
     """
 
     xdr_name = "remote_network_get_xml_desc_args"
@@ -7057,7 +7362,8 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
+    flags: numbers of virNWFilterDefineFlags.
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_args"
@@ -7082,7 +7388,7 @@ class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_nwfilter nwfilter;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_ret"
@@ -7403,6 +7709,7 @@ class RemoteInterfaceGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virInterfaceXMLFlags.
     """
 
     xdr_name = "remote_interface_get_xml_desc_args"
@@ -7451,6 +7758,8 @@ class RemoteInterfaceDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virInterfaceDefineFlags.
+    VIR_INTERFACE_DEFINE_VALIDATE: since 7.7.0.
     """
 
     xdr_name = "remote_interface_define_xml_args"
@@ -8189,6 +8498,11 @@ class RemoteStoragePoolCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolCreateFlags.
+    VIR_STORAGE_POOL_CREATE_NORMAL: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE: since 1.3.1.
     """
 
     xdr_name = "remote_storage_pool_create_xml_args"
@@ -8237,6 +8551,8 @@ class RemoteStoragePoolDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolDefineFlags.
+    VIR_STORAGE_POOL_DEFINE_VALIDATE: since 7.7.0.
     """
 
     xdr_name = "remote_storage_pool_define_xml_args"
@@ -8285,6 +8601,7 @@ class RemoteStoragePoolBuildArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolBuildFlags.
     """
 
     xdr_name = "remote_storage_pool_build_args"
@@ -8333,6 +8650,11 @@ class RemoteStoragePoolCreateArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolCreateFlags.
+    VIR_STORAGE_POOL_CREATE_NORMAL: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE: since 1.3.1.
+    VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE: since 1.3.1.
     """
 
     xdr_name = "remote_storage_pool_create_args"
@@ -8381,6 +8703,7 @@ class RemoteStoragePoolDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStoragePoolDeleteFlags.
     """
 
     xdr_name = "remote_storage_pool_delete_args"
@@ -8433,6 +8756,8 @@ class RemoteStoragePoolGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageXMLFlags.
+    VIR_STORAGE_XML_INACTIVE: since 0.9.13.
     """
 
     xdr_name = "remote_storage_pool_get_xml_desc_args"
@@ -8505,6 +8830,7 @@ class RemoteStoragePoolGetInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virStoragePoolState.
     """
 
     xdr_name = "remote_storage_pool_get_info_ret"
@@ -8836,6 +9162,10 @@ class RemoteStorageVolCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolCreateFlags.
+    VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA: since 1.0.1.
+    VIR_STORAGE_VOL_CREATE_REFLINK: since 1.2.13.
+    VIR_STORAGE_VOL_CREATE_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_storage_vol_create_xml_args"
@@ -8889,6 +9219,10 @@ class RemoteStorageVolCreateXmlFromArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolCreateFlags.
+    VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA: since 1.0.1.
+    VIR_STORAGE_VOL_CREATE_REFLINK: since 1.2.13.
+    VIR_STORAGE_VOL_CREATE_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_storage_vol_create_xml_from_args"
@@ -8943,6 +9277,8 @@ class RemoteStorageVolDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolDeleteFlags.
+    VIR_STORAGE_VOL_DELETE_WITH_SNAPSHOTS: since 1.2.21.
     """
 
     xdr_name = "remote_storage_vol_delete_args"
@@ -8996,6 +9332,8 @@ class RemoteStorageVolWipePatternArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    algorithm: numbers of virStorageVolWipeAlgorithm.
+    VIR_STORAGE_VOL_WIPE_ALG_TRIM: since 1.3.2.
     """
 
     xdr_name = "remote_storage_vol_wipe_pattern_args"
@@ -9096,6 +9434,10 @@ class RemoteStorageVolGetInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virStorageVolType.
+    VIR_STORAGE_VOL_NETWORK: since 0.9.13.
+    VIR_STORAGE_VOL_NETDIR: since 1.2.0.
+    VIR_STORAGE_VOL_PLOOP: since 1.3.4.
     """
 
     xdr_name = "remote_storage_vol_get_info_ret"
@@ -9125,6 +9467,7 @@ class RemoteStorageVolGetInfoFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    flags: numbers of virStorageVolInfoFlags.
     """
 
     xdr_name = "remote_storage_vol_get_info_flags_args"
@@ -9152,6 +9495,7 @@ class RemoteStorageVolGetInfoFlagsRet(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    type: numbers of virStorageVolType.
     """
 
     xdr_name = "remote_storage_vol_get_info_flags_ret"
@@ -9226,6 +9570,7 @@ class RemoteStorageVolResizeArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virStorageVolResizeFlags.
     """
 
     xdr_name = "remote_storage_vol_resize_args"
@@ -9451,6 +9796,8 @@ class RemoteNodeDeviceGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virNodeDeviceXMLFlags.
+    VIR_NODE_DEVICE_XML_INACTIVE: since 10.1.0.
     """
 
     xdr_name = "remote_node_device_get_xml_desc_args"
@@ -9732,6 +10079,8 @@ class RemoteNodeDeviceCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virNodeDeviceCreateXMLFlags.
+    VIR_NODE_DEVICE_CREATE_XML_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_node_device_create_xml_args"
@@ -9801,7 +10150,9 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
+    flags: numbers of virNodeDeviceDefineXMLFlags.
+    VIR_NODE_DEVICE_DEFINE_XML_VALIDATE: since 8.10.0.
     """
 
     xdr_name = "remote_node_device_define_xml_args"
@@ -9826,7 +10177,7 @@ class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
         remote_nonnull_node_device dev;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
     """
 
     xdr_name = "remote_node_device_define_xml_ret"
@@ -9849,7 +10200,7 @@ class RemoteNodeDeviceUndefineArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceUndefine of the public API.
     """
 
     xdr_name = "remote_node_device_undefine_args"
@@ -9875,7 +10226,7 @@ class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceCreate of the public API.
     """
 
     xdr_name = "remote_node_device_create_args"
@@ -9900,7 +10251,7 @@ class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_get_autostart_args"
@@ -9922,7 +10273,7 @@ class RemoteNodeDeviceGetAutostartRet(XdrStruct, frozen=True):
         int autostart;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_get_autostart_ret"
@@ -9945,7 +10296,7 @@ class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
         int autostart;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceSetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_set_autostart_args"
@@ -9970,7 +10321,7 @@ class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API.
     """
 
     xdr_name = "remote_node_device_is_persistent_args"
@@ -9992,7 +10343,7 @@ class RemoteNodeDeviceIsPersistentRet(XdrStruct, frozen=True):
         int persistent;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API.
     """
 
     xdr_name = "remote_node_device_is_persistent_ret"
@@ -10014,7 +10365,7 @@ class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API.
     """
 
     xdr_name = "remote_node_device_is_active_args"
@@ -10036,7 +10387,7 @@ class RemoteNodeDeviceIsActiveRet(XdrStruct, frozen=True):
         int active;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API.
     """
 
     xdr_name = "remote_node_device_is_active_ret"
@@ -10061,6 +10412,7 @@ class RemoteNodeDeviceUpdateArgs(XdrStruct, frozen=True):
     };
 
     Since: 10.1.0.
+    flags: numbers of virNodeDeviceUpdateFlags.
     """
 
     xdr_name = "remote_node_device_update_args"
@@ -10137,6 +10489,32 @@ class RemoteDomainEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    event: numbers of virDomainEventType.
+    VIR_DOMAIN_EVENT_SHUTDOWN: since 0.9.8.
+    VIR_DOMAIN_EVENT_PMSUSPENDED: since 0.10.2.
+    VIR_DOMAIN_EVENT_CRASHED: since 1.1.1.
+    detail: numbers of virDomainEventDefinedDetailType, virDomainEventUndefinedDetailType, virDomainEventStartedDetailType, virDomainEventSuspendedDetailType, virDomainEventResumedDetailType, virDomainEventStoppedDetailType, virDomainEventShutdownDetailType, virDomainEventPMSuspendedDetailType, virDomainEventCrashedDetailType.
+    VIR_DOMAIN_EVENT_DEFINED_RENAMED: since 1.2.19.
+    VIR_DOMAIN_EVENT_DEFINED_FROM_SNAPSHOT: since 1.3.3.
+    VIR_DOMAIN_EVENT_UNDEFINED_RENAMED: since 1.2.19.
+    VIR_DOMAIN_EVENT_UNDEFINED_MIGRATED: since 12.9.0.
+    VIR_DOMAIN_EVENT_STARTED_WAKEUP: since 0.9.11.
+    VIR_DOMAIN_EVENT_STARTED_RECREATED: since 11.6.0.
+    VIR_DOMAIN_EVENT_SUSPENDED_API_ERROR: since 1.0.1.
+    VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY_FAILED: since 1.3.3.
+    VIR_DOMAIN_EVENT_SUSPENDED_GUEST_SHUTDOWN: since 11.10.0.
+    VIR_DOMAIN_EVENT_RESUMED_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_EVENT_RESUMED_POSTCOPY_FAILED: since 8.5.0.
+    VIR_DOMAIN_EVENT_STOPPED_RECREATED: since 11.6.0.
+    VIR_DOMAIN_EVENT_SHUTDOWN_FINISHED: since 0.9.8.
+    VIR_DOMAIN_EVENT_SHUTDOWN_GUEST: since 3.4.0.
+    VIR_DOMAIN_EVENT_SHUTDOWN_HOST: since 3.4.0.
+    VIR_DOMAIN_EVENT_SHUTDOWN_GUEST_RESET: since 12.9.0.
+    VIR_DOMAIN_EVENT_PMSUSPENDED_MEMORY: since 0.10.2.
+    VIR_DOMAIN_EVENT_PMSUSPENDED_DISK: since 1.0.0.
+    VIR_DOMAIN_EVENT_CRASHED_PANICKED: since 1.1.1.
+    VIR_DOMAIN_EVENT_CRASHED_CRASHLOADED: since 6.1.0.
     """
 
     xdr_name = "remote_domain_event_lifecycle_msg"
@@ -10413,6 +10791,8 @@ class RemoteSecretDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virSecretDefineFlags.
+    VIR_SECRET_DEFINE_VALIDATE: since 7.7.0.
     """
 
     xdr_name = "remote_secret_define_xml_args"
@@ -10609,6 +10989,10 @@ class RemoteSecretLookupByUsageArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    usageType: numbers of virSecretUsageType.
+    VIR_SECRET_USAGE_TYPE_ISCSI: since 1.0.4.
+    VIR_SECRET_USAGE_TYPE_TLS: since 2.3.0.
+    VIR_SECRET_USAGE_TYPE_VTPM: since 5.6.0.
     """
 
     xdr_name = "remote_secret_lookup_by_usage_args"
@@ -10660,6 +11044,19 @@ class RemoteDomainMigratePrepareTunnelArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel_args"
@@ -11068,6 +11465,9 @@ class RemoteConnectCompareCpuArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_cpu_compare_args.
+    flags: numbers of virConnectCompareCPUFlags.
+    VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE: since 1.2.6.
+    VIR_CONNECT_COMPARE_CPU_VALIDATE_XML: since 6.9.0.
     """
 
     xdr_name = "remote_connect_compare_cpu_args"
@@ -11094,6 +11494,7 @@ class RemoteConnectCompareCpuRet(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_cpu_compare_ret.
+    result: numbers of virCPUCompareResult.
     """
 
     xdr_name = "remote_connect_compare_cpu_ret"
@@ -11118,6 +11519,10 @@ class RemoteConnectBaselineCpuArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_cpu_baseline_args.
+    flags: numbers of virConnectBaselineCPUFlags.
+    VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES: since 1.1.2.
+    VIR_CONNECT_BASELINE_CPU_MIGRATABLE: since 1.2.14.
+    VIR_CONNECT_BASELINE_CPU_IGNORE_HOST: since 11.6.0.
     """
 
     xdr_name = "remote_connect_baseline_cpu_args"
@@ -11199,6 +11604,7 @@ class RemoteDomainGetJobInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virDomainJobType.
     """
 
     xdr_name = "remote_domain_get_job_info_ret"
@@ -11255,6 +11661,9 @@ class RemoteDomainGetJobStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.3.
+    flags: numbers of virDomainGetJobStatsFlags.
+    VIR_DOMAIN_JOB_STATS_COMPLETED: since 1.2.9.
+    VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED: since 6.0.0.
     """
 
     xdr_name = "remote_domain_get_job_stats_args"
@@ -11282,6 +11691,7 @@ class RemoteDomainGetJobStatsRet(XdrStruct, frozen=True):
 
     Since: 1.0.3.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    type: numbers of virDomainJobType.
     """
 
     xdr_name = "remote_domain_get_job_stats_ret"
@@ -11329,7 +11739,8 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.5.0.
+    Since: 8.5.0, by virDomainAbortJobFlags of the public API.
+    flags: numbers of virDomainAbortJobFlagsValues.
     """
 
     xdr_name = "remote_domain_abort_job_flags_args"
@@ -11513,6 +11924,8 @@ class RemoteDomainMigrateSetMaxSpeedArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateMaxSpeedFlags.
+    VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY: since 5.1.0.
     """
 
     xdr_name = "remote_domain_migrate_set_max_speed_args"
@@ -11542,6 +11955,8 @@ class RemoteDomainMigrateGetMaxSpeedArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateMaxSpeedFlags.
+    VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY: since 5.1.0.
     """
 
     xdr_name = "remote_domain_migrate_get_max_speed_args"
@@ -11590,6 +12005,27 @@ class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_register_any_args.
+    eventID: numbers of virDomainEventID.
+    VIR_DOMAIN_EVENT_ID_TRAY_CHANGE: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMWAKEUP: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE: since 0.10.0.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND_DISK: since 1.0.0.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: since 1.1.1.
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6.
+    VIR_DOMAIN_EVENT_ID_TUNABLE: since 1.2.9.
+    VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: since 1.2.11.
+    VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: since 1.2.15.
+    VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION: since 1.3.2.
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: since 1.3.3.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: since 1.3.4.
+    VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: since 3.0.0.
+    VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD: since 3.2.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE: since 7.9.0.
+    VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
+    VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
+    VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
     """
 
     xdr_name = "remote_connect_domain_event_register_any_args"
@@ -11613,6 +12049,27 @@ class RemoteConnectDomainEventDeregisterAnyArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_deregister_any_args.
+    eventID: numbers of virDomainEventID.
+    VIR_DOMAIN_EVENT_ID_TRAY_CHANGE: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMWAKEUP: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND: since 0.9.11.
+    VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE: since 0.10.0.
+    VIR_DOMAIN_EVENT_ID_PMSUSPEND_DISK: since 1.0.0.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: since 1.1.1.
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6.
+    VIR_DOMAIN_EVENT_ID_TUNABLE: since 1.2.9.
+    VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: since 1.2.11.
+    VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: since 1.2.15.
+    VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION: since 1.3.2.
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: since 1.3.3.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: since 1.3.4.
+    VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: since 3.0.0.
+    VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD: since 3.2.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE: since 7.9.0.
+    VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
+    VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
+    VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
     """
 
     xdr_name = "remote_connect_domain_event_deregister_any_args"
@@ -11636,6 +12093,21 @@ class RemoteConnectDomainEventCallbackRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.2.
+    eventID: numbers of virDomainEventID.
+    VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6.
+    VIR_DOMAIN_EVENT_ID_TUNABLE: since 1.2.9.
+    VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: since 1.2.11.
+    VIR_DOMAIN_EVENT_ID_DEVICE_ADDED: since 1.2.15.
+    VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION: since 1.3.2.
+    VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: since 1.3.3.
+    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED: since 1.3.4.
+    VIR_DOMAIN_EVENT_ID_METADATA_CHANGE: since 3.0.0.
+    VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD: since 3.2.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0.
+    VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE: since 7.9.0.
+    VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
+    VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
+    VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
     """
 
     xdr_name = "remote_connect_domain_event_callback_register_any_args"
@@ -11806,6 +12278,8 @@ class RemoteDomainEventWatchdogMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    action: numbers of virDomainEventWatchdogAction.
+    VIR_DOMAIN_EVENT_WATCHDOG_INJECTNMI: since 1.2.17.
     """
 
     xdr_name = "remote_domain_event_watchdog_msg"
@@ -11860,6 +12334,7 @@ class RemoteDomainEventIoErrorMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    action: numbers of virDomainEventIOErrorAction.
     """
 
     xdr_name = "remote_domain_event_io_error_msg"
@@ -11921,6 +12396,7 @@ class RemoteDomainEventIoErrorReasonMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    action: numbers of virDomainEventIOErrorAction.
     """
 
     xdr_name = "remote_domain_event_io_error_reason_msg"
@@ -11983,6 +12459,7 @@ class RemoteDomainEventGraphicsAddress(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    family: numbers of virDomainEventGraphicsAddressType.
     """
 
     xdr_name = "remote_domain_event_graphics_address"
@@ -12042,6 +12519,7 @@ class RemoteDomainEventGraphicsMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    phase: numbers of virDomainEventGraphicsPhase.
     """
 
     xdr_name = "remote_domain_event_graphics_msg"
@@ -12108,6 +12586,14 @@ class RemoteDomainEventBlockJobMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    type: numbers of virDomainBlockJobType.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: since 0.10.2.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: since 1.2.6.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: since 6.0.0.
+    status: numbers of virConnectDomainEventBlockJobStatus.
+    VIR_DOMAIN_BLOCK_JOB_CANCELED: since 0.9.12.
+    VIR_DOMAIN_BLOCK_JOB_READY: since 1.0.0.
     """
 
     xdr_name = "remote_domain_event_block_job_msg"
@@ -12169,6 +12655,8 @@ class RemoteDomainEventDiskChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    reason: numbers of virConnectDomainEventDiskChangeReason.
+    VIR_DOMAIN_EVENT_DISK_DROP_MISSING_ON_START: since 1.1.2.
     """
 
     xdr_name = "remote_domain_event_disk_change_msg"
@@ -12231,6 +12719,7 @@ class RemoteDomainEventTrayChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 0.9.11.
+    reason: numbers of virDomainEventTrayChangeReason.
     """
 
     xdr_name = "remote_domain_event_tray_change_msg"
@@ -12494,6 +12983,8 @@ class RemoteDomainManagedSaveArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_managed_save_args"
@@ -12594,6 +13085,8 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.7.0.
+    flags: numbers of virDomainSaveImageXMLFlags.
+    VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: since 5.1.0.
     """
 
     xdr_name = "remote_domain_managed_save_get_xml_desc_args"
@@ -12643,6 +13136,8 @@ class RemoteDomainManagedSaveDefineXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.7.0.
+    flags: numbers of virDomainSaveRestoreFlags.
+    VIR_DOMAIN_SAVE_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_managed_save_define_xml_args"
@@ -12673,6 +13168,12 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotCreateFlags.
+    VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT: since 0.9.10.
+    VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE: since 0.9.10.
+    VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC: since 0.9.11.
+    VIR_DOMAIN_SNAPSHOT_CREATE_LIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE: since 5.6.0.
     """
 
     xdr_name = "remote_domain_snapshot_create_xml_args"
@@ -12724,6 +13225,8 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotXMLFlags.
+    VIR_DOMAIN_SNAPSHOT_XML_SECURE: since 5.1.0.
     """
 
     xdr_name = "remote_domain_snapshot_get_xml_desc_args"
@@ -12772,6 +13275,15 @@ class RemoteDomainSnapshotNumArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_num_args"
@@ -12821,6 +13333,15 @@ class RemoteDomainSnapshotListNamesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_list_names_args"
@@ -12873,6 +13394,13 @@ class RemoteDomainListAllSnapshotsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.13.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_list_all_snapshots_args"
@@ -12929,6 +13457,15 @@ class RemoteDomainSnapshotNumChildrenArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_num_children_args"
@@ -12978,6 +13515,15 @@ class RemoteDomainSnapshotListChildrenNamesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_LEAVES: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_NO_METADATA: since 0.9.13.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_list_children_names_args"
@@ -13030,6 +13576,13 @@ class RemoteDomainSnapshotListAllChildrenArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.13.
+    flags: numbers of virDomainSnapshotListFlags.
+    VIR_DOMAIN_SNAPSHOT_LIST_INACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_ACTIVE: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_DISK_ONLY: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_INTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL: since 1.0.1.
+    VIR_DOMAIN_SNAPSHOT_LIST_TOPOLOGICAL: since 5.2.0.
     """
 
     xdr_name = "remote_domain_snapshot_list_all_children_args"
@@ -13378,6 +13931,8 @@ class RemoteDomainRevertToSnapshotArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotRevertFlags.
+    VIR_DOMAIN_SNAPSHOT_REVERT_RESET_NVRAM: since 8.1.0.
     """
 
     xdr_name = "remote_domain_revert_to_snapshot_args"
@@ -13404,6 +13959,7 @@ class RemoteDomainSnapshotDeleteArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainSnapshotDeleteFlags.
     """
 
     xdr_name = "remote_domain_snapshot_delete_args"
@@ -13431,6 +13987,9 @@ class RemoteDomainOpenConsoleArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainConsoleFlags.
+    VIR_DOMAIN_CONSOLE_FORCE: since 0.9.11.
+    VIR_DOMAIN_CONSOLE_SAFE: since 0.9.11.
     """
 
     xdr_name = "remote_domain_open_console_args"
@@ -13461,6 +14020,7 @@ class RemoteDomainOpenChannelArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.2.
+    flags: numbers of virDomainChannelFlags.
     """
 
     xdr_name = "remote_domain_open_channel_args"
@@ -13492,6 +14052,8 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolUploadFlags.
+    VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM: since 3.4.0.
     """
 
     xdr_name = "remote_storage_vol_upload_args"
@@ -13526,6 +14088,8 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virStorageVolDownloadFlags.
+    VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM: since 3.4.0.
     """
 
     xdr_name = "remote_storage_vol_download_args"
@@ -13584,6 +14148,22 @@ class RemoteDomainGetStateRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virDomainState.
+    VIR_DOMAIN_PMSUSPENDED: since 0.9.11.
+    reason: numbers of virDomainNostateReason, virDomainRunningReason, virDomainBlockedReason, virDomainPausedReason, virDomainShutdownReason, virDomainShutoffReason, virDomainCrashedReason, virDomainPMSuspendedReason.
+    VIR_DOMAIN_RUNNING_WAKEUP: since 0.9.11.
+    VIR_DOMAIN_RUNNING_CRASHED: since 1.1.1.
+    VIR_DOMAIN_RUNNING_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_RUNNING_POSTCOPY_FAILED: since 8.5.0.
+    VIR_DOMAIN_PAUSED_SNAPSHOT: since 1.0.1.
+    VIR_DOMAIN_PAUSED_CRASHED: since 1.1.1.
+    VIR_DOMAIN_PAUSED_STARTING_UP: since 1.2.14.
+    VIR_DOMAIN_PAUSED_POSTCOPY: since 1.3.3.
+    VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: since 1.3.3.
+    VIR_DOMAIN_PAUSED_API_ERROR: since 9.2.0.
+    VIR_DOMAIN_SHUTOFF_DAEMON: since 4.10.0.
+    VIR_DOMAIN_CRASHED_PANICKED: since 1.1.1.
+    VIR_DOMAIN_PMSUSPENDED_UNKNOWN: since 0.9.11.
     """
 
     xdr_name = "remote_domain_get_state_ret"
@@ -13614,6 +14194,19 @@ class RemoteDomainMigrateBegin3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_begin3_args"
@@ -13680,6 +14273,19 @@ class RemoteDomainMigratePrepare3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_args"
@@ -13748,6 +14354,19 @@ class RemoteDomainMigratePrepareTunnel3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_args"
@@ -13812,6 +14431,19 @@ class RemoteDomainMigratePerform3Args(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     bandwidth: Renamed in 11.6.0, was resource.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_perform3_args"
@@ -13882,6 +14514,19 @@ class RemoteDomainMigrateFinish3Args(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish3_args"
@@ -13948,6 +14593,19 @@ class RemoteDomainMigrateConfirm3Args(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_MIGRATE_OFFLINE: since 1.0.1.
+    VIR_MIGRATE_COMPRESSED: since 1.0.3.
+    VIR_MIGRATE_ABORT_ON_ERROR: since 1.1.0.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_confirm3_args"
@@ -14055,6 +14713,12 @@ class RemoteDomainGetControlInfoRet(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    state: numbers of virDomainControlState.
+    details: numbers of virDomainControlErrorReason.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_NONE: since 1.2.14.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_UNKNOWN: since 1.2.14.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_MONITOR: since 1.2.14.
+    VIR_DOMAIN_CONTROL_ERROR_REASON_INTERNAL: since 1.2.14.
     """
 
     xdr_name = "remote_domain_get_control_info_ret"
@@ -14085,6 +14749,7 @@ class RemoteDomainOpenGraphicsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    flags: numbers of virDomainOpenGraphicsFlags.
     """
 
     xdr_name = "remote_domain_open_graphics_args"
@@ -14115,6 +14780,7 @@ class RemoteDomainOpenGraphicsFdArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.8.
+    flags: numbers of virDomainOpenGraphicsFlags.
     """
 
     xdr_name = "remote_domain_open_graphics_fd_args"
@@ -14145,6 +14811,7 @@ class RemoteNodeSuspendForDurationArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.8.
+    target: numbers of virNodeSuspendTarget.
     """
 
     xdr_name = "remote_node_suspend_for_duration_args"
@@ -14174,6 +14841,10 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.10.
+    flags: numbers of virDomainShutdownFlagValues.
+    VIR_DOMAIN_SHUTDOWN_INITCTL: since 1.0.1.
+    VIR_DOMAIN_SHUTDOWN_SIGNAL: since 1.0.1.
+    VIR_DOMAIN_SHUTDOWN_PARAVIRT: since 1.2.5.
     """
 
     xdr_name = "remote_domain_shutdown_flags_args"
@@ -14256,6 +14927,9 @@ class RemoteConnectListAllDomainsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.13.
+    flags: numbers of virConnectListAllDomainsFlags.
+    VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT: since 5.6.0.
+    VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT: since 5.6.0.
     """
 
     xdr_name = "remote_connect_list_all_domains_args"
@@ -14309,6 +14983,11 @@ class RemoteConnectListAllStoragePoolsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllStoragePoolsFlags.
+    VIR_CONNECT_LIST_STORAGE_POOLS_GLUSTER: since 1.2.1.
+    VIR_CONNECT_LIST_STORAGE_POOLS_ZFS: since 1.2.8.
+    VIR_CONNECT_LIST_STORAGE_POOLS_VSTORAGE: since 3.1.0.
+    VIR_CONNECT_LIST_STORAGE_POOLS_ISCSI_DIRECT: since 5.6.0.
     """
 
     xdr_name = "remote_connect_list_all_storage_pools_args"
@@ -14419,6 +15098,7 @@ class RemoteConnectListAllNetworksArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllNetworksFlags.
     """
 
     xdr_name = "remote_connect_list_all_networks_args"
@@ -14472,6 +15152,7 @@ class RemoteConnectListAllInterfacesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllInterfacesFlags.
     """
 
     xdr_name = "remote_connect_list_all_interfaces_args"
@@ -14525,6 +15206,26 @@ class RemoteConnectListAllNodeDevicesArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllNodeDeviceFlags.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_FC_HOST: since 1.0.4.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VPORTS: since 1.0.4.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_SCSI_GENERIC: since 1.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_DRM: since 3.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV_TYPES: since 3.4.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV: since 3.4.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CCW_DEV: since 3.4.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CSS_DEV: since 6.8.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VDPA: since 6.9.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_AP_CARD: since 7.0.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_AP_QUEUE: since 7.0.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_AP_MATRIX: since 7.0.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_VPD: since 7.9.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CCWGROUP_DEV: since 11.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_CAP_CCWGROUP_MEMBER: since 11.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_PERSISTENT: since 10.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_TRANSIENT: since 10.1.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_INACTIVE: since 7.3.0.
+    VIR_CONNECT_LIST_NODE_DEVICES_ACTIVE: since 7.3.0.
     """
 
     xdr_name = "remote_connect_list_all_node_devices_args"
@@ -14631,6 +15332,7 @@ class RemoteConnectListAllSecretsArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virConnectListAllSecretsFlags.
     """
 
     xdr_name = "remote_connect_list_all_secrets_args"
@@ -14710,6 +15412,7 @@ class RemoteNodeGetMemoryParametersArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.10.2.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_node_get_memory_parameters_args"
@@ -14910,6 +15613,7 @@ class RemoteDomainSetTimeArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.5.
+    flags: numbers of virDomainSetTimeFlags.
     """
 
     xdr_name = "remote_domain_set_time_args"
@@ -14944,6 +15648,15 @@ class RemoteDomainMigrateBegin3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_begin3_params_args"
@@ -15001,6 +15714,15 @@ class RemoteDomainMigratePrepare3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare3_params_args"
@@ -15058,6 +15780,15 @@ class RemoteDomainMigratePrepareTunnel3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_prepare_tunnel3_params_args"
@@ -15113,6 +15844,15 @@ class RemoteDomainMigratePerform3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_perform3_params_args"
@@ -15173,6 +15913,15 @@ class RemoteDomainMigrateFinish3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_finish3_params_args"
@@ -15235,6 +15984,15 @@ class RemoteDomainMigrateConfirm3ParamsArgs(XdrStruct, frozen=True):
 
     Since: 1.1.0.
     params: Changed in 1.1.2, was remote_typed_param params<>;.
+    flags: numbers of virDomainMigrateFlags.
+    VIR_MIGRATE_AUTO_CONVERGE: since 1.2.3.
+    VIR_MIGRATE_RDMA_PIN_ALL: since 1.2.9.
+    VIR_MIGRATE_POSTCOPY: since 1.3.3.
+    VIR_MIGRATE_TLS: since 3.2.0.
+    VIR_MIGRATE_PARALLEL: since 5.2.0.
+    VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES: since 8.0.0.
+    VIR_MIGRATE_POSTCOPY_RESUME: since 8.5.0.
+    VIR_MIGRATE_ZEROCOPY: since 8.5.0.
     """
 
     xdr_name = "remote_domain_migrate_confirm3_params_args"
@@ -15325,6 +16083,9 @@ class RemoteDomainEventBlockJob2Msg(XdrStruct, frozen=True):
     };
 
     Since: 1.2.6.
+    type: numbers of virDomainBlockJobType.
+    VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: since 6.0.0.
+    status: numbers of virConnectDomainEventBlockJobStatus.
     """
 
     xdr_name = "remote_domain_event_block_job_2_msg"
@@ -15461,6 +16222,7 @@ class RemoteConnectEventConnectionClosedMsg(XdrStruct, frozen=True):
     };
 
     Since: 1.3.3.
+    reason: numbers of virConnectCloseReason.
     """
 
     xdr_name = "remote_connect_event_connection_closed_msg"
@@ -15540,6 +16302,8 @@ class RemoteConnectNetworkEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.1.
+    eventID: numbers of virNetworkEventID.
+    VIR_NETWORK_EVENT_ID_METADATA_CHANGE: since 9.8.0.
     """
 
     xdr_name = "remote_connect_network_event_register_any_args"
@@ -15612,6 +16376,7 @@ class RemoteNetworkEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 1.2.1.
+    event: numbers of virNetworkEventLifecycleType.
     """
 
     xdr_name = "remote_network_event_lifecycle_msg"
@@ -15645,7 +16410,8 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         remote_string nsuri;
     };
 
-    Since: 9.8.0.
+    Since: 9.8.0 (derived).
+    type: numbers of virNetworkMetadataType.
     """
 
     xdr_name = "remote_network_event_callback_metadata_change_msg"
@@ -15681,7 +16447,9 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkSetMetadata of the public API.
+    type: numbers of virNetworkMetadataType.
+    flags: numbers of virNetworkUpdateFlags.
     """
 
     xdr_name = "remote_network_set_metadata_args"
@@ -15721,7 +16489,9 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API.
+    type: numbers of virNetworkMetadataType.
+    flags: numbers of virNetworkUpdateFlags.
     """
 
     xdr_name = "remote_network_get_metadata_args"
@@ -15752,7 +16522,7 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
         remote_nonnull_string metadata;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API.
     """
 
     xdr_name = "remote_network_get_metadata_ret"
@@ -15776,6 +16546,7 @@ class RemoteConnectStoragePoolEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 2.0.0.
+    eventID: numbers of virStoragePoolEventID.
     """
 
     xdr_name = "remote_connect_storage_pool_event_register_any_args"
@@ -15848,6 +16619,9 @@ class RemoteStoragePoolEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 2.0.0.
+    event: numbers of virStoragePoolEventLifecycleType.
+    VIR_STORAGE_POOL_EVENT_CREATED: since 3.8.0.
+    VIR_STORAGE_POOL_EVENT_DELETED: since 3.8.0.
     """
 
     xdr_name = "remote_storage_pool_event_lifecycle_msg"
@@ -15906,6 +16680,7 @@ class RemoteConnectNodeDeviceEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 2.2.0.
+    eventID: numbers of virNodeDeviceEventID.
     """
 
     xdr_name = "remote_connect_node_device_event_register_any_args"
@@ -15978,6 +16753,9 @@ class RemoteNodeDeviceEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 2.2.0.
+    event: numbers of virNodeDeviceEventLifecycleType.
+    VIR_NODE_DEVICE_EVENT_DEFINED: since 7.3.0.
+    VIR_NODE_DEVICE_EVENT_UNDEFINED: since 7.3.0.
     """
 
     xdr_name = "remote_node_device_event_lifecycle_msg"
@@ -16199,6 +16977,7 @@ class RemoteNodeAllocPagesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.9.
+    flags: numbers of virNodeAllocPagesFlags.
     """
 
     xdr_name = "remote_node_alloc_pages_args"
@@ -16263,6 +17042,7 @@ class RemoteNetworkDhcpLease(XdrStruct, frozen=True):
     };
 
     Since: 1.2.6.
+    type: numbers of virIPAddrType.
     """
 
     xdr_name = "remote_network_dhcp_lease"
@@ -16397,6 +17177,20 @@ class RemoteConnectGetAllDomainStatsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.8.
+    stats: numbers of virDomainStatsTypes.
+    VIR_DOMAIN_STATS_CPU_TOTAL: since 1.2.9.
+    VIR_DOMAIN_STATS_BALLOON: since 1.2.9.
+    VIR_DOMAIN_STATS_VCPU: since 1.2.9.
+    VIR_DOMAIN_STATS_INTERFACE: since 1.2.9.
+    VIR_DOMAIN_STATS_BLOCK: since 1.2.9.
+    VIR_DOMAIN_STATS_PERF: since 1.3.3.
+    VIR_DOMAIN_STATS_IOTHREAD: since 4.10.0.
+    VIR_DOMAIN_STATS_MEMORY: since 6.0.0.
+    VIR_DOMAIN_STATS_DIRTYRATE: since 7.2.0.
+    VIR_DOMAIN_STATS_VM: since 8.9.0.
+    flags: numbers of virConnectGetAllDomainStatsFlags.
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT: since 4.5.0.
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING: since 1.2.12.
     """
 
     xdr_name = "remote_connect_get_all_domain_stats_args"
@@ -16428,6 +17222,8 @@ class RemoteDomainEventCallbackAgentLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 1.2.11.
+    state: numbers of virConnectDomainEventAgentLifecycleState.
+    reason: numbers of virConnectDomainEventAgentLifecycleReason.
     """
 
     xdr_name = "remote_domain_event_callback_agent_lifecycle_msg"
@@ -16569,6 +17365,7 @@ class RemoteDomainIpAddr(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    type: numbers of virIPAddrType.
     """
 
     xdr_name = "remote_domain_ip_addr"
@@ -16629,6 +17426,8 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.14.
+    source: numbers of virDomainInterfaceAddressesSource.
+    VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP: since 4.2.0.
     """
 
     xdr_name = "remote_domain_interface_addresses_args"
@@ -16682,6 +17481,7 @@ class RemoteDomainSetUserPasswordArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.16.
+    flags: numbers of virDomainSetUserPasswordFlags.
     """
 
     xdr_name = "remote_domain_set_user_password_args"
@@ -16966,6 +17766,11 @@ class RemoteDomainSetVcpuArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.1.0.
+    flags: numbers of virDomainSetVcpuFlags.
+    VIR_DOMAIN_SETVCPU_AFFECT_CURRENT: since 12.4.0.
+    VIR_DOMAIN_SETVCPU_AFFECT_LIVE: since 12.4.0.
+    VIR_DOMAIN_SETVCPU_AFFECT_CONFIG: since 12.4.0.
+    VIR_DOMAIN_SETVCPU_ASYNC_UNPLUG: since 12.4.0.
     """
 
     xdr_name = "remote_domain_set_vcpu_args"
@@ -17000,6 +17805,7 @@ class RemoteDomainEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    type: numbers of virDomainMetadataType.
     """
 
     xdr_name = "remote_domain_event_callback_metadata_change_msg"
@@ -17034,7 +17840,10 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.9.0.
+    Since: 6.9.0 (derived).
+    recipient: numbers of virDomainMemoryFailureRecipientType.
+    action: numbers of virDomainMemoryFailureActionType.
+    flags: numbers of virDomainMemoryFailureFlags.
     """
 
     xdr_name = "remote_domain_event_memory_failure_msg"
@@ -17070,6 +17879,7 @@ class RemoteConnectSecretEventRegisterAnyArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    eventID: numbers of virSecretEventID.
     """
 
     xdr_name = "remote_connect_secret_event_register_any_args"
@@ -17142,6 +17952,7 @@ class RemoteSecretEventLifecycleMsg(XdrStruct, frozen=True):
     };
 
     Since: 3.0.0.
+    event: numbers of virSecretEventLifecycleType.
     """
 
     xdr_name = "remote_secret_event_lifecycle_msg"
@@ -17236,6 +18047,10 @@ class RemoteDomainSetLifecycleActionArgs(XdrStruct, frozen=True):
     };
 
     Since: 3.9.0.
+    type: numbers of virDomainLifecycle.
+    action: numbers of virDomainLifecycleAction.
+    VIR_DOMAIN_LIFECYCLE_ACTION_PRESERVE_RUNNING: since 12.6.0.
+    flags: numbers of virDomainModificationImpact.
     """
 
     xdr_name = "remote_domain_set_lifecycle_action_args"
@@ -17272,6 +18087,8 @@ class RemoteConnectCompareHypervisorCpuArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    flags: numbers of virConnectCompareCPUFlags.
+    VIR_CONNECT_COMPARE_CPU_VALIDATE_XML: since 6.9.0.
     """
 
     xdr_name = "remote_connect_compare_hypervisor_cpu_args"
@@ -17309,6 +18126,7 @@ class RemoteConnectCompareHypervisorCpuRet(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    result: numbers of virCPUCompareResult.
     """
 
     xdr_name = "remote_connect_compare_hypervisor_cpu_ret"
@@ -17336,6 +18154,8 @@ class RemoteConnectBaselineHypervisorCpuArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.4.0.
+    flags: numbers of virConnectBaselineCPUFlags.
+    VIR_CONNECT_BASELINE_CPU_IGNORE_HOST: since 11.6.0.
     """
 
     xdr_name = "remote_connect_baseline_hypervisor_cpu_args"
@@ -17396,6 +18216,7 @@ class RemoteNodeGetSevInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.5.0.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_node_get_sev_info_args"
@@ -17448,6 +18269,7 @@ class RemoteDomainGetLaunchSecurityInfoArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.5.0.
+    flags: numbers of virTypedParameterFlags.
     """
 
     xdr_name = "remote_domain_get_launch_security_info_args"
@@ -17496,7 +18318,7 @@ class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.0.0.
+    Since: 8.0.0, by virDomainSetLaunchSecurityState of the public API.
     """
 
     xdr_name = "remote_domain_set_launch_security_state_args"
@@ -17570,6 +18392,8 @@ class RemoteNwfilterBindingCreateXmlArgs(XdrStruct, frozen=True):
     };
 
     Since: 4.5.0.
+    flags: numbers of virNWFilterBindingCreateFlags.
+    VIR_NWFILTER_BINDING_CREATE_VALIDATE: since 7.8.0.
     """
 
     xdr_name = "remote_nwfilter_binding_create_xml_args"
@@ -17738,7 +18562,7 @@ class RemoteConnectGetStoragePoolCapabilitiesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.2.0.
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API.
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_args"
@@ -17760,7 +18584,7 @@ class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
         remote_nonnull_string capabilities;
     };
 
-    Since: 5.2.0.
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API.
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_ret"
@@ -17784,7 +18608,7 @@ class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkListAllPorts of the public API.
     """
 
     xdr_name = "remote_network_list_all_ports_args"
@@ -17813,7 +18637,7 @@ class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
         unsigned int ret;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkListAllPorts of the public API.
     """
 
     xdr_name = "remote_network_list_all_ports_ret"
@@ -17839,7 +18663,7 @@ class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
         remote_uuid uuid;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API.
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_args"
@@ -17864,7 +18688,7 @@ class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API.
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_ret"
@@ -17888,7 +18712,9 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API.
+    flags: numbers of virNetworkPortCreateFlags.
+    VIR_NETWORK_PORT_CREATE_VALIDATE: since 7.8.0.
     """
 
     xdr_name = "remote_network_port_create_xml_args"
@@ -17916,7 +18742,7 @@ class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API.
     """
 
     xdr_name = "remote_network_port_create_xml_ret"
@@ -17940,7 +18766,7 @@ class RemoteNetworkPortSetParametersArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortSetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_set_parameters_args"
@@ -17970,7 +18796,7 @@ class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_get_parameters_args"
@@ -17999,7 +18825,7 @@ class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
         int nparams;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_get_parameters_ret"
@@ -18025,7 +18851,7 @@ class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_network_port_get_xml_desc_args"
@@ -18050,7 +18876,7 @@ class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_network_port_get_xml_desc_ret"
@@ -18073,7 +18899,7 @@ class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortDelete of the public API.
     """
 
     xdr_name = "remote_network_port_delete_args"
@@ -18100,7 +18926,9 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
+    flags: numbers of virDomainCheckpointCreateFlags.
+    VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE: since 6.10.0.
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_args"
@@ -18128,7 +18956,7 @@ class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_ret"
@@ -18151,7 +18979,8 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
+    flags: numbers of virDomainCheckpointXMLFlags.
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_args"
@@ -18176,7 +19005,7 @@ class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_ret"
@@ -18200,7 +19029,8 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
+    flags: numbers of virDomainCheckpointListFlags.
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_args"
@@ -18229,7 +19059,7 @@ class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
         int ret;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_ret"
@@ -18256,7 +19086,8 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
+    flags: numbers of virDomainCheckpointListFlags.
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_args"
@@ -18285,7 +19116,7 @@ class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
         int ret;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_ret"
@@ -18312,7 +19143,7 @@ class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_args"
@@ -18340,7 +19171,7 @@ class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_ret"
@@ -18363,7 +19194,7 @@ class RemoteDomainCheckpointGetParentArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_args"
@@ -18388,7 +19219,7 @@ class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint parent;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_ret"
@@ -18411,7 +19242,8 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointDelete of the public API.
+    flags: numbers of virDomainCheckpointDeleteFlags.
     """
 
     xdr_name = "remote_domain_checkpoint_delete_args"
@@ -18438,7 +19270,12 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.7.0.
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API.
+    types: numbers of virDomainGuestInfoTypes.
+    VIR_DOMAIN_GUEST_INFO_DISKS: since 7.0.0.
+    VIR_DOMAIN_GUEST_INFO_INTERFACES: since 7.10.0.
+    VIR_DOMAIN_GUEST_INFO_LOAD: since 11.2.0.
+    VIR_DOMAIN_GUEST_INFO_DEVICES: since 12.7.0.
     """
 
     xdr_name = "remote_domain_get_guest_info_args"
@@ -18466,7 +19303,7 @@ class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX>;
     };
 
-    Since: 5.7.0.
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API.
     """
 
     xdr_name = "remote_domain_get_guest_info_ret"
@@ -18489,7 +19326,7 @@ class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.8.0.
+    Since: 5.8.0, by virConnectSetIdentity of the public API.
     """
 
     xdr_name = "remote_connect_set_identity_args"
@@ -18516,7 +19353,8 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.10.0.
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
+    timeout: numbers of virDomainAgentResponseTimeoutValues.
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_args"
@@ -18544,7 +19382,7 @@ class RemoteDomainAgentSetResponseTimeoutRet(XdrStruct, frozen=True):
         int result;
     };
 
-    Since: 5.10.0.
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_ret"
@@ -18569,7 +19407,9 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupBegin of the public API.
+    flags: numbers of virDomainBackupBeginFlags.
+    VIR_DOMAIN_BACKUP_BEGIN_PRESERVE_SHUTDOWN_DOMAIN: since 11.10.0.
     """
 
     xdr_name = "remote_domain_backup_begin_args"
@@ -18601,7 +19441,7 @@ class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_args"
@@ -18626,7 +19466,7 @@ class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_ret"
@@ -18650,7 +19490,7 @@ class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_args"
@@ -18678,7 +19518,7 @@ class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
         remote_nonnull_string keys<REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX>;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_ret"
@@ -18703,7 +19543,8 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API.
+    flags: numbers of virDomainAuthorizedSSHKeysSetFlags.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_set_args"
@@ -18735,7 +19576,9 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.1.0.
+    Since: 7.1.0, by virDomainGetMessages of the public API.
+    flags: numbers of virDomainMessageType.
+    VIR_DOMAIN_MESSAGE_IOERRORS: since 11.1.0.
     """
 
     xdr_name = "remote_domain_get_messages_args"
@@ -18760,7 +19603,7 @@ class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
         remote_nonnull_string msgs<REMOTE_DOMAIN_MESSAGES_MAX>;
     };
 
-    Since: 7.1.0.
+    Since: 7.1.0, by virDomainGetMessages of the public API.
     """
 
     xdr_name = "remote_domain_get_messages_ret"
@@ -18784,7 +19627,11 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.2.0.
+    Since: 7.2.0, by virDomainStartDirtyRateCalc of the public API.
+    flags: numbers of virDomainDirtyRateCalcFlags.
+    VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING: since 8.1.0.
+    VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP: since 8.1.0.
+    VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING: since 8.1.0.
     """
 
     xdr_name = "remote_domain_start_dirty_rate_calc_args"
@@ -18815,6 +19662,7 @@ class RemoteDomainGraphicsReloadArgs(XdrStruct, frozen=True):
     };
 
     Since: 10.2.0.
+    type: numbers of virDomainGraphicsReloadType.
     """
 
     xdr_name = "remote_domain_graphics_reload_args"
@@ -18845,7 +19693,7 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
         unsigned hyper size;
     };
 
-    Since: 7.9.0.
+    Since: 7.9.0 (derived).
     """
 
     xdr_name = "remote_domain_event_memory_device_size_change_msg"
@@ -18878,7 +19726,7 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
         unsigned int vcpuid;
     };
 
-    Since: 12.4.0.
+    Since: 12.4.0 (rebuilt).
     """
 
     xdr_name = "remote_domain_event_vcpu_removed_msg"
@@ -18908,7 +19756,8 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.0.0.
+    Since: 9.0.0, by virDomainFDAssociate of the public API.
+    flags: numbers of virDomainFDAssociateFlags.
     """
 
     xdr_name = "remote_domain_fd_associate_args"
@@ -19048,7 +19897,9 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
         int reason;
     };
 
-    Since: 12.4.0.
+    Since: 12.4.0 (rebuilt).
+    state: numbers of virConnectDomainEventChannelLifecycleState.
+    reason: numbers of virConnectDomainEventChannelLifecycleReason.
     """
 
     xdr_name = "remote_domain_event_callback_channel_lifecycle_msg"
@@ -19085,7 +19936,7 @@ class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 12.5.0.
+    Since: 12.5.0, by virDomainAnnounceInterface of the public API.
     """
 
     xdr_name = "remote_domain_announce_interface_args"

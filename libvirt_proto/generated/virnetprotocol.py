@@ -284,6 +284,75 @@ class VirNetMessageError(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    code: numbers of virErrorNumber.
+    VIR_ERR_OPERATION_ABORTED: since 0.9.9.
+    VIR_ERR_AUTH_CANCELLED: since 0.9.10.
+    VIR_ERR_NO_DOMAIN_METADATA: since 0.9.10.
+    VIR_ERR_MIGRATE_UNSAFE: since 0.9.11.
+    VIR_ERR_OVERFLOW: since 0.9.11.
+    VIR_ERR_BLOCK_COPY_ACTIVE: since 0.9.12.
+    VIR_ERR_OPERATION_UNSUPPORTED: since 0.10.0.
+    VIR_ERR_SSH: since 0.10.0.
+    VIR_ERR_AGENT_UNRESPONSIVE: since 0.10.0.
+    VIR_ERR_RESOURCE_BUSY: since 1.0.0.
+    VIR_ERR_ACCESS_DENIED: since 1.1.0.
+    VIR_ERR_DBUS_SERVICE: since 1.1.1.
+    VIR_ERR_STORAGE_VOL_EXIST: since 1.1.4.
+    VIR_ERR_CPU_INCOMPATIBLE: since 1.2.6.
+    VIR_ERR_XML_INVALID_SCHEMA: since 1.2.12.
+    VIR_ERR_MIGRATE_FINISH_OK: since 1.2.18.
+    VIR_ERR_AUTH_UNAVAILABLE: since 1.3.3.
+    VIR_ERR_NO_SERVER: since 1.3.3.
+    VIR_ERR_NO_CLIENT: since 1.3.5.
+    VIR_ERR_AGENT_UNSYNCED: since 2.3.0.
+    VIR_ERR_LIBSSH: since 2.5.0.
+    VIR_ERR_DEVICE_MISSING: since 4.1.0.
+    VIR_ERR_INVALID_NWFILTER_BINDING: since 4.5.0.
+    VIR_ERR_NO_NWFILTER_BINDING: since 4.5.0.
+    VIR_ERR_INVALID_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_ERR_NO_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_ERR_NO_DOMAIN_BACKUP: since 5.2.0.
+    VIR_ERR_INVALID_NETWORK_PORT: since 5.5.0.
+    VIR_ERR_NETWORK_PORT_EXIST: since 5.5.0.
+    VIR_ERR_NO_NETWORK_PORT: since 5.5.0.
+    VIR_ERR_NO_HOSTNAME: since 6.1.0.
+    VIR_ERR_CHECKPOINT_INCONSISTENT: since 6.10.0.
+    VIR_ERR_MULTIPLE_DOMAINS: since 7.1.0.
+    VIR_ERR_NO_NETWORK_METADATA: since 9.7.0.
+    VIR_ERR_AGENT_COMMAND_TIMEOUT: since 11.2.0.
+    VIR_ERR_AGENT_COMMAND_FAILED: since 11.2.0.
+    VIR_ERR_INVALID_ENCR_KEY_SECRET: since 12.1.0.
+    domain: numbers of virErrorDomain.
+    VIR_FROM_CAPABILITIES: since 0.9.8.
+    VIR_FROM_URI: since 0.9.11.
+    VIR_FROM_AUTH: since 0.9.11.
+    VIR_FROM_DBUS: since 0.9.12.
+    VIR_FROM_PARALLELS: since 0.10.0.
+    VIR_FROM_DEVICE: since 0.10.0.
+    VIR_FROM_SSH: since 0.10.0.
+    VIR_FROM_LOCKSPACE: since 1.0.0.
+    VIR_FROM_INITCTL: since 1.0.1.
+    VIR_FROM_IDENTITY: since 1.0.4.
+    VIR_FROM_CGROUP: since 1.0.5.
+    VIR_FROM_ACCESS: since 1.1.0.
+    VIR_FROM_SYSTEMD: since 1.1.1.
+    VIR_FROM_BHYVE: since 1.2.2.
+    VIR_FROM_CRYPTO: since 1.2.3.
+    VIR_FROM_FIREWALL: since 1.2.4.
+    VIR_FROM_POLKIT: since 1.2.9.
+    VIR_FROM_THREAD: since 1.2.14.
+    VIR_FROM_ADMIN: since 1.2.17.
+    VIR_FROM_LOGGING: since 1.3.0.
+    VIR_FROM_XENXL: since 1.3.2.
+    VIR_FROM_PERF: since 1.3.3.
+    VIR_FROM_LIBSSH: since 2.5.0.
+    VIR_FROM_RESCTRL: since 3.7.0.
+    VIR_FROM_FIREWALLD: since 5.1.0.
+    VIR_FROM_DOMAIN_CHECKPOINT: since 5.2.0.
+    VIR_FROM_TPM: since 5.6.0.
+    VIR_FROM_BPF: since 5.10.0.
+    VIR_FROM_CH: since 7.5.0.
+    level: numbers of virErrorLevel.
     """
 
     xdr_name = "virNetMessageError"

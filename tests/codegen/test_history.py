@@ -76,8 +76,13 @@ def test_span_has_data_fields() -> None:
     [
         # The derived states date these, by the API's versions and NEWS.
         ("domain_snapshot_get_xml_desc",
-         "acl changed in 5.1.0, was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
-        ("domain_rename", ""),
+         "acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
+        ("domain_managed_save_get_xml_desc",
+         "acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
+        ("domain_save_image_get_xml_desc",
+         "acl changed in 5.5.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
+        ("domain_get_hostname", "acl changed in 5.3.0 (derived), was domain:read"),
+        ("domain_get_time", "acl changed in 5.3.0 (derived), was domain:read"),
         # They do not know when these changed.
         ("domain_interface_addresses", "acl changed after 4.5.0, by 7.0.0, was domain:read"),
         ("connect_register_close_callback", "priority changed after 7.0.0, by 9.0.0, was nothing"),
@@ -108,6 +113,13 @@ def test_older_release_uses_its_own_names() -> None:
     assert older.history("qemu_monitor_command_args").events[0].before == "qemu_monitor_command_args"
     (renamed,) = older.history("remote_domain_migrate_perform_args.resource").events
     assert str(renamed) == "renamed in 11.6.0, was resource"
+
+
+def test_numbers_of_the_public_api_have_a_history() -> None:
+    assert registry.default().since("VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE") == Span("6.9.0")
+    assert str(registry.default().history("VIR_ERR_NO_SECRET")) == "0.7.1"
+    with pytest.raises(KeyError):
+        registry.default().since("VIR_DRV_FEATURE_REMOTE")
 
 
 def test_lists_every_raised_limit() -> None:
@@ -157,27 +169,61 @@ def test_procedures_were_added_with_their_api_functions() -> None:
     }
 
 
-def test_functions_narrow_only_open_spans() -> None:
-    narrow = 0
+def test_functions_narrow_open_spans_and_confirm_derived_states() -> None:
+    narrow = confirmed = 0
     for program in registry.default().programs():
         for procedure in program.procedures:
             facts = shown.procedure(program.number, procedure.number)
             if facts.function is not None:
+                if facts.since.release is not None:
+                    confirmed += 1
+                    assert facts.since.provenance in ("derived", "rebuilt")
+                    assert facts.function[1] == facts.since.release
+                    continue
                 narrow += 1
-                assert facts.since.release is None
                 assert facts.since.by is not None
                 low, high = facts.since.after or "0.3.0", facts.since.by
                 assert version_key(low) < version_key(facts.function[1]) <= version_key(high)
     assert narrow > 150
+    # remote 402 to 446 without three events, qemu 7, admin 18 and 19, and remote 456.
+    assert confirmed == 42 + 3 + 1
+
+
+def test_provenance_of_dates() -> None:
+    def words(name: str) -> str:
+        return registry.default().since(name).words
+
+    assert words("remote.connect_get_all_domain_stats") == "1.2.8"
+    assert words("remote.domain_event_memory_failure") == "6.9.0 (derived)"
+    assert words("remote.network_event_callback_metadata_change") == "9.8.0 (derived)"
+    assert words("remote.domain_graphics_reload") == "10.2.0"
+    assert words("remote.domain_announce_interface") == "12.5.0 (rebuilt)"
+    assert registry.default().since("remote_domain_event_memory_failure_msg").provenance == "derived"
 
 
 def test_generated_classes_document_history() -> None:
     union = registry.default().type("remote_typed_param_value")
     text = inspect.getdoc(union.python_class) or ""  # Python 3.13 removes the indentation by itself
-    assert text.endswith("Since: 0.9.7 or earlier.\ns: since 0.9.8.")
+    assert text.endswith(
+        "Since: 0.9.7 or earlier.\n"
+        "s: since 0.9.8.\n"
+        "type: numbers of virTypedParameterType.\n"
+        "VIR_TYPED_PARAM_STRING: since 0.9.8."
+    )
     assert union.text.endswith("};")
     args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
-    assert "Since: 6.0.0." in args
+    assert "Since: 6.0.0, by virDomainBackupBegin of the public API." in args
+
+
+def test_generated_classes_document_numbers_of_the_public_api() -> None:
+    register = registry.default().type("remote_connect_domain_event_callback_register_any_args")
+    text = inspect.getdoc(register.python_class) or ""
+    assert "Since: 1.2.2.\neventID: numbers of virDomainEventID.\n" in text
+    assert "VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6." in text  # the first that is newer than the class
+    assert "VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0." in text
+    assert "VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE" not in text
+    open_ = registry.default().type("remote_connect_supports_feature_args").python_class
+    assert (inspect.getdoc(open_) or "").endswith("feature: numbers of virDrvFeature.")
 
 
 def test_every_fact_has_an_object() -> None:

@@ -185,3 +185,27 @@ def _judged(elf: Any, data: bytes, width: int, order: Any, base: int | None) -> 
     address = (location + moved) % 2 ** (8 * width)
     semaphores = offsets(semaphore + moved) if semaphore else ()
     return Judged(provider, name, arguments, address, offsets(address), semaphores)
+
+
+def with_symbols(names: list[str], versions: list[str]) -> bytes:
+    """An ELF file with sections of dynamic symbols and versions, in the place of its notes."""
+    strings = b"\0" + b"\0".join(name.encode() for name in [*names, *versions]) + b"\0"
+    table = bytes(24) + b"".join(
+        struct.pack("<IBBHQQ", strings.index(b"\0" + name.encode() + b"\0") + 1, 18, 0, 1, 0, 0)
+        for name in names
+    )
+    return elf_with({".dynstr": strings, ".dynsym": table, ".gnu.version_d": b""})
+
+
+def elf_with(sections: dict[str, bytes]) -> bytes:
+    """A little-endian ELF file of 64 bits with these sections."""
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in [*sections, ".shstrtab"])
+    at, body, headers = 64, b"", [bytes(64)]
+    for name, content in (*sections.items(), (".shstrtab", names)):
+        offset = names.index(b"\0" + name.encode() + b"\0") + 1
+        headers.append(struct.pack("<2I4Q2I2Q", offset, 3, 0, 0, at + len(body), len(content), 0, 0, 1, 0))
+        body += content
+    identity = b"\x7fELF\x02\x01\x01" + bytes(9)
+    count = len(headers)
+    head = struct.pack("<2HI3QI6H", 3, 62, 1, 0, 0, at + len(body), 0, 64, 56, 0, 64, count, count - 1)
+    return identity + head + body + b"".join(headers)

@@ -108,6 +108,12 @@ def test_names_of_the_public_api() -> None:
     assert peers(sent(frame(word(0) + word(0), proc=316))) == [("client", Range("1.2.2"))]
 
 
+def test_first_names_of_an_enum_bound_no_release() -> None:
+    """virVcpuHostCpuState, of 6.10.0, names -1, which the CPU of an offline vCPU was before."""
+    vcpus = frame(word(1) + word(0) + word(1) + bytes(8) + word(-1) + word(0), proc=20, type_=1)
+    assert peers(sent(vcpus, "s2c")) == [("server", Range())]
+
+
 def test_peers_of_connections_are_apart() -> None:
     older = sent(frame(word(0) + word(1), proc=273), connection=OTHER)
     assert peers(older, sent(BACKUP)) == [("client", Range("6.0.0")), ("client", Range("0.9.13"))]

@@ -73,6 +73,7 @@ class Package(Mapping[str, str]):
             "first": repr(history.first),
             "last": repr(history.last),
             "releases": list(map(repr, history.releases)),
+            "provenance": [(repr(one), repr(other)) for one, other in history.provenance.items()],
             "rows": rows(history),
         }
         return render("python", "history.py.j2", view)
