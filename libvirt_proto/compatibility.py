@@ -249,7 +249,7 @@ class _Place:
 
 def _since(facts: Facts) -> str:
     if facts.function is None:
-        return f"since {facts.since}"
+        return f"since {facts.since.words}"
     return f"since {facts.function[1]}, by the public API"
 
 

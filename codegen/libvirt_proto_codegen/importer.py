@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,10 @@ from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .providers.printer import print_provider
-from .reader import read_specification, source_of
+from .reader import read_bytes, read_specification, source_of
 from .releases import MANIFEST, archive_of
-from .releases.provenance import GENUINE, OriginRules, Origins
-from .releases.update import Progress, has_archive, updated
+from .releases.provenance import GENUINE, OriginRules, Origins, read_provenance
+from .releases.update import Progress, check_plan, has_archive, updated
 from .releases.version import SAFE
 from .resolve import resolve
 from .schema import External, Input, Schema
@@ -121,14 +122,16 @@ def import_release(
     `source` is a source tree, a release archive or a folder of .x and .d files; `tree` restricts it to a
     part.
     If `out` holds an archive of releases, the archive and its history are updated as well; `same` has ranges
-    (first, last) of releases with the same declarations. `rules` give the provenance; None keeps that in
-    `out`, and is genuine for a new release.
+    (first, last) of releases with the same declarations. `rules` give the provenance; None is that in `out`,
+    else that in the manifest of an imported `source`, else genuine.
 
     External constants are taken from `defines`, else from the tree's headers, else from the known constants
     of libvirt. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
+    if has_archive(out):
+        check_plan(out, [release], same)
     report = read_release(tree or read_tree(source), release, source, defines=defines)
-    origins = known_origins(out, release) if rules is None else rules.origins(report.texts)
+    origins = known_origins(out, release, source) if rules is None else rules.origins(report.texts)
     report = replace(report, folder=out / release, origins=origins.only(report.texts))
     texts = {**report.texts, MANIFEST: _manifest(report)}
     files = {}
@@ -144,9 +147,27 @@ def import_release(
     return replace(report, kept_in=tuple(files))
 
 
-def known_origins(folder: Path, release: str) -> Origins:
-    """Return the provenance of a release in the archive of a folder; genuine if it is not there."""
-    return next((each.origins for each in archive_of(folder).releases if each.name == release), GENUINE)
+def known_origins(folder: Path, release: str, source: Path) -> Origins:
+    """Return the provenance of a release in the archive of a folder, else that in the manifest of a source
+    that was imported before, else genuine."""
+    for each in archive_of(folder).releases:
+        if each.name == release:
+            return each.origins
+    return _manifest_origins(source / MANIFEST) or GENUINE
+
+
+def _manifest_origins(path: Path) -> Origins | None:
+    """Return the provenance that a manifest states, None without one."""
+    if not path.is_file():
+        return None
+    try:
+        manifest = tomllib.loads(read_bytes(path).decode())
+        files = {str(file["name"]): read_provenance(file["provenance"]) for file in manifest["file"]}
+        return Origins(read_provenance(manifest["provenance"]), files)
+    except KeyError:
+        return None  # written before manifests had it
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _failure("bad-manifest", f"{path}: {error}") from None
 
 
 def file_differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:

@@ -139,7 +139,7 @@ def invalid_definitions(name: str) -> Iterator[None]:
         if problems is None:
             raise
         for problem in problems:
-            click.echo(str(problem), err=True)
+            click.echo(problem.diagnostic(), err=True)
         count = amount(len(problems), "problem")
         raise click.ClickException(f"invalid definitions in {name}: {count}") from None
 
@@ -239,10 +239,17 @@ as_of = click.option(
     help="Report at the end what this libvirt release would not understand.",
 )
 
-#: `--top`, as parameter `top`.
-top = click.option(
-    "--top", type=click.IntRange(0), metavar="N", default=10, help="Rows of each table of statistics (10)."
-)
+
+def top(what: str, default: int | None = None) -> Callable[[Command], Command]:
+    """Add `--top`, as parameter `top`: the number of rows of each table, None for all."""
+    many = "all" if default is None else default
+    return click.option(
+        "--top", type=click.IntRange(0), metavar="N", default=default, help=f"{what} (default: {many})."
+    )
+
+
+#: `--top` of tables of statistics.
+top_figures = top("Rows of each table of statistics", 10)
 
 #: `--wide`, as parameter `wide`.
 wide = click.option("--wide", is_flag=True, help="Do not fit tables to the terminal: all columns, uncut.")

@@ -138,7 +138,7 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             is_flag=True,
             help="Show only statistics, at the end: tables, or JSON for --format json.",
         )
-        @options.top
+        @options.top_figures
         @options.wide
         @wraps(command)
         def with_figures(
@@ -148,8 +148,7 @@ def live_figures(name: str) -> Callable[[Command], Command]:
                 raise click.UsageError("--stats and --exchanges exclude each other")
             if figures and show.filter.context:
                 raise click.UsageError("--stats and --context exclude each other")
-            if figures:
-                show = replace(show, figures_of=name, top=top, wide=wide)
+            show = replace(show, figures_of=name if figures else None, top=top, wide=wide)
             return command(*args, show=show, **rest)
 
         return with_figures  # type: ignore[return-value]

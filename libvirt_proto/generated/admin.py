@@ -742,7 +742,7 @@ class AdminServerUpdateTlsFilesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.2.0.
+    Since: 6.2.0, by virAdmServerUpdateTlsFiles of the public API.
     """
 
     xdr_name = "admin_server_update_tls_files_args"
@@ -916,7 +916,7 @@ class AdminConnectSetDaemonTimeoutArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.6.0.
+    Since: 8.6.0, by virAdmConnectSetDaemonTimeout of the public API.
     """
 
     xdr_name = "admin_connect_set_daemon_timeout_args"

@@ -339,7 +339,7 @@ class QemuDomainMonitorCommandWithFilesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.2.0.
+    Since: 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API.
     flags: numbers of virDomainQemuMonitorCommandFlags.
     """
 
@@ -368,7 +368,7 @@ class QemuDomainMonitorCommandWithFilesRet(XdrStruct, frozen=True):
         remote_nonnull_string result;
     };
 
-    Since: 8.2.0.
+    Since: 8.2.0, by virDomainQemuMonitorCommandWithFiles of the public API.
     """
 
     xdr_name = "qemu_domain_monitor_command_with_files_ret"

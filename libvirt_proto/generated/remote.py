@@ -248,7 +248,7 @@ class RemoteNonnullNetworkPort(XdrStruct, frozen=True):
         remote_uuid uuid;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0 (derived).
     """
 
     xdr_name = "remote_nonnull_network_port"
@@ -464,7 +464,7 @@ class RemoteNonnullDomainCheckpoint(XdrStruct, frozen=True):
         remote_nonnull_domain dom;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0 (derived).
     """
 
     xdr_name = "remote_nonnull_domain_checkpoint"
@@ -523,7 +523,7 @@ def encode_remote_network(value: RemoteNetwork, put: Put) -> None:
 
 
 # typedef remote_nonnull_network_port *remote_network_port;
-# Since: 5.5.0.
+# Since: 5.5.0 (derived).
 RemoteNetworkPort = RemoteNonnullNetworkPort | None
 
 
@@ -3622,7 +3622,7 @@ class RemoteDomainSaveParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.4.0.
+    Since: 8.4.0, by virDomainSaveParams of the public API.
     flags: numbers of virDomainSaveRestoreFlags.
     """
 
@@ -3706,7 +3706,7 @@ class RemoteDomainRestoreParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.4.0.
+    Since: 8.4.0, by virDomainRestoreParams of the public API.
     flags: numbers of virDomainSaveRestoreFlags.
     """
 
@@ -5381,7 +5381,7 @@ class RemoteDomainSetIothreadParamsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 4.10.0.
+    Since: 4.10.0, by virDomainSetIOThreadParams of the public API.
     flags: numbers of virDomainModificationImpact, virTypedParameterFlags.
     """
 
@@ -6746,7 +6746,7 @@ class RemoteNetworkCreateXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
     flags: numbers of virNetworkCreateFlags.
     """
 
@@ -6772,7 +6772,7 @@ class RemoteNetworkCreateXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_network net;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNetworkCreateXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_create_xml_flags_ret"
@@ -6839,7 +6839,7 @@ class RemoteNetworkDefineXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
     flags: numbers of virNetworkDefineFlags.
     """
 
@@ -6865,7 +6865,7 @@ class RemoteNetworkDefineXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_network net;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNetworkDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_network_define_xml_flags_ret"
@@ -7362,7 +7362,7 @@ class RemoteNwfilterDefineXmlFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
     flags: numbers of virNWFilterDefineFlags.
     """
 
@@ -7388,7 +7388,7 @@ class RemoteNwfilterDefineXmlFlagsRet(XdrStruct, frozen=True):
         remote_nonnull_nwfilter nwfilter;
     };
 
-    Since: 7.7.0.
+    Since: 7.7.0, by virNWFilterDefineXMLFlags of the public API.
     """
 
     xdr_name = "remote_nwfilter_define_xml_flags_ret"
@@ -10150,7 +10150,7 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
     flags: numbers of virNodeDeviceDefineXMLFlags.
     VIR_NODE_DEVICE_DEFINE_XML_VALIDATE: since 8.10.0.
     """
@@ -10177,7 +10177,7 @@ class RemoteNodeDeviceDefineXmlRet(XdrStruct, frozen=True):
         remote_nonnull_node_device dev;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
     """
 
     xdr_name = "remote_node_device_define_xml_ret"
@@ -10200,7 +10200,7 @@ class RemoteNodeDeviceUndefineArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceUndefine of the public API.
     """
 
     xdr_name = "remote_node_device_undefine_args"
@@ -10226,7 +10226,7 @@ class RemoteNodeDeviceCreateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.3.0.
+    Since: 7.3.0, by virNodeDeviceCreate of the public API.
     """
 
     xdr_name = "remote_node_device_create_args"
@@ -10251,7 +10251,7 @@ class RemoteNodeDeviceGetAutostartArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_get_autostart_args"
@@ -10273,7 +10273,7 @@ class RemoteNodeDeviceGetAutostartRet(XdrStruct, frozen=True):
         int autostart;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceGetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_get_autostart_ret"
@@ -10296,7 +10296,7 @@ class RemoteNodeDeviceSetAutostartArgs(XdrStruct, frozen=True):
         int autostart;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceSetAutostart of the public API.
     """
 
     xdr_name = "remote_node_device_set_autostart_args"
@@ -10321,7 +10321,7 @@ class RemoteNodeDeviceIsPersistentArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API.
     """
 
     xdr_name = "remote_node_device_is_persistent_args"
@@ -10343,7 +10343,7 @@ class RemoteNodeDeviceIsPersistentRet(XdrStruct, frozen=True):
         int persistent;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsPersistent of the public API.
     """
 
     xdr_name = "remote_node_device_is_persistent_ret"
@@ -10365,7 +10365,7 @@ class RemoteNodeDeviceIsActiveArgs(XdrStruct, frozen=True):
         remote_nonnull_string name;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API.
     """
 
     xdr_name = "remote_node_device_is_active_args"
@@ -10387,7 +10387,7 @@ class RemoteNodeDeviceIsActiveRet(XdrStruct, frozen=True):
         int active;
     };
 
-    Since: 7.8.0.
+    Since: 7.8.0, by virNodeDeviceIsActive of the public API.
     """
 
     xdr_name = "remote_node_device_is_active_ret"
@@ -11739,7 +11739,7 @@ class RemoteDomainAbortJobFlagsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.5.0.
+    Since: 8.5.0, by virDomainAbortJobFlags of the public API.
     flags: numbers of virDomainAbortJobFlagsValues.
     """
 
@@ -16410,7 +16410,7 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         remote_string nsuri;
     };
 
-    Since: 9.8.0.
+    Since: 9.8.0 (derived).
     type: numbers of virNetworkMetadataType.
     """
 
@@ -16447,7 +16447,7 @@ class RemoteNetworkSetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkSetMetadata of the public API.
     type: numbers of virNetworkMetadataType.
     flags: numbers of virNetworkUpdateFlags.
     """
@@ -16489,7 +16489,7 @@ class RemoteNetworkGetMetadataArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API.
     type: numbers of virNetworkMetadataType.
     flags: numbers of virNetworkUpdateFlags.
     """
@@ -16522,7 +16522,7 @@ class RemoteNetworkGetMetadataRet(XdrStruct, frozen=True):
         remote_nonnull_string metadata;
     };
 
-    Since: 9.7.0.
+    Since: 9.7.0, by virNetworkGetMetadata of the public API.
     """
 
     xdr_name = "remote_network_get_metadata_ret"
@@ -17840,7 +17840,7 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.9.0.
+    Since: 6.9.0 (derived).
     recipient: numbers of virDomainMemoryFailureRecipientType.
     action: numbers of virDomainMemoryFailureActionType.
     flags: numbers of virDomainMemoryFailureFlags.
@@ -18318,7 +18318,7 @@ class RemoteDomainSetLaunchSecurityStateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 8.0.0.
+    Since: 8.0.0, by virDomainSetLaunchSecurityState of the public API.
     """
 
     xdr_name = "remote_domain_set_launch_security_state_args"
@@ -18562,7 +18562,7 @@ class RemoteConnectGetStoragePoolCapabilitiesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.2.0.
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API.
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_args"
@@ -18584,7 +18584,7 @@ class RemoteConnectGetStoragePoolCapabilitiesRet(XdrStruct, frozen=True):
         remote_nonnull_string capabilities;
     };
 
-    Since: 5.2.0.
+    Since: 5.2.0, by virConnectGetStoragePoolCapabilities of the public API.
     """
 
     xdr_name = "remote_connect_get_storage_pool_capabilities_ret"
@@ -18608,7 +18608,7 @@ class RemoteNetworkListAllPortsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkListAllPorts of the public API.
     """
 
     xdr_name = "remote_network_list_all_ports_args"
@@ -18637,7 +18637,7 @@ class RemoteNetworkListAllPortsRet(XdrStruct, frozen=True):
         unsigned int ret;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkListAllPorts of the public API.
     """
 
     xdr_name = "remote_network_list_all_ports_ret"
@@ -18663,7 +18663,7 @@ class RemoteNetworkPortLookupByUuidArgs(XdrStruct, frozen=True):
         remote_uuid uuid;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API.
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_args"
@@ -18688,7 +18688,7 @@ class RemoteNetworkPortLookupByUuidRet(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortLookupByUUID of the public API.
     """
 
     xdr_name = "remote_network_port_lookup_by_uuid_ret"
@@ -18712,7 +18712,7 @@ class RemoteNetworkPortCreateXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API.
     flags: numbers of virNetworkPortCreateFlags.
     VIR_NETWORK_PORT_CREATE_VALIDATE: since 7.8.0.
     """
@@ -18742,7 +18742,7 @@ class RemoteNetworkPortCreateXmlRet(XdrStruct, frozen=True):
         remote_nonnull_network_port port;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortCreateXML of the public API.
     """
 
     xdr_name = "remote_network_port_create_xml_ret"
@@ -18766,7 +18766,7 @@ class RemoteNetworkPortSetParametersArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortSetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_set_parameters_args"
@@ -18796,7 +18796,7 @@ class RemoteNetworkPortGetParametersArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_get_parameters_args"
@@ -18825,7 +18825,7 @@ class RemoteNetworkPortGetParametersRet(XdrStruct, frozen=True):
         int nparams;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetParameters of the public API.
     """
 
     xdr_name = "remote_network_port_get_parameters_ret"
@@ -18851,7 +18851,7 @@ class RemoteNetworkPortGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_network_port_get_xml_desc_args"
@@ -18876,7 +18876,7 @@ class RemoteNetworkPortGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_network_port_get_xml_desc_ret"
@@ -18899,7 +18899,7 @@ class RemoteNetworkPortDeleteArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.5.0.
+    Since: 5.5.0, by virNetworkPortDelete of the public API.
     """
 
     xdr_name = "remote_network_port_delete_args"
@@ -18926,7 +18926,7 @@ class RemoteDomainCheckpointCreateXmlArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
     flags: numbers of virDomainCheckpointCreateFlags.
     VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE: since 6.10.0.
     """
@@ -18956,7 +18956,7 @@ class RemoteDomainCheckpointCreateXmlRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointCreateXML of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_create_xml_ret"
@@ -18979,7 +18979,7 @@ class RemoteDomainCheckpointGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
     flags: numbers of virDomainCheckpointXMLFlags.
     """
 
@@ -19005,7 +19005,7 @@ class RemoteDomainCheckpointGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_xml_desc_ret"
@@ -19029,7 +19029,7 @@ class RemoteDomainListAllCheckpointsArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
     flags: numbers of virDomainCheckpointListFlags.
     """
 
@@ -19059,7 +19059,7 @@ class RemoteDomainListAllCheckpointsRet(XdrStruct, frozen=True):
         int ret;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainListAllCheckpoints of the public API.
     """
 
     xdr_name = "remote_domain_list_all_checkpoints_ret"
@@ -19086,7 +19086,7 @@ class RemoteDomainCheckpointListAllChildrenArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
     flags: numbers of virDomainCheckpointListFlags.
     """
 
@@ -19116,7 +19116,7 @@ class RemoteDomainCheckpointListAllChildrenRet(XdrStruct, frozen=True):
         int ret;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointListAllChildren of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_list_all_children_ret"
@@ -19143,7 +19143,7 @@ class RemoteDomainCheckpointLookupByNameArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_args"
@@ -19171,7 +19171,7 @@ class RemoteDomainCheckpointLookupByNameRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint checkpoint;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointLookupByName of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_lookup_by_name_ret"
@@ -19194,7 +19194,7 @@ class RemoteDomainCheckpointGetParentArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_args"
@@ -19219,7 +19219,7 @@ class RemoteDomainCheckpointGetParentRet(XdrStruct, frozen=True):
         remote_nonnull_domain_checkpoint parent;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointGetParent of the public API.
     """
 
     xdr_name = "remote_domain_checkpoint_get_parent_ret"
@@ -19242,7 +19242,7 @@ class RemoteDomainCheckpointDeleteArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.6.0.
+    Since: 5.6.0, by virDomainCheckpointDelete of the public API.
     flags: numbers of virDomainCheckpointDeleteFlags.
     """
 
@@ -19270,7 +19270,7 @@ class RemoteDomainGetGuestInfoArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.7.0.
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API.
     types: numbers of virDomainGuestInfoTypes.
     VIR_DOMAIN_GUEST_INFO_DISKS: since 7.0.0.
     VIR_DOMAIN_GUEST_INFO_INTERFACES: since 7.10.0.
@@ -19303,7 +19303,7 @@ class RemoteDomainGetGuestInfoRet(XdrStruct, frozen=True):
         remote_typed_param params<REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX>;
     };
 
-    Since: 5.7.0.
+    Since: 5.7.0, by virDomainGetGuestInfo of the public API.
     """
 
     xdr_name = "remote_domain_get_guest_info_ret"
@@ -19326,7 +19326,7 @@ class RemoteConnectSetIdentityArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.8.0.
+    Since: 5.8.0, by virConnectSetIdentity of the public API.
     """
 
     xdr_name = "remote_connect_set_identity_args"
@@ -19353,7 +19353,7 @@ class RemoteDomainAgentSetResponseTimeoutArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 5.10.0.
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
     timeout: numbers of virDomainAgentResponseTimeoutValues.
     """
 
@@ -19382,7 +19382,7 @@ class RemoteDomainAgentSetResponseTimeoutRet(XdrStruct, frozen=True):
         int result;
     };
 
-    Since: 5.10.0.
+    Since: 5.10.0, by virDomainAgentSetResponseTimeout of the public API.
     """
 
     xdr_name = "remote_domain_agent_set_response_timeout_ret"
@@ -19407,7 +19407,7 @@ class RemoteDomainBackupBeginArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupBegin of the public API.
     flags: numbers of virDomainBackupBeginFlags.
     VIR_DOMAIN_BACKUP_BEGIN_PRESERVE_SHUTDOWN_DOMAIN: since 11.10.0.
     """
@@ -19441,7 +19441,7 @@ class RemoteDomainBackupGetXmlDescArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_args"
@@ -19466,7 +19466,7 @@ class RemoteDomainBackupGetXmlDescRet(XdrStruct, frozen=True):
         remote_nonnull_string xml;
     };
 
-    Since: 6.0.0.
+    Since: 6.0.0, by virDomainBackupGetXMLDesc of the public API.
     """
 
     xdr_name = "remote_domain_backup_get_xml_desc_ret"
@@ -19490,7 +19490,7 @@ class RemoteDomainAuthorizedSshKeysGetArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_args"
@@ -19518,7 +19518,7 @@ class RemoteDomainAuthorizedSshKeysGetRet(XdrStruct, frozen=True):
         remote_nonnull_string keys<REMOTE_DOMAIN_AUTHORIZED_SSH_KEYS_MAX>;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysGet of the public API.
     """
 
     xdr_name = "remote_domain_authorized_ssh_keys_get_ret"
@@ -19543,7 +19543,7 @@ class RemoteDomainAuthorizedSshKeysSetArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.10.0.
+    Since: 6.10.0, by virDomainAuthorizedSSHKeysSet of the public API.
     flags: numbers of virDomainAuthorizedSSHKeysSetFlags.
     """
 
@@ -19576,7 +19576,7 @@ class RemoteDomainGetMessagesArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.1.0.
+    Since: 7.1.0, by virDomainGetMessages of the public API.
     flags: numbers of virDomainMessageType.
     VIR_DOMAIN_MESSAGE_IOERRORS: since 11.1.0.
     """
@@ -19603,7 +19603,7 @@ class RemoteDomainGetMessagesRet(XdrStruct, frozen=True):
         remote_nonnull_string msgs<REMOTE_DOMAIN_MESSAGES_MAX>;
     };
 
-    Since: 7.1.0.
+    Since: 7.1.0, by virDomainGetMessages of the public API.
     """
 
     xdr_name = "remote_domain_get_messages_ret"
@@ -19627,7 +19627,7 @@ class RemoteDomainStartDirtyRateCalcArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 7.2.0.
+    Since: 7.2.0, by virDomainStartDirtyRateCalc of the public API.
     flags: numbers of virDomainDirtyRateCalcFlags.
     VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING: since 8.1.0.
     VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP: since 8.1.0.
@@ -19693,7 +19693,7 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
         unsigned hyper size;
     };
 
-    Since: 7.9.0.
+    Since: 7.9.0 (derived).
     """
 
     xdr_name = "remote_domain_event_memory_device_size_change_msg"
@@ -19726,7 +19726,7 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
         unsigned int vcpuid;
     };
 
-    Since: 12.4.0.
+    Since: 12.4.0 (rebuilt).
     """
 
     xdr_name = "remote_domain_event_vcpu_removed_msg"
@@ -19756,7 +19756,7 @@ class RemoteDomainFdAssociateArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 9.0.0.
+    Since: 9.0.0, by virDomainFDAssociate of the public API.
     flags: numbers of virDomainFDAssociateFlags.
     """
 
@@ -19897,7 +19897,7 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
         int reason;
     };
 
-    Since: 12.4.0.
+    Since: 12.4.0 (rebuilt).
     state: numbers of virConnectDomainEventChannelLifecycleState.
     reason: numbers of virConnectDomainEventChannelLifecycleReason.
     """
@@ -19936,7 +19936,7 @@ class RemoteDomainAnnounceInterfaceArgs(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 12.5.0.
+    Since: 12.5.0, by virDomainAnnounceInterface of the public API.
     """
 
     xdr_name = "remote_domain_announce_interface_args"

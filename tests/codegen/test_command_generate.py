@@ -180,6 +180,16 @@ def test_reports_equal_structs(run, tree: Path) -> None:  # type: ignore[no-unty
         "structs: src/lock_protocol-structs: equal\n"
         "structs: src/virnetprotocol-structs: equal except for white space in lines 4 and 13\n"
     )
+    text = net.read_text()
+    net.write_text(text, newline="\r\n")
+    lines = text.count("\n")
+    assert (
+        f"virnetprotocol-structs: equal except for CRLF line endings ({lines} lines) and white space in lines"
+        " 4 and 13\n"
+    ) in run(*STRUCTS, "--check").output
+    net.write_text(text.replace("\n", " \n"))
+    assert "white space in lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and " in run(*STRUCTS, "--check").output
+    net.write_text(text)
     assert run(*STRUCTS, "--check", "-q").output == ""
     assert "   = 1," in net.read_text()
     lock.unlink()

@@ -55,10 +55,10 @@ def test_output_matches_golden_files(run, tmp_path: Path, root: Path) -> None:  
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (0, "probes: 1 file in out (1 new)\n")
     assert result.stderr == (
-        "libvirt-proto: warning: demo_probes.d: left out changed: it has 2 arguments in the definitions, "
-        "1 in lib folder/libdemo.so.0\n"
-        "libvirt-proto: warning: demo_probes.d: left out changed: it has 2 arguments in the definitions, "
-        "1 or 2 in bin/demod\n"
+        "libvirt-proto: warning: demo_probes.d: changed has 2 arguments in the definitions, "
+        "1 in lib folder/libdemo.so.0: only a is kept\n"
+        "libvirt-proto: warning: demo_probes.d: changed has 2 arguments in the definitions, "
+        "1 or 2 in bin/demod: only a is kept\n"
         "libvirt-proto: warning: demo_probes.d: left out 1 probe missing from all binaries: gone\n"
     )
     name = "libvirt_demo_probes.stp"

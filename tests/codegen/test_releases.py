@@ -55,6 +55,15 @@ def test_adding_a_version_keeps_order_of_other_lines(texts: list[str], text: str
     assert without == [(run.versions, line) for run in weave(texts) for line in run.lines]
 
 
+@given(st.lists(TEXTS, max_size=6), st.integers(0, 6), st.lists(TEXTS, max_size=3))
+def test_continued_weave_equals_weave_of_all(
+    texts: list[str | None], known: int, others: list[str | None]
+) -> None:
+    """The beginning of any weave continues with other versions."""
+    known = min(known, len(texts))
+    assert weave(others, weave(texts), known) == weave([*texts[:known], *others])
+
+
 VERSIONS = st.lists(
     st.tuples(st.integers(0, 12), st.integers(0, 11), st.integers(0, 3)), unique=True, min_size=1, max_size=6
 ).map(lambda versions: [".".join(map(str, version)) for version in versions])

@@ -34,7 +34,7 @@ def test_reports_procedure_once_with_its_count() -> None:
         (
             "note",
             "not-in-release",
-            "remote.domain_backup_begin is not in libvirt 1.2.9 (since 6.0.0): 2 times",
+            "remote.domain_backup_begin is not in libvirt 1.2.9 (since 6.0.0, by the public API): 2 times",
         )
     ]
     assert told("10.0.0", backup) == []

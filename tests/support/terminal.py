@@ -79,7 +79,9 @@ def on_terminal(*words: str, env: dict[str, str] | None = None, status: int = 0)
     return shown.decode().replace("\r\n", "\n")
 
 
-def on_terminals(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[str, tuple[int, str]]:
+def on_terminals(
+    commands: Mapping[str, Sequence[str]], folder: Path, env: Mapping[str, str] | None = None
+) -> dict[str, tuple[int, str]]:
     """The exit status and terminal output of each command. They run in a folder; bytes that are not UTF-8
     become lone surrogates."""
     root = Path(__file__).resolve().parent.parent
@@ -87,7 +89,7 @@ def on_terminals(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[st
     done = subprocess.run(
         [sys.executable, "-c", _RUN_EACH],
         cwd=folder,
-        env=_environment() | {"TERM": "xterm", "PYTHONPATH": path},
+        env=_environment() | {"TERM": "xterm", "PYTHONPATH": path} | (env or {}),
         input=json.dumps(list(commands.values())),
         capture_output=True,
         text=True,

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from .. import pipeline
-from ..definitions import Providers, load_providers, load_release, load_release_providers, load_schema
+from ..definitions import load_binary_providers, load_providers, load_release, load_schema
 from ..errors import reason
 from ..output import Difference, ForeignFileError, compare, write
 from ..pipeline import DEFAULT_TARGETS, PROBE_TARGETS, TARGETS
+from ..providers.binaries import Binary
+from ..providers.selection import Providers
 from ..quoting import printable
 from ..releases import releases
 from ..releases.archive import Release
@@ -138,7 +140,7 @@ def generate(
             "--library requires the target probes or bpftrace, and --all-probes the target probes"
         )
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
-    made = _artefacts(names, release, defs, dict(defines), libraries, all_probes)
+    made = _artefacts(names, release, defs, dict(defines), libraries, all_probes, quiet)
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -166,18 +168,21 @@ def _artefacts(
     defines: dict[str, int],
     libraries: Sequence[str],
     all_probes: bool,
+    quiet: bool,
 ) -> dict[str, tuple[Artefact, ...]]:
     """Return the artefacts of each target."""
     made: dict[str, tuple[Artefact, ...]] = {}
     if set(targets) != {"probes"}:
         schema = load(lambda: _definitions(release, defs, defines), then=_NOTHING)
         made = {target: pipeline.generate(schema, target) for target in targets if target in TARGETS}
+
+    def select(binaries: Sequence[Binary]) -> Providers:
+        return load(lambda: _providers(release, defs, binaries), then=_NOTHING)
+
     if "probes" in targets:
-        providers = load(lambda: _providers(release, defs), then=_NOTHING)
-        made["probes"] = probes(providers, libraries, all_probes=all_probes)
+        made["probes"] = probes(select, libraries, all_probes=all_probes, quiet=quiet)
     if "bpftrace" in targets:
-        providers = load(lambda: _providers(release, defs), then=_NOTHING)
-        made["bpftrace"] = bpftrace(schema, providers, libraries)
+        made["bpftrace"] = bpftrace(schema, select, libraries, quiet=quiet)
     return made
 
 
@@ -207,8 +212,8 @@ def _definitions(release: str | None, defs: tuple[Path, ...], defines: dict[str,
     return load_schema(defs, defines=defines, known=True) if defs else load_release(release, defines=defines)
 
 
-def _providers(release: str | None, defs: tuple[Path, ...]) -> Providers:
-    return load_providers(defs) if defs else load_release_providers(release)
+def _providers(release: str | None, defs: tuple[Path, ...], binaries: Sequence[Binary]) -> Providers:
+    return load_providers(defs) if defs else load_binary_providers(binaries, release)
 
 
 def _place(output: Path | None, target: str, alone: bool) -> Path:

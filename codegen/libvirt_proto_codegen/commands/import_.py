@@ -166,7 +166,9 @@ def _progress() -> Iterator[Progress | None]:
 
     # The command line's standard error escapes all that is written to it, except through `styled`.
     with Console(file=getattr(sys.stderr, "styled", sys.stderr)).status("Reading files") as status:
-        yield lambda what, release: status.update(Text(printable(f"{what} libvirt {release}")))
+        yield lambda what, release, number, total: status.update(
+            Text(printable(f"{what} libvirt {release} ({number} of {total})"))
+        )
 
 
 def summary(report: ImportReport, *, check: bool) -> str:

@@ -27,7 +27,8 @@ def load(read: Callable[[], Loaded], *, then: str) -> Loaded:
         raise click.UsageError(str(error)) from None
     except DefinitionError as error:
         count = len(error.problems)
-        click.echo(str(error), err=True)
+        for problem in error.problems:
+            click.echo(problem.diagnostic(), err=True)
         raise click.ClickException(
             f"{count} problem{'s' if count != 1 else ''} in the definitions, {then}"
         ) from None

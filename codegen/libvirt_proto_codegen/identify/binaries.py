@@ -21,7 +21,10 @@ from libvirt_proto.codec.identification import Evidence, Identification, Range
 from ..errors import DefinitionError, Problem
 from ..releases.version import version_key
 from . import facts
-from .known import Facts, Match, Texts, compare, conclude
+from .known import Facts, Known, Match, Unknown, compare, conclude
+
+#: The evidence of types, among others.
+TYPES: Final = "types"
 
 _PRIVATE: Final = re.compile(r"LIBVIRT_(?:[A-Z]+_)?PRIVATE_([0-9]{1,4}(?:\.[0-9]{1,4}){2,3})")
 _PUBLIC: Final = re.compile(r"LIBVIRT_(?:(?:QEMU|LXC|ADMIN)_)?([0-9]{1,4}(?:\.[0-9]{1,4}){2,3})")
@@ -66,11 +69,11 @@ def _types(symbols: Symbols) -> Iterator[Match]:
     if not own:
         return
 
-    def types_of(files: Texts) -> Facts | None:
-        of_files = map(facts.types, facts.definition_files(files))
-        return frozenset(each for types in of_files if types & own for each in types)
+    def types_of(each: Known) -> Facts:
+        of_files = map(facts.types, each.texts(".x"))
+        return frozenset(name for types in of_files if types & own for name in types)
 
-    yield compare("types", own, types_of, why=f"{len(own):,} xdr_ functions")
+    yield compare(TYPES, own, types_of, why=f"{len(own):,} xdr_ functions")
 
 
 def _probes(sites: tuple[Site, ...]) -> Iterator[Match]:
@@ -78,14 +81,10 @@ def _probes(sites: tuple[Site, ...]) -> Iterator[Match]:
     if not own:
         return
 
-    def probes_of(files: Texts) -> Facts | None:
-        declared = {
-            (probe.name, len(probe.arguments))
-            for file, text in files.items()
-            if file.endswith(".d")
-            for probe in facts.probes(text)
-        }
-        return frozenset(declared) if declared else None
+    def probes_of(each: Known) -> Facts | type[Unknown]:
+        texts = each.texts(".d")
+        declared = {(probe.name, len(probe.arguments)) for text in texts for probe in facts.probes(text)}
+        return frozenset(declared) if texts else Unknown
 
     what = "numbers of arguments of probes"
-    yield compare(what, own, probes_of, why=f"{len(own):,} probes", partial=True)
+    yield compare(what, own, probes_of, why=f"{len(own):,} probes", partial=True, by_name=True)

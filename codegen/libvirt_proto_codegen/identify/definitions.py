@@ -10,7 +10,7 @@ from libvirt_proto.codec.identification import Identification
 from ..importer import Parser, choose
 from ..source_tree import SourceTree, read_tree
 from . import facts
-from .known import Facts, FactsOf, Match, Texts, compare, conclude, known
+from .known import Facts, Known, Match, Unknown, compare, conclude, known
 
 
 def identify_tree(path: Path) -> Identification:
@@ -32,36 +32,49 @@ def _identified(tree: SourceTree, chosen: Sequence[PurePosixPath]) -> Identifica
 
 
 def _matches(file: str, text: str) -> Iterator[Match]:
-    kind = facts.declarations if file.endswith(".x") else facts.probes
-    home = _home(file, kind(text), kind)
-    declared = compare(file, kind(text), _facts_of(home, kind))
-    yield declared
-    if not declared.releases or kind is facts.probes:
+    kind = facts.probes if file.endswith(".d") else facts.declarations
+    own = kind(text)
+    home = _home(file, own, kind)
+    if kind is facts.probes:
+        yield compare(file, own, lambda each: _provider(each, home), by_name=True)
         return
-    what = f"{file}, annotations"
-    annotated = compare(
-        what, facts.annotated_declarations(text), _facts_of(home, facts.annotated_declarations)
-    )
-    if annotated.releases != declared.releases:
-        # Annotations do not matter on the wire: others do not exclude a release.
-        yield annotated if annotated.releases else annotated._replace(releases=None)
+    declared = compare(file, own, lambda each: _file(each, home, kind))
+    yield declared
+    if declared.fitting:
+        annotated = compare(
+            f"{file}, annotations",
+            facts.annotated_declarations(text),
+            lambda each: _annotated(each, home),
+            by_name=True,
+        )
+        if annotated.fitting != declared.fitting - annotated.unknown:
+            # Annotations do not matter on the wire: others do not exclude a release.
+            yield annotated if annotated.fitting else annotated._replace(fitting=None)
 
 
 def _home(file: str, own: Facts, kind: Callable[[str], Facts]) -> str:
     """Return libvirt's name of a file: its own, else that of the file with most of its facts."""
     suffix = PurePosixPath(file).suffix
     common: dict[str, int] = {}
-    for _, files in known():
-        if file in files:
+    for each in known():
+        if file in each.files:
             return file
-        for name, text in files.items():
+        for name, text in each.files.items():
             if name.endswith(suffix):
                 common[name] = max(common.get(name, 0), len(own & kind(text)))
     return max(common, key=lambda name: common[name], default=file)
 
 
-def _facts_of(file: str, kind: Callable[[str], Facts]) -> FactsOf:
-    def facts_of(files: Texts) -> Facts | None:
-        return kind(files[file]) if file in files else None
+def _file(each: Known, file: str, kind: Callable[[str], Facts]) -> Facts | None:
+    return kind(each.files[file]) if file in each.files else None
 
-    return facts_of
+
+def _annotated(each: Known, file: str) -> Facts | type[Unknown] | None:
+    """Return a file's declarations with annotations; unknown for a derived release."""
+    if each.release.origins.of(file) == "derived":
+        return Unknown
+    return _file(each, file, facts.annotated_declarations)
+
+
+def _provider(each: Known, file: str) -> Facts | type[Unknown] | None:
+    return _file(each, file, facts.probes) if each.texts(".d") else Unknown

@@ -7,13 +7,13 @@ minute for all releases.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
 from ..providers.parse import read_provider
 from ..source import Source
-from .known import Facts, Texts
+from .known import Facts
 
 _COMMENT: Final = re.compile(r"[ \t]*/\*.*?\*/\n?", re.DOTALL)
 _PROGRAM: Final = re.compile(r"^const (\w+)_PROGRAM = (\w+);$", re.MULTILINE)
@@ -110,8 +110,3 @@ def probes(text: str) -> frozenset[Probe]:
 def plain(name: str) -> str:
     """Return the name of an argument without the underscore that SystemTap's keywords get in a tapset."""
     return name.rstrip("_")
-
-
-def definition_files(files: Texts) -> Iterable[str]:
-    """Return the texts of the .x files among a release's files."""
-    return (text for file, text in files.items() if file.endswith(".x"))

@@ -18,7 +18,11 @@ from libvirt_proto.codec.identification import Identification
 
 from ..errors import DefinitionError, Problem
 from . import facts
-from .known import Facts, Texts, compare, conclude
+from .known import Facts, Known, Unknown, compare, conclude
+
+#: The two kinds of evidence.
+NAMES: Final = "names of numbers"
+ARGUMENTS: Final = "arguments of probes"
 
 _WORD: Final = re.compile(
     r'#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:[^"\\\n]|\\.)*"|\w+|==|<=|>=|&&|\|\||<<|>>|[^\s\w]', re.DOTALL
@@ -34,7 +38,9 @@ _ALIAS: Final = re.compile(
     r"^probe\s+(?P<alias>[\w.]+)\s*=(?P<points>[^{}]{0,4096})\{(?P<body>[^{}]{0,16384})\}", re.MULTILINE
 )
 _MARK: Final = re.compile(r'\.mark\("(\w+)"\)')
-_VARIABLE: Final = re.compile(r"^\s*(\w+)\s*=\s*(user_string\()?\$arg([0-9]{1,2})\)?;?\s*$", re.MULTILINE)
+_VARIABLE: Final = re.compile(
+    r"^[ \t]*(\w+)[ \t]*=[ \t]*(user_string\()?\$arg([0-9]{1,2})\)?;?[ \t]*$", re.MULTILINE
+)
 
 
 def identify(text: str, name: str) -> Identification:
@@ -43,34 +49,38 @@ def identify(text: str, name: str) -> Identification:
     Raises DefinitionError if it has neither.
     """
     found = []
-    names = _names(text)
-    if names:
-        groups = {each.group for each in names}
+    own_names = names(text)
+    if own_names:
+        groups = {each.group for each in own_names}
 
-        def names_of(files: Texts) -> Facts | None:
-            known = {each for text in facts.definition_files(files) for each in facts.names(text)}
-            return frozenset(each for each in known if each.group in groups)
+        def names_of(each: Known) -> Facts:
+            found = {name for text in each.texts(".x") for name in facts.names(text)}
+            return frozenset(name for name in found if name.group in groups)
 
-        found.append(compare("names of numbers", frozenset(names), names_of))
-    if probes := _probes(text):
-        marks = {each.name for each in probes}
+        found.append(compare(NAMES, own_names, names_of))
+    own_probes = probes(text)
+    if own_probes:
+        marks = {each.name for each in own_probes}
 
-        def probes_of(files: Texts) -> Facts | None:
-            declared = [facts.probes(text) for file, text in files.items() if file.endswith(".d")]
+        def probes_of(each: Known) -> Facts | type[Unknown]:
+            declared = [facts.probes(text) for text in each.texts(".d")]
             # A tapset has the probes of one provider file.
-            return max(declared, key=lambda known: len(marks & {each.name for each in known}), default=None)
+            return max(
+                declared, key=lambda probes: len(marks & {one.name for one in probes}), default=Unknown
+            )
 
-        all_probes = compare("arguments of probes", frozenset(probes), probes_of)
-        some = compare("arguments of probes", frozenset(probes), probes_of, partial=True)
-        found.append(all_probes if all_probes.releases else some)
+        all_probes = compare(ARGUMENTS, own_probes, probes_of, by_name=True)
+        some = compare(ARGUMENTS, own_probes, probes_of, by_name=True, partial=True)
+        found.append(all_probes if all_probes.fitting else some)
     if not found:
         message = f"{name}: expected a tapset with functions libvirt_rpc_…_name or probes of libvirt"
         raise DefinitionError([Problem("no-definitions", None, message)])
     return conclude("tapset", found)
 
 
-def _probes(text: str) -> set[facts.Probe]:
-    found = set()
+def probes(text: str) -> frozenset[facts.Probe]:
+    """Return the probes of a tapset."""
+    found: set[facts.Probe] = set()
     for alias in _ALIAS.finditer(text):
         variables = [
             (int(number), f"{'*' * bool(text)}{name}")
@@ -78,10 +88,10 @@ def _probes(text: str) -> set[facts.Probe]:
         ]
         arguments = tuple(facts.plain(name) for _, name in sorted(variables))
         found |= {facts.Probe(mark, arguments) for mark in _MARK.findall(alias["points"])}
-    return found
+    return frozenset(found)
 
 
-def _names(text: str) -> set[facts.Name]:
+def names(text: str) -> frozenset[facts.Name]:
     """Return the names of numbers in a tapset's functions."""
     known = {function for _, function in facts.ENUMS.values()}
     found: set[facts.Name] = set()
@@ -97,7 +107,7 @@ def _names(text: str) -> set[facts.Name]:
                     found.add(facts.Name(program % 2**32, number, name))
             elif (number := bounds.only("type" if match[1] in ("auth", "type") else "status")) is not None:
                 found.add(facts.Name(match[1], number, name))
-    return found
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Final
 
 from libvirt_proto.errors import Error
@@ -114,13 +114,24 @@ class Archive:
         return {file: text for file, text in texts if text is not None}
 
 
-def make_archive(releases: Iterable[Release], texts: Mapping[str, Mapping[str, str]]) -> Archive:
-    """Build the archive of releases, in any order; `texts` has file → text for each of their names."""
+def make_archive(
+    releases: Iterable[Release], texts: Mapping[str, Mapping[str, str]], old: Archive | None = None
+) -> Archive:
+    """Build the archive of releases, in any order; `texts` has file → text for each of their names.
+
+    The weave of the oldest releases is reused from an old archive, as far as it has the same ones."""
     ordered = sorted(releases, key=lambda release: version_key(release.name))
     files = sorted({file for release in ordered for file in texts[release.name]})
+    old = old or Archive()
+    same = (
+        release.name == name and texts[name] == old.texts(name)
+        for release, name in zip(ordered, old.names, strict=False)
+    )
+    known = sum(takewhile(bool, same))
+    later = [texts[release.name] for release in ordered[known:]]
     return Archive(
         tuple(ordered),
-        {file: weave(texts[release.name].get(file) for release in ordered) for file in files},
+        {file: weave((each.get(file) for each in later), old.files.get(file, ()), known) for file in files},
     )
 
 

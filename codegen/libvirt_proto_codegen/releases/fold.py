@@ -62,6 +62,12 @@ def dated(main: Sequence[Release]) -> Iterator[tuple[Release, Release, Dates]]:
         yield old, new, _dates(old, new, main[index:])
 
 
+def pairs(releases: Sequence[Release]) -> Iterator[tuple[Release, Release]]:
+    """Yield the pairs of releases that `fold` compares, in its order."""
+    yield from pairwise(main_releases(releases))
+    yield from ((old, new) for _, old, new in branches(releases))
+
+
 @dataclass(frozen=True, slots=True)
 class Dates:
     """When a release's changes happened: those of declarations, and those of annotations."""

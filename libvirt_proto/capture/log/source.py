@@ -18,13 +18,14 @@ from ...blocks import LineTooLongError, Read, line_blocks
 from ...events import Connections, Item, Notice, NoticeCode, ProbeEvent
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import amount
+from ..dressing import ENCODED_MARKS, MARKS, undress, unescape
+from ..entries import TEXTS, Entry, field, objects
 from ..monitor_lines import TOKENS as RECORDING_TOKENS
 from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
-from ..probes.provider import PROBES
+from ..probes.provider import COMMON
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .described import Described, Descriptions
-from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
 from .grammar import DESCRIPTION, NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
 from .journal import ARRAY_TOKENS, JournalFields
 from .lengths import TOKEN as LENGTH_TOKEN
@@ -757,7 +758,7 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
     """Yield the event of a probe that is not about RPC, if its numbers are numbers."""
     arguments = dict[str, int | str]()
     values = record.values()
-    for name, meaning in PROBES.get(record.kind, ()):
+    for name, meaning in COMMON.get(record.kind, ()):
         value = values.get(name)
         if value is None:  # older versions have others
             continue

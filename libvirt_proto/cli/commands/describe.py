@@ -16,10 +16,12 @@ from ...errors import UnknownName
 from ...filters import procedure_numbers
 from ...names import public as publicnames
 from ...names.meanings import meanings_of
+from ...presenters.table import wrap
 from ...similar import did_you_mean
 from ...text import amount, printable
 from .. import complete as names
 from .. import descriptions, options
+from ..output import width
 from .lookup import size
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ Described: TypeAlias = "XdrType | tuple[Program, Procedure] | PublicEnum"
     is_flag=True,
     help=f"Name all procedures that use a type, and all newer names, not only {USERS}.",
 )
+@options.wide
 @options.text_or_json("an array: a type, or all procedures of this name")
 @click.option(
     "--json-schema",
@@ -70,6 +73,7 @@ def describe(
     ctx: click.Context,
     name: str,
     everything: bool,
+    wide: bool,
     as_json: bool,
     as_schema: bool,
     registry: Registry,
@@ -111,7 +115,8 @@ def describe(
         click.echo(json.format(json.encode([_facts(graph, thing) for thing in described]), indent=2))
         return
     colour = options.palette(color, sys.stdout)
-    blocks = ("\n".join(_block(graph, thing, colour, everything)) for thing in described)
+    page = _Page(graph, colour, None if everything else USERS, width(fit=not wide))
+    blocks = ("\n".join(page.block(thing)) for thing in described)
     click.echo("\n\n".join(blocks), color=True)
 
 
@@ -263,72 +268,123 @@ def _enum_facts(graph: Graph, enum: PublicEnum) -> descriptions.Description:
     return descriptions.with_fields(graph.registry, descriptions.public_enum(enum.name, source, members))
 
 
-def _block(graph: Graph, thing: Described, colour: Palette, everything: bool) -> Iterator[str]:
-    limit = None if everything else USERS
-    if isinstance(thing, tuple):
-        yield from _procedure_lines(graph, *thing, colour, limit)
-        return
-    if isinstance(thing, PublicEnum):
-        yield from _enum_lines(_enum_facts(graph, thing), colour)
-        return
-    yield from _definitions(graph, [thing.name], colour)
-    yield ""
-    about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
-    about += [f"  {line}" for line in _history_lines(graph, _type_facts(graph, thing.name))]
-    about += [f"  {line}" for line in _shortened(_later(graph, thing.name), limit)]
-    yield from _comment(about, colour)
-    users = graph.users.get(thing.name, [])
-    if users:
-        lines = [f"used by {amount(len(users), 'procedure')}:", *_shortened(users, limit)]
-        yield from _comment([lines[0], *(f"  {line}" for line in lines[1:])], colour)
+class _Page:
+    """Things as XDR, with comments within `width`, if possible. Lists of users of a type and of newer names
+    have at most `limit` entries (None: all)."""
 
+    def __init__(self, graph: Graph, colour: Palette, limit: int | None, width: int) -> None:
+        self._graph = graph
+        self._colour = colour
+        self._limit = limit
+        self._width = width
 
-def _later(graph: Graph, name: str) -> list[str]:
-    """Return the lines about names of the public API that are newer than a type with their numbers."""
-    return [
-        f"{each}: since {since}" for each, since in descriptions.later_names(graph.registry, name).items()
-    ]
+    def block(self, thing: Described) -> Iterator[str]:
+        """Yield the lines of a type, a procedure or an enum of the public API."""
+        if isinstance(thing, tuple):
+            yield from self._procedure(*thing)
+        elif isinstance(thing, PublicEnum):
+            yield from self._enum(_enum_facts(self._graph, thing))
+        else:
+            yield from self._type(thing)
 
-
-def _shortened(lines: list[str], limit: int | None) -> list[str]:
-    shown = lines[:limit]
-    more = len(lines) - len(shown)
-    return [*shown, f"… {more:,} more (--all)"] if more else shown
-
-
-def _enum_lines(facts: descriptions.Description, colour: Palette) -> Iterator[str]:
-    yield from _comment([facts["file"]], colour)
-    yield from facts["text"].splitlines()
-    yield ""
-    about = [facts["name"], *([f"  since libvirt {facts['since']}"] if facts["since"] is not None else [])]
-    yield from _comment(about, colour)
-    if facts["fields"]:
-        fields = amount(len(facts["fields"]), "field")
-        yield from _comment([f"numbers in {fields}:", *(f"  {field}" for field in facts["fields"])], colour)
-
-
-def _procedure_lines(
-    graph: Graph, program: Program, procedure: Procedure, colour: Palette, limit: int | None
-) -> Iterator[str]:
-    lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
-    lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
-    for key, value in descriptions.annotations_of(procedure.annotations).items():
-        values = value if isinstance(value, list) else [value]
-        lines += [f"  @{key}: {one}" for one in values or ["none"]]
-    for role in ("args", "ret", "msg"):
-        type_ = getattr(procedure, role)
-        if type_ is not None:
-            lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
-            known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
-            lines += [f"    {event['text']}" for event in known.get("history", [])]
-            lines += [f"    {line}" for line in _shortened(_later(graph, type_.name), limit)]
-        elif role != "msg":
-            lines.append(f"  {role}: void")
-    yield from _comment(lines, colour)
-    names = [type_.name for type_ in _payloads(procedure).values()]
-    if names:
+    def _type(self, type_: XdrType) -> Iterator[str]:
+        yield from self._definitions([type_.name])
         yield ""
-        yield from _definitions(graph, names, colour)
+        about = [f"{type_.name}: {size(type_.min_size, type_.max_size)} on the wire"]
+        about += [f"  {line}" for line in _history_lines(self._graph, _type_facts(self._graph, type_.name))]
+        about += [f"  {line}" for line in self._later(type_.name)]
+        yield from self._comment(about)
+        users = self._graph.users.get(type_.name, [])
+        if users:
+            heading = f"used by {amount(len(users), 'procedure')}:"
+            yield from self._comment([heading, *(f"  {line}" for line in self._shortened(users))])
+
+    def _enum(self, facts: descriptions.Description) -> Iterator[str]:
+        yield from self._comment([facts["file"]])
+        yield from facts["text"].splitlines()
+        yield ""
+        since = [f"  since libvirt {facts['since']}"] if facts["since"] is not None else []
+        yield from self._comment([facts["name"], *since])
+        if facts["fields"]:
+            fields = amount(len(facts["fields"]), "field")
+            yield from self._comment([f"numbers in {fields}:", *(f"  {field}" for field in facts["fields"])])
+
+    def _procedure(self, program: Program, procedure: Procedure) -> Iterator[str]:
+        graph = self._graph
+        lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
+        lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
+        for key, value in descriptions.annotations_of(procedure.annotations).items():
+            values = value if isinstance(value, list) else [value]
+            lines += [f"  @{key}: {one}" for one in values or ["none"]]
+        for role in ("args", "ret", "msg"):
+            type_ = getattr(procedure, role)
+            if type_ is not None:
+                lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
+                known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
+                lines += [f"    {event['text']}" for event in known.get("history", [])]
+                lines += [f"    {line}" for line in self._later(type_.name)]
+            elif role != "msg":
+                lines.append(f"  {role}: void")
+        yield from self._comment(lines)
+        names = [type_.name for type_ in _payloads(procedure).values()]
+        if names:
+            yield ""
+            yield from self._definitions(names)
+
+    def _later(self, name: str) -> list[str]:
+        """Return the lines about names of the public API that are newer than a type with their numbers."""
+        later = descriptions.later_names(self._graph.registry, name)
+        return self._shortened([f"{each}: since {since}" for each, since in later.items()])
+
+    def _shortened(self, lines: list[str]) -> list[str]:
+        shown = lines[: self._limit]
+        more = len(lines) - len(shown)
+        return [*shown, f"… {more:,} more (--all)"] if more else shown
+
+    def _definitions(self, names: list[str]) -> Iterator[str]:
+        """Yield definitions in an order in which each comes after all that it needs, after the constants in
+        them; the file is named where it changes."""
+        graph, colour, file = self._graph, self._colour, None
+        all_names = graph.closure(names)
+        constants = graph.constants(all_names)
+        for name, value in constants.items():
+            yield from self._constant(f"const {name} = {value};", graph.events(name))
+        for index, name in enumerate(all_names):
+            if index or constants:
+                yield ""
+            if graph.file(name) != file:
+                file = graph.file(name)
+                yield from self._comment([file])
+            enums = graph.enums(name)
+            shade = colour.name if name in names else ""
+            for line in graph.types[name].text.splitlines():
+                found = enums.get(match[1]) if enums and (match := _FIELD.search(line)) else None
+                note = f" {colour.quiet}/* {_joined(found)} */{colour.off}" if found else ""
+                yield f"{shade}{line}{colour.off if shade else ''}{note}"
+
+    def _constant(self, definition: str, events: list[str]) -> Iterator[str]:
+        """Yield a constant with its changes after it, or before it where they are too long."""
+        [note, *more] = [*self._comment(["; ".join(events)])] if events else [""]
+        if more or len(definition) + len("; ".join(events)) + len(" /*  */") > self._width:
+            yield from (note, *more, definition)
+        else:
+            yield f"{definition} {note}".rstrip()
+
+    def _comment(self, lines: list[str]) -> Iterator[str]:
+        """Yield lines as an XDR comment."""
+        colour, room = self._colour, self._width - len("/*  */")
+        lines = [
+            part for line in lines for part in wrap(line, room, " " * (len(line) - len(line.lstrip()) + 2))
+        ]
+        for index, line in enumerate(lines):
+            start = "/* " if index == 0 else " * "
+            end = " */" if index == len(lines) - 1 else ""
+            yield f"{colour.quiet}{start}{line}{end}{colour.off}"
+
+
+def _joined(enums: tuple[str, ...]) -> str:
+    """Return the first two of some enums, and the number of the others."""
+    return ", ".join(enums) if len(enums) <= _ENUMS else f"{enums[0]} and {len(enums) - 1} more"
 
 
 def _history_lines(graph: Graph, description: descriptions.Description) -> Iterator[str]:
@@ -337,40 +393,3 @@ def _history_lines(graph: Graph, description: descriptions.Description) -> Itera
     if (since := descriptions.addition(known)) is not None:
         yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
     yield from (event["text"] for event in known.get("history", []))
-
-
-def _definitions(graph: Graph, names: list[str], colour: Palette) -> Iterator[str]:
-    """Definitions in an order in which each comes after all that it needs, after the constants in
-    them; the file is named where it changes."""
-    file = None
-    all_names = graph.closure(names)
-    constants = graph.constants(all_names)
-    for name, value in constants.items():
-        events = graph.events(name)
-        note = f" {colour.quiet}/* {'; '.join(events)} */{colour.off}" if events else ""
-        yield f"const {name} = {value};{note}"
-    for index, name in enumerate(all_names):
-        if index or constants:
-            yield ""
-        if graph.file(name) != file:
-            file = graph.file(name)
-            yield from _comment([file], colour)
-        enums = graph.enums(name)
-        shade = colour.name if name in names else ""
-        for line in graph.types[name].text.splitlines():
-            found = enums.get(match[1]) if enums and (match := _FIELD.search(line)) else None
-            note = f" {colour.quiet}/* {_joined(found)} */{colour.off}" if found else ""
-            yield f"{shade}{line}{colour.off if shade else ''}{note}"
-
-
-def _joined(enums: tuple[str, ...]) -> str:
-    """Return the first two of some enums, and the number of the others."""
-    return ", ".join(enums) if len(enums) <= _ENUMS else f"{enums[0]} and {len(enums) - 1} more"
-
-
-def _comment(lines: list[str], colour: Palette) -> Iterator[str]:
-    """Lines as an XDR comment."""
-    for index, line in enumerate(lines):
-        start = "/* " if index == 0 else " * "
-        end = " */" if index == len(lines) - 1 else ""
-        yield f"{colour.quiet}{start}{line}{end}{colour.off}"

@@ -39,7 +39,7 @@ _READING: Final = frozenset(
     help="table: for people; json: one JSON object with all figures. Default: table on a terminal, otherwise"
     " json.",
 )
-@options.top
+@options.top_figures
 @options.wide
 @options.as_of
 @options.redact

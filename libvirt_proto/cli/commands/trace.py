@@ -75,7 +75,7 @@ def trace(
         )
     sides: Sides = "client" if client_only else "server" if server_only else "both"
     with failing_in_words(), tracing.probes() as found:
-        if tracing.shows(found, show.color, sides):
+        if tracing.shows(found, show.color, sides, wide=show.wide):
             return
         status = show.status(summary=True)
         status.source("trace")

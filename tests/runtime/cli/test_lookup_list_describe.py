@@ -314,7 +314,7 @@ def test_shows_since(word: str, release: str) -> None:
     [
         (
             "domain_backup_begin",
-            ["since     6.0.0"],
+            ["since     6.0.0, by virDomainBackupBegin of the public API\n"],
         ),
         ("connect_get_type",
          ["since     0.9.7 or earlier", "history   renamed in 1.0.5, was REMOTE_PROC_GET_TYPE"]),
@@ -345,7 +345,8 @@ def test_history_as_json() -> None:
     backup, limit, union, older = lookup(
         "domain_backup_begin", "VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX", "remote_typed_param_value", "GET_TYPE"
     )
-    assert backup["since"] == "6.0.0"
+    assert (backup["since"], backup["provenance"]) == ("6.0.0", "derived")
+    assert backup["function"] == {"name": "virDomainBackupBegin", "since": "6.0.0"}
     assert limit["history"] == [
         {
             "event": "changed",
