@@ -8,8 +8,9 @@ releases that added their names.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
@@ -23,6 +24,10 @@ from .names.public import Bits, By, Meaning, OneOf
 from .registry import Registry
 from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind
+
+Number = TypeVar("Number", int, tuple[int, int])
+#: A release before all that added names.
+_FIRST: Final = "0"
 
 
 class CompatibilityCheck:
@@ -39,7 +44,8 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
-        self._comparisons: dict[tuple[TypeTable, TypeTable], _Comparison] = {}
+        self._newer = None if old.release is None else partial(names_newer_than, old.release)
+        self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
         net = {module.file: module for module in old.modules()}.get("virnetprotocol.x")
         types = net.enums.get("virNetMessageType") if net else None
@@ -77,7 +83,7 @@ class CompatibilityCheck:
         types = new.reference, old.reference
         if types not in self._walks:
             tables = new.types, old.types
-            comparison = self._comparisons.setdefault(tables, _Comparison(*tables, self, self._old.release))
+            comparison = self._comparisons.setdefault(tables, Comparison(*tables, self, self._newer))
             self._walks[types] = comparison.visit(*types, new.name)
         walk = self._walks[types]
         if walk is not None:
@@ -112,23 +118,41 @@ class CompatibilityCheck:
         self._absent[name, key] += 1
 
 
-class _Comparison(LengthWalks):
+class Differences(Protocol):
+    """Collects what an older release lacks."""
+
+    def over_limit(self, path: str, size: int, limit: int) -> None:
+        """Note a length that is over the old limit."""
+
+    def absent(self, name: str, key: Key | None) -> None:
+        """Note a thing that the release lacks; without a key, a name of the public API."""
+
+
+class Comparison(LengthWalks):
     """Functions that visit values by the limits and the names of the old release, which has `limits`."""
 
     def __init__(
-        self, types: TypeTable, limits: TypeTable, check: CompatibilityCheck, release: str | None
+        self,
+        types: TypeTable,
+        limits: TypeTable,
+        check: Differences,
+        newer: Callable[[Meaning], Meaning | None] | None,
     ) -> None:
+        """Make a comparison. `newer` returns the names of a meaning to report; without it, none are."""
         super().__init__(types, limits)
         self._check = check
-        self._release = release
+        self._newer = newer
 
     def place(self, what: str, path: str, limit: int) -> _Place:
+        """Return the place of a path, with the old limit."""
         return _Place(path, limit, self._check.over_limit)
 
     def absent(self, type_: str, part: str) -> None:
+        """Note a field or an arm that the old release lacks."""
         self._check.absent(f"{type_}.{part}", ("field", type_, part))
 
     def structure(self, reference: Named, node: Structure, other: Node, path: str) -> Walk | None:
+        """Make the function for a struct, which also looks at the names of its numbers."""
         limits = super().structure(reference, node, other, path)
         names = self._names(reference, node, other)
         if limits is None or names is None:
@@ -144,14 +168,14 @@ class _Comparison(LengthWalks):
         """Make the function that reports the newer names of numbers in a struct. A field that the old release
         lacks is absent itself; so are the arms of a union, which correspond to its numbers."""
         limited = resolved(other, self._limits)
-        if self._release is None or not isinstance(limited, Structure):
+        if self._newer is None or not isinstance(limited, Structure):
             return None
         new, old = part_names(node), part_names(limited)
         known = new if len(new) == len(old) else old  # a renamed field has kept its place
         meanings = {
             field: newer
             for field, meaning in meanings_of(self.types, reference).items()
-            if field in known and (newer := _newer(meaning, self._release))
+            if field in known and (newer := self._newer(meaning))
         }
         if not meanings:
             return None
@@ -175,21 +199,40 @@ class _Comparison(LengthWalks):
         return walk
 
 
-def _newer(meaning: Meaning, release: str) -> Meaning | None:
-    """Return a meaning with only the names that are newer than a release; None if there are none. 0 has no
-    name: older releases send it in a field whose enum was added later."""
+def names_newer_than(release: str, meaning: Meaning) -> Meaning | None:
+    """Return a meaning with only the names that are newer than a release; None if there are none. The first
+    names of an enum are left out: a field may have had their numbers before; unused bits are 0."""
     match meaning:
         case By(field, pairs):
-            newer = {pair: name for pair, name in pairs.items() if pair[1] and _is_newer(name, release)}
-            return By(field, newer) if newer else None
-        case OneOf(names) | Bits(names):
-            found = {number: name for number, name in names.items() if number and _is_newer(name, release)}
-            return type(meaning)(found) if found else None
+            groups = [
+                {pair: name for pair, name in pairs.items() if pair[0] == other}
+                for other in {other for other, _ in pairs}
+            ]
+            details = {pair: name for group in groups for pair, name in _later(group, release).items()}
+            return By(field, details) if details else None
+        case OneOf(names):
+            members = _later(names, release)
+            return OneOf(members) if members else None
+        case Bits(names):
+            bits = {bit: name for bit, name in names.items() if _key(name) > version_key(release)}
+            return Bits(bits) if bits else None
 
 
-def _is_newer(name: str, release: str) -> bool:
-    since = public.first_since(name)
-    return since is not None and version_key(since) > version_key(release)
+def names_added_later(meaning: Meaning) -> Meaning | None:
+    """Return a meaning with only the names that show a release: bits, and names that are newer than the first
+    ones of their enum; None if there are none."""
+    return names_newer_than(_FIRST, meaning)
+
+
+def _later(names: Mapping[Number, str], release: str) -> dict[Number, str]:
+    """Return the names of an enum that are newer than a release and than its first ones."""
+    start = max(min(map(_key, names.values())), version_key(release))
+    return {number: name for number, name in names.items() if _key(name) > start}
+
+
+def _key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return the sort key of the release that added a name, which is the lowest if that is unknown."""
+    return version_key(public.first_since(name) or _FIRST)
 
 
 class _Place:
@@ -206,7 +249,7 @@ class _Place:
 
 def _since(facts: Facts) -> str:
     if facts.function is None:
-        return f"since {facts.since}"
+        return f"since {facts.since.words}"
     return f"since {facts.function[1]}, by the public API"
 
 

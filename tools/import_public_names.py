@@ -1,5 +1,5 @@
-"""Make names/publicnames.json, described_fields.json and protocol-defs/functions.json from libvirt's API
-descriptions.
+"""Make data from libvirt's API descriptions: names/publicnames.json, tools/described_fields.json and
+protocol-defs/functions.json.
 
     tools/import_public_names.py [/usr/share/libvirt/api] [--release R] [--check]
 
@@ -8,8 +8,8 @@ their names, numbers and releases, and the enums of each function's `flags`. lib
 after those functions, so the fields of their arguments have the same enums. Facts missing from the
 descriptions are maintained by hand in libvirt_proto/names/fieldnames.toml and tools/internal_enums.toml.
 
-described_fields.json has the enums that the descriptions mention for fields of payloads: evidence that tests
-compare with the names of fields (tools/described_fields.py).
+tools/described_fields.json has the enums that the descriptions mention for arguments, callbacks and structs
+that payloads carry: evidence for the test that no such field lacks names.
 
 functions.json lists the function of each procedure, with the release that added the function; histories
 narrow their spans with it. It also lists all other functions, with the procedures that they call
@@ -30,16 +30,23 @@ from typing import Any
 from xml.etree import ElementTree
 
 from libvirt_proto import registry
+from libvirt_proto.codec.types import Integer, declared_parts, resolved
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.definitions.program import Procedure, Program
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ROOT / "libvirt_proto" / "names" / "publicnames.json"
 FUNCTIONS = ROOT / "protocol-defs" / "functions.json"
 CALLS = ROOT / "tools" / "function_calls.toml"
+DESCRIBED = ROOT / "tools" / "described_fields.json"
 INTERNAL = ROOT / "tools" / "internal_enums.toml"
 SOURCES = ("libvirt-api.xml", "libvirt-admin-api.xml", "libvirt-lxc-api.xml", "libvirt-qemu-api.xml")
 #: Mentions of the enum of a flags argument: `bitwise-OR of virDomainXMLFlags and virTypedParameterFlags`.
 MENTION = re.compile(r"\bvir[A-Z]\w+")
+#: Flags of which none is defined: `extra flags; not used yet, so callers should always pass 0`.
+UNUSED = re.compile(r"\bunused\b|\bnot used yet\b|\bcurrently used, set to 0\b|\buse 0 for now\b")
+#: `virDomainInfoPtr`, `virDomainInfo *`, `virDomainIPAddressPtr **`.
+POINTER = re.compile(r"(vir\w+?)(?:Ptr)?[ *]*")
 
 #: Program → the part that its functions' names have, and its procedures' names lack.
 INFIXES = {"remote": "", "qemu": "qemu", "lxc": "lxc", "admin": "adm"}
@@ -116,6 +123,88 @@ def served(functions: Iterable[str]) -> Iterator[tuple[Program, Procedure, str]]
                 yield found, procedure, name
 
 
+def described(roots: Roots, known: dict[str, Any]) -> dict[str, Any]:
+    """Return `enums`: field of a payload (`struct.field`) → the enums that its description mentions, and
+    `unused`: the flags of which none is defined."""
+    enum_of = {name: name for name in known}
+    enum_of |= {name: enum for enum, described in known.items() for name in described["names"]}
+    enums: dict[str, list[str]] = {}
+    unused = set()
+    for struct, texts in _texts(roots):
+        for field in integers(struct):
+            text = texts.get(_folded(field), "")
+            if mentioned := [enum_of[word] for word in re.findall(r"\w+", text) if word in enum_of]:
+                found = enums.setdefault(f"{struct.name}.{field}", [])
+                found += [enum for enum in dict.fromkeys(mentioned) if enum not in found]
+            elif UNUSED.search(text):
+                unused.add(f"{struct.name}.{field}")
+    return {"enums": dict(sorted(enums.items())), "unused": sorted(unused - enums.keys())}
+
+
+def integers(struct: XdrType) -> Iterator[str]:
+    """Yield the names of a struct's fields that are integers."""
+    for part in declared_parts(struct.node):
+        if part.name is not None and isinstance(resolved(part.node, struct.types), Integer):
+            yield part.name
+
+
+def _texts(roots: Roots) -> Iterator[tuple[XdrType, dict[str, str]]]:
+    """Yield structs of the definitions, with the descriptions of things that they carry: name → text."""
+    functions = {each.get("name", ""): each for root in roots for each in root.iter("function")}
+    structs = {each.get("name", ""): _parts(each, "field") for root in roots for each in root.iter("struct")}
+    calls: dict[str, list[str] | str] = tomllib.loads(CALLS.read_text())["calls"]
+    named = [(procedure, name) for _, procedure, name in served(functions)]
+    others = [
+        (registry.program(program).procedure(procedure), name)
+        for name, words in calls.items()
+        if isinstance(words, list)
+        for program, _, procedure in (word.partition(".") for word in words)
+    ]
+    for procedure, name in [*named, *others]:
+        arguments = _parts(functions[name], "arg")
+        if procedure.args is not None:
+            yield procedure.args, arguments
+        if procedure.ret is not None:
+            for argument in functions[name].iter("arg"):
+                if match := POINTER.fullmatch(argument.get("type", "")):
+                    yield procedure.ret, structs.get(match[1], {})
+            yield procedure.ret, arguments
+            returned = functions[name].find("return")
+            if returned is not None and len(only := list(integers(procedure.ret))) == 1:
+                yield procedure.ret, {_folded(only[0]): returned.get("info") or ""}
+    yield from _events(roots)
+    by_name = {_folded(name.removeprefix("vir")): parts for name, parts in structs.items()}
+    for module in registry.default().modules():
+        for name, type_ in module.types.items():
+            if (parts := by_name.get(_folded(name.partition("_")[2]))) is not None:
+                yield type_, parts
+
+
+def _events(roots: Roots) -> Iterator[tuple[XdrType, dict[str, str]]]:
+    """Yield the messages of events with the arguments of their callbacks, which the ids of events name."""
+    callbacks = {each.get("name"): _parts(each, "arg") for root in roots for each in root.iter("functype")}
+    remote = registry.program("remote")
+    procedures: dict[str, list[Procedure]] = {}
+    for each in remote.procedures:
+        procedures.setdefault(_folded(each.name.replace("_callback_", "_")), []).append(each)
+    for root in roots:
+        for entry in root.iter("enum"):
+            if "_EVENT_ID_" in entry.get("name", "") and (entry.get("info") or "") in callbacks:
+                event = _folded(entry.get("name", "").removeprefix("VIR_").replace("_ID_", "_"))
+                for procedure in procedures.get(event, ()):
+                    if procedure.msg is not None:
+                        yield procedure.msg, callbacks[entry.get("info")]
+
+
+def _parts(described: ElementTree.Element, tag: str) -> dict[str, str]:
+    """Return the name of each argument or field, folded → its text."""
+    return {_folded(part.get("name", "")): part.get("info") or "" for part in described.iter(tag)}
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
 def versions(roots: Roots) -> dict[str, str]:
     """Return function → the release that added it."""
     described = {
@@ -179,7 +268,11 @@ def render(folder: Path, release: str) -> dict[Path, str]:
     tables = {"functions": own, "others": others(added, {name for name, _ in own.values()})}
     head = json.dumps(made_of)[:-1]
     text = ", ".join([head, *(f'"{name}": {{\n{_lines(table)}\n}}' for name, table in tables.items())])
-    return {NAMES: json.dumps(facts, indent=1) + "\n", FUNCTIONS: f"{text}}}\n"}
+    return {
+        NAMES: json.dumps(facts, indent=1) + "\n",
+        DESCRIBED: json.dumps({**made_of, **described(roots, known)}, indent=1) + "\n",
+        FUNCTIONS: f"{text}}}\n",
+    }
 
 
 def _lines(table: dict[str, list[str]]) -> str:

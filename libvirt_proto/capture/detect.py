@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import MIN_FRAME
 from .pcap.file import PCAP_MAGIC, PCAPNG_MAGIC
+
+if TYPE_CHECKING:
+    from .envelopes import Envelope
 
 #: `text` is any other text, with a log or a recording of rpc-monitor: only its end shows whether it contains
 #: lines of libvirt.
@@ -34,6 +37,11 @@ _OTHER_CAPTURES: Final = (
 _TRANSFER: Final = re.compile(rb"\b(?:readv?|writev?|sendmsg|recvmsg|sendto|recvfrom)\(\d")
 #: Enough of a file to recognise its format.
 SNIFF_SIZE: Final = 65_536
+#: Number of envelopes within each other.
+MAX_ENVELOPES: Final = 3
+_WHOLE: Final = 2
+#: Enough of a text to recognise the prefix of its lines.
+_BEGINNING: Final = 16_384
 
 _COMPRESSION: Final[tuple[tuple[bytes, Compression], ...]] = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -71,8 +79,12 @@ def file_format(head: bytes) -> FileFormat | None:
     from .log.source import has_records, is_log
     from .monitor_lines import is_recording
     from .strace.dressing import looks_like_strace
+    from .strace.wrapped import looks_wrapped
 
-    if looks_like_strace(head) and (_TRANSFER.search(head) or not has_records(head)):
+    transfers = _TRANSFER.search(head) is not None
+    if (looks_like_strace(head) and (transfers or not has_records(head))) or (
+        transfers and looks_wrapped(head)
+    ):
         return "strace"
     if is_recording(head) or is_log(head):  # the search for bytes in each line is slow
         return "text"
@@ -81,12 +93,62 @@ def file_format(head: bytes) -> FileFormat | None:
     return "text" if _is_text(head) else None
 
 
+def enveloped(head: bytes, kind: FileFormat | None, depth: int = MAX_ENVELOPES) -> Envelope | None:
+    """Return the envelope of a text that begins so, if a trace or bytes of messages are in it, or in an
+    envelope in it. `kind` is its format without that."""
+    if kind not in ("text", "strace", "hex", None) or (b"\0" in head and kind is None):
+        return None
+    from .bytetext.reader import reads_as_messages
+    from .envelopes import certain, possible, sample
+    from .log.source import is_libvirt_text, is_log
+    from .monitor_lines import is_recording
+
+    best, best_rank = None, 0
+    for envelope in certain(head):
+        inner = sample(head, envelope)
+        if inner.split() == head.split():
+            continue
+        rank = _is_dump(inner)
+        if rank == _WHOLE or is_libvirt_text(inner) or is_recording(inner):
+            return envelope
+        if depth > 1 and not rank and enveloped(inner, "text", depth - 1):
+            return envelope
+        if rank > best_rank:
+            best, best_rank = envelope, rank
+    if kind == "strace" or b"RPC_" in head or is_log(head):
+        return best
+    own_rank = reads_as_messages(head) if kind == "hex" else 0
+    if own_rank == _WHOLE or (own_rank and len(head) >= _BEGINNING):
+        return best
+    beginning = head if len(head) < _BEGINNING else head[: head.rfind(b"\n", 0, _BEGINNING)]
+    best_rank = max(best_rank, own_rank)
+    for envelope in possible(beginning):
+        if (rank := _is_dump(sample(beginning, envelope))) > best_rank:
+            best, best_rank = envelope, rank
+            if rank == _WHOLE:
+                break
+    return best
+
+
+def _is_dump(text: bytes) -> int:
+    """Return whether a text is a trace with transfers, or bytes of messages (1; 2 if the last one is
+    complete)."""
+    from .bytetext.reader import reads_as_messages
+    from .strace.dressing import looks_like_strace
+    from .strace.wrapped import looks_wrapped
+
+    if _TRANSFER.search(text) and (looks_like_strace(text) or looks_wrapped(text)):
+        return _WHOLE
+    return reads_as_messages(text)
+
+
 def _is_text(head: bytes) -> bool:
     """Return whether the bytes are text: without zeros, or with lines of libvirt (a log that a crash damaged
-    has zeros)."""
+    has zeros) or fields of the journal."""
+    from .log.journal import has_binary_fields
     from .log.source import is_libvirt_text
 
-    return bool(head) and (b"\0" not in head or is_libvirt_text(head))
+    return bool(head) and (b"\0" not in head or is_libvirt_text(head) or has_binary_fields(head))
 
 
 def _holds_messages(head: bytes) -> bool:

@@ -34,8 +34,8 @@ from ..events import (
 )
 from ..rpc.names import STATUSES, TYPES
 from ..rpc.wire import MAX_FRAME, MIN_FRAME
+from .dressing import MARKS, undress
 from .log.context import date_ns
-from .log.dress import MARKS, undress
 from .objects import MESSAGES, ObjectError, Objects, header, quoted
 
 _MAX_LINE: Final = 1 << 20

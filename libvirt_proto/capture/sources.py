@@ -26,11 +26,13 @@ from ..rpc.foreign import identify
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import MIN_FRAME
 from .detect import (
+    MAX_ENVELOPES,
     SNIFF_SIZE,
     ZSTD_MAGIC,
     Compression,
     FileFormat,
     compression,
+    enveloped,
     file_format,
     other_capture,
 )
@@ -42,6 +44,8 @@ from .stop import Stop
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+    from .envelopes import Envelope
 
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 #: Called with the number of bytes read and the size of the file, None if it has no size.
@@ -225,6 +229,13 @@ def read_source(
     except _READ_ERRORS as error:
         raise SourceError(f"{name}: {_words(error)}") from None
     kind = format or file_format(head)
+    for _ in range(MAX_ENVELOPES if format in (None, "hex", "strace") else 0):
+        envelope = enveloped(head, kind)
+        if envelope is None:
+            break
+        source = Input(cast(BinaryIO, _Opened(source, envelope)))
+        head = source.head()
+        kind = format or file_format(head)
     if kind is None:
         raise SourceError(f"{name}: {_unknown(head)}")
     if kind == "text":
@@ -268,6 +279,15 @@ def _unpacked(packed: Compression, source: Input) -> BinaryIO:
         "xz": lzma.open,
     }
     return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
+
+
+class _Opened:
+    """The text in an envelope."""
+
+    def __init__(self, source: Input, envelope: Envelope) -> None:
+        from .envelopes import opened
+
+        self.read = opened(source.take, envelope)
 
 
 class _Utf16:

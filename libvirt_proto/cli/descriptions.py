@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..codec.annotations import Annotations
-from ..codec.history import Event, Key, Span, since_text, version_key
+from ..codec.history import Event, Facts, Key, Span, since_text, version_key
 from ..definitions import history
 from ..names import public as publicnames
 
@@ -179,6 +179,19 @@ def with_fields(registry: Registry, facts: Description) -> Description:
     return {**facts, "fields": fields}
 
 
+def later_names(registry: Registry, type_: str) -> dict[str, str]:
+    """Return the public API's names for numbers in a type that are newer than the type: name → release;
+    nothing for custom definitions."""
+    if registry.release is None:
+        return {}
+    facts = history.lookup(("type", type_))
+    since = facts.function[1] if facts.function else facts.since.release or facts.since.by
+    found: dict[str, str] = {}
+    for enum in dict.fromkeys(enum for enums in publicnames.enums_of(type_).values() for enum in enums):
+        found |= publicnames.later(enum, since or registry.release)
+    return found
+
+
 @lru_cache(1)
 def _type_names(registry: Registry) -> frozenset[str]:
     return frozenset(name for module in registry.modules() for name in module.type_names)
@@ -205,14 +218,16 @@ def former_values(registry: Registry, number: int) -> Iterator[Description]:
 
 def with_history(registry: Registry, facts: Description) -> Description:
     """Return an entry of libvirt's own definitions with its history: `since` (a release, or words for a span
-    of releases), `function` (`name` and `since` of the public API function, where that is more precise) and
-    `history` (changes to the entry or to a part of it, as objects with `event`, `in`, `what`, `before`,
-    `after`, `text`)."""
+    of releases), its `provenance` unless that is genuine, `function` (`name` and `since` of the public API
+    function, where that is more precise or more reliable) and `history` (changes to the entry or to a part of
+    it, as objects with `event`, `in`, `what`, `before`, `after`, `text`)."""
     key = _key(registry, facts) if registry.release is not None else None
     if key is None:
         return facts
     found = history.lookup(key)
-    more: Description = {"since": str(replace(found, function=None))}
+    more: Description = {"since": _since(found)}
+    if found.since.provenance != "genuine":
+        more["provenance"] = found.since.provenance
     if found.function is not None:
         name, release = found.function
         more["function"] = {"name": name, "since": release}
@@ -235,9 +250,15 @@ def former(registry: Registry, word: str) -> Iterator[Description]:
             "kind": f"older {key[0]}",
             "name": word,
             "now": None if found.events[-1].kind == "left" else _spelled(registry, key),
-            "since": str(replace(found, function=None)),
+            "since": _since(found),
             "history": [_event(event) for event in found.events],
         }
+
+
+def _since(found: Facts) -> str:
+    """Return a release, or words for a span of releases."""
+    genuine = replace(found.since, provenance="genuine")
+    return str(replace(found, since=genuine, function=None))
 
 
 def _spelled(registry: Registry, key: Key) -> str:
@@ -253,12 +274,12 @@ def _spelled(registry: Registry, key: Key) -> str:
 
 def addition(facts: Description) -> str | None:
     """Return `since` in words, with the release of the API function; None if unknown."""
+    since: str | None = facts.get("since")
+    if since is None:
+        return None
     function = facts.get("function")
-    if function is None:
-        since: str | None = facts.get("since")
-        return since
-    span = Span(facts["since"])
-    return since_text(span, (function["name"], function["since"]))
+    span = Span(since, provenance=facts.get("provenance", "genuine"))
+    return since_text(span, (function["name"], function["since"]) if function else None)
 
 
 def _key(registry: Registry, facts: Description) -> Key | None:
@@ -296,5 +317,6 @@ def _came(part: str, since: Span) -> Description:
 
 def _span(span: Span) -> Description:
     if span.release is not None:
-        return {"release": span.release}
+        provenance = {} if span.provenance == "genuine" else {"provenance": span.provenance}
+        return {"release": span.release, **provenance}
     return {"after": span.after, "by": span.by}

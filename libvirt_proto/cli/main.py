@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "lookup": ("libvirt_proto.cli.commands.lookup:lookup", "Explain a number or a name."),
     "list": ("libvirt_proto.cli.commands.list:list_", "List programs, procedures, types or enums."),
     "describe": ("libvirt_proto.cli.commands.describe:describe", "Print a type or a procedure as XDR."),
+    "identify": ("libvirt_proto.cli.commands.identify:identify", "Find the releases that a file fits."),
     "generate": ("libvirt_proto_codegen.commands.generate:generate", "Generate code from definitions."),
     "import": (
         "libvirt_proto_codegen.commands.import_:import_",
@@ -51,7 +52,7 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "Messages": ("decode", "stats", "trace", "relay"),
     "Bytes": ("encode", "guess"),
-    "Definitions": ("lookup", "list", "describe", "generate", "import", "diff", "lint"),
+    "Definitions": ("lookup", "list", "describe", "identify", "generate", "import", "diff", "lint"),
     "This tool": ("doctor", "completion"),
 }
 

@@ -117,22 +117,31 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     from .. import registry
     from ..errors import NotDefinitions
 
-    try:
-        return registry.load(defs, defines=defines)
-    except NotDefinitions as error:
-        import shlex
+    with invalid_definitions(str(defs)):
+        try:
+            return registry.load(defs, defines=defines)
+        except NotDefinitions as error:
+            import shlex
 
-        raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
+            hint = f"to run its code: --package {shlex.quote(str(defs))}"
+            raise click.UsageError(f"{error} ({hint})") from None
+
+
+@contextmanager
+def invalid_definitions(name: str) -> Iterator[None]:
+    """Show the problems of definitions that cannot be compiled, and raise click.ClickException.
+
+    The runtime cannot import the compiler; its DefinitionError is recognised by its attribute."""
+    try:
+        yield
     except Exception as error:
-        # The runtime cannot import the compiler; its DefinitionError is recognised by its attribute.
         problems = getattr(error, "problems", None)
         if problems is None:
             raise
         for problem in problems:
             click.echo(problem.diagnostic(), err=True)
-        raise click.ClickException(
-            f"invalid definitions in {defs}: {amount(len(problems), 'problem')}"
-        ) from None
+        count = amount(len(problems), "problem")
+        raise click.ClickException(f"invalid definitions in {name}: {count}") from None
 
 
 #: `-o`, as parameter `output`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..capture.probes.plan import Plan, Probe, Sides
     from ..capture.probes.provider import Subject
     from ..capture.stop import Stop
+    from ..codec.providers import Choice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -111,6 +112,7 @@ class Tracing:
         function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
         `out` has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
+        from ..capture.probes.chosen import chosen
         from ..capture.probes.plan import plan
 
         found = _of_this_machine(found)
@@ -124,6 +126,8 @@ class Tracing:
             what = amount(len(leftovers), "killed trace")
             click.echo(f"trace: removed what {what} left behind", err=True)
         steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
+
+        report(chosen([binary for binary, _ in steps.files]))
 
         def wait(seconds: float) -> bool:
             check_reader(out)
@@ -281,15 +285,25 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
         click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
 
 
+def report(choices: Mapping[Binary, Choice]) -> None:
+    """Report which declarations apply to which files."""
+    names: dict[str, list[str]] = {}
+    for binary, choice in choices.items():
+        names.setdefault(str(choice), []).append(binary.name)
+    for sentence, files in list(names.items())[:_WARNINGS]:
+        more = [f"{len(files) - _WARNINGS} more"] if len(files) > _WARNINGS else []
+        click.echo(printable(f"trace: {sentence} ({', '.join(files[:_WARNINGS] + more)})"), err=True)
+
+
 def _list(found: list[Probe], color: str, width: int) -> None:
     """Print a table on a terminal, otherwise the same columns separated by tabs, without a header."""
-    from ..capture.probes.provider import PROBES
     from ..presenters import table
 
     rows: list[tuple[str, ...]] = []
     for probe in found:
         kind, site = probe.kind, probe.site
-        names = [argument.name for argument in PROBES[kind]] if kind else [""] * len(probe.operands)
+        known = probe.arguments or [None] * len(probe.operands)
+        names = [argument.name if argument else "" for argument in known]
         values = [operand.place for operand in probe.operands]
         arguments = probe.problem or " ".join(
             f"{name}={value}" if name else value for name, value in zip(names, values, strict=True)

@@ -357,7 +357,7 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     'remote_domain_get_info_ret': {'state': 'virDomainState'},
     'remote_domain_get_state_ret': {'state': 'virDomainState', 'reason': {'by': 'state', 'VIR_DOMAIN_NOSTATE': 'virDomainNostateReason', 'VIR_DOMAIN_RUNNING': 'virDomainRunningReason', 'VIR_DOMAIN_BLOCKED': 'virDomainBlockedReason', 'VIR_DOMAIN_PAUSED': 'virDomainPausedReason', 'VIR_DOMAIN_SHUTDOWN': 'virDomainShutdownReason', 'VIR_DOMAIN_SHUTOFF': 'virDomainShutoffReason', 'VIR_DOMAIN_CRASHED': 'virDomainCrashedReason', 'VIR_DOMAIN_PMSUSPENDED': 'virDomainPMSuspendedReason'}},
     'remote_domain_get_control_info_ret': {'state': 'virDomainControlState', 'details': {'by': 'state', 'VIR_DOMAIN_CONTROL_ERROR': 'virDomainControlErrorReason'}},
-    'remote_vcpu_info': {'state': 'virVcpuState'},
+    'remote_vcpu_info': {'state': 'virVcpuState', 'cpu': 'virVcpuHostCpuState'},
     'remote_domain_get_job_info_ret': {'type': 'virDomainJobType'},
     'remote_domain_get_job_stats_ret': {'type': 'virDomainJobType'},
     'remote_domain_get_block_job_info_ret': {'type': 'virDomainBlockJobType'},
@@ -606,5 +606,6 @@ HOLDERS: Final[dict[str, tuple[str, ...]]] = {
     'virStorageXMLFlags': ('remote_storage_pool_get_xml_desc_args.flags',),
     'virTypedParameterFlags': ('remote_domain_block_stats_flags_args.flags', 'remote_domain_get_blkio_parameters_args.flags', 'remote_domain_get_block_io_tune_args.flags', 'remote_domain_get_cpu_stats_args.flags', 'remote_domain_get_interface_parameters_args.flags', 'remote_domain_get_memory_parameters_args.flags', 'remote_domain_get_numa_parameters_args.flags', 'remote_domain_get_perf_events_args.flags', 'remote_domain_get_scheduler_parameters_flags_args.flags', 'remote_domain_set_iothread_params_args.flags', 'remote_node_get_memory_parameters_args.flags', 'remote_node_get_sev_info_args.flags', 'remote_domain_get_launch_security_info_args.flags'),
     'virTypedParameterType': ('remote_typed_param_value.type', 'admin_typed_param_value.type'),
+    'virVcpuHostCpuState': ('remote_vcpu_info.cpu',),
     'virVcpuState': ('remote_vcpu_info.state',),
 }

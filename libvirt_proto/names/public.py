@@ -8,7 +8,7 @@ tools/index_public_names.py combines the files in index.py, and writes the relea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -106,6 +106,16 @@ def meanings(struct: str) -> Mapping[str, Meaning]:
     meaning."""
     fields = FIELDS.get(struct, {})
     return {name: _meaning(fields, data) for name, data in fields.items()}
+
+
+def enums_of(struct: str) -> Mapping[str, tuple[str, ...]]:
+    """Return field → the enums whose numbers it holds: several for bits, or if another field decides."""
+    return {field: tuple(_enum_names(data)) for field, data in FIELDS.get(struct, {}).items()}
+
+
+def _enum_names(data: Any) -> Iterator[str]:
+    words = (data,) if isinstance(data, str) else data.values() if isinstance(data, Mapping) else data
+    return (word for word in dict.fromkeys(words) if word in ENUMS)
 
 
 def fields_of(enum: str) -> tuple[str, ...]:

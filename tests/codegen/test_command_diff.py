@@ -138,7 +138,7 @@ def test_json_has_every_field() -> None:
 
 def test_two_releases() -> None:
     """remote 447 to 456 and admin 20 were added, and one field was renamed in eight structs."""
-    result = run("10.0.0", "12.6.0", "--format", "json")
+    result = run("10.0.0", "12.9.0", "--format", "json")
     found = rules(result)
     assert {rule: found.count(rule) for rule in found} == {
         "ACL_TIGHTENED": 1,
@@ -191,7 +191,7 @@ def test_path_is_not_a_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     Path("10.0.0").mkdir()
     Path("10.0.0/demo_protocol.x").write_text((RAISED / "previous.x").read_text())
     assert rules(run("10.0.0", RAISED / "previous.x", "--format", "json")) == []
-    assert run("./12.6.0", "10.0.0").exit_code == 1  # a path that does not exist
+    assert run("./12.9.0", "10.0.0").exit_code == 1  # a path that does not exist
 
 
 def test_well_known_constants_are_optional(tmp_path: Path) -> None:
@@ -295,14 +295,14 @@ def test_wrong_usage(repository: Path, side: str, said: str) -> None:
 def test_reports_missing_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    result = run("git:HEAD:src", "12.6.0")
+    result = run("git:HEAD:src", "12.9.0")
     assert result.exit_code == 2
     assert "the current directory is not in a git repository" in result.stderr
 
 
 def test_reports_missing_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "git is not installed" in run("git:HEAD:src", "12.6.0").stderr
+    assert "git is not installed" in run("git:HEAD:src", "12.9.0").stderr
 
 
 @pytest.mark.system("git")

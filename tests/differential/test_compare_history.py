@@ -69,7 +69,7 @@ def test_finds_rename_of_11_6_0(between: Between) -> None:
 
 
 def test_finds_additions_since_10_0_0(between: Between) -> None:
-    found = between("10.0.0", "12.6.0")
+    found = between("10.0.0", "12.9.0")
     added = {(f.program, f.symbol.number) for f in found if f.category == "ADDED" and f.symbol}
     assert added == {("admin", 20), *(("remote", number) for number in range(447, 457))}
     assert counts(found) == {

@@ -24,7 +24,7 @@ from .sources import complete_source, file_of, load, read_source
 def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
     """Compare two versions of definitions, and report the effects on peers.
 
-    OLD and NEW are releases (12.6.0), folders with .x files in or below them, .x files (with the files that
+    OLD and NEW are releases (12.9.0), folders with .x files in or below them, .x files (with the files that
     they include), or git:REV:PATH: the files below PATH in a revision of the repository in the current
     directory.
 
@@ -42,8 +42,8 @@ def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Repor
     \b
     Examples:
       libvirt-proto diff 1.0.4 1.0.5
-      libvirt-proto diff 12.6.0 ~/src/libvirt/src --format json
-      libvirt-proto diff 12.6.0 src/remote/remote_protocol.x --fail-on WIRE --fail-on ACCESS
+      libvirt-proto diff 12.9.0 ~/src/libvirt/src --format json
+      libvirt-proto diff 12.9.0 src/remote/remote_protocol.x --fail-on WIRE --fail-on ACCESS
       libvirt-proto diff git:origin/master:src src --format github
       libvirt-proto diff --fail-on WIRE --fail-on LIMIT --ignore known.toml v1/ v2/
 

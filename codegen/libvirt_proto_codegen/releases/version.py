@@ -22,7 +22,7 @@ def is_maintenance(release: str) -> bool:
 def follows(release: str, before: str) -> bool:
     """Return True if no release lies between the two, as far as their numbers show.
 
-    4.0.0 follows 3.10.0 and 2.0.0 follows 1.3.5, but 13.0.0 does not follow 12.6.0.
+    4.0.0 follows 3.10.0 and 2.0.0 follows 1.3.5, but 13.0.0 does not follow 12.9.0.
     """
     try:
         (major, minor, micro), (old_major, old_minor, old_micro) = (

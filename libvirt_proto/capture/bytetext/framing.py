@@ -85,6 +85,11 @@ class Position:
             return begins_message(self._head)
         return len(self._head) >= 4 and MIN_FRAME <= int.from_bytes(self._head[:4]) <= MAX_FRAME
 
+    @property
+    def complete(self) -> bool:
+        """True after whole messages."""
+        return self._framed and not self._rest and not self._head
+
     def feed(self, data: bytes) -> None:
         """Add bytes."""
         pos = 0

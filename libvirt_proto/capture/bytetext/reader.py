@@ -48,7 +48,7 @@ _PROMISING: Final = re.compile(
 )
 #: The beginning of a list or a string.
 _OPENING: Final = re.compile(r"\s*[\[{(<\"']")
-_CONTROL: Final = frozenset(range(0x20)) - {9, 10, 12, 13} | {0x7F}
+_CONTROL: Final = frozenset(range(0x20)) - {9, 10, 12, 13, 27} | {0x7F}
 
 
 class _Line(NamedTuple):
@@ -118,6 +118,22 @@ def looks_like_byte_text(head: bytes) -> bool:
     if reader.skipped and b"RPC_" in head:  # a log with bytes in it
         return False
     return reader.is_bytes and (reader.framed or (whole and not reader.skipped))
+
+
+def reads_as_messages(text: bytes) -> int:
+    """Return whether a text is bytes of messages, without an error; other text may precede them. 2 means that
+    the last message is complete, 1 that it is not."""
+    reader = _Reader(forced=False)
+    for number, line in enumerate(text.split(b"\n"), 1):
+        reader.line(number, line)
+        if reader.bad or reader.tried > _MAX_TRIED:
+            break
+    reader.finish()
+    if not (reader.is_bytes and reader.framed) or reader.bad:
+        return 0
+    position = Position()
+    position.feed(b"".join(item.data for item in reader.out if isinstance(item, Chunk)))
+    return 2 if position.complete else 1
 
 
 def message_bytes(text: str) -> bytes | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
+from heapq import heapreplace
 from itertools import islice, product, takewhile
 from typing import Final
 
@@ -17,14 +18,16 @@ from ...blocks import LineTooLongError, Read, line_blocks
 from ...events import Connections, Item, Notice, NoticeCode, ProbeEvent
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import amount
+from ..dressing import ENCODED_MARKS, MARKS, undress, unescape
+from ..entries import TEXTS, Entry, field, objects
 from ..monitor_lines import TOKENS as RECORDING_TOKENS
 from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
-from ..probes.provider import PROBES
+from ..probes.provider import COMMON
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .described import Described, Descriptions
-from .dress import ENCODED_MARKS, MARKS, TEXTS, Entry, field, objects, undress, unescape
 from .grammar import DESCRIPTION, NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
+from .journal import ARRAY_TOKENS, JournalFields
 from .lengths import TOKEN as LENGTH_TOKEN
 from .lengths import WrongLengths
 
@@ -61,6 +64,8 @@ _TOKEN_START: Final = re.compile(
 )
 #: Size of the end of a line with a part of the token, with the marks.
 _END: Final = 40
+#: A line without any of these is passed over.
+_ALL_TOKENS: Final = (*_TOKENS, *_DESCRIPTION_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS, *ARRAY_TOKENS)
 _NOTHING: Final = b"", 0, 0
 #: rsyslog and syslogd write repeated messages once.
 _REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
@@ -185,22 +190,23 @@ class _Places:
 
     def __init__(self, block: bytes) -> None:
         self._block = block
-        self._next = dict.fromkeys((*_TOKENS, *_DESCRIPTION_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS), -1)
+        #: The place of the next one of each token, as a heap.
+        self._places = [(-1, token) for token in _ALL_TOKENS]
         self._part = -1
 
     def next(self, start: int) -> int:
         """Return the place of the next token, or of a part of it at the end of a short line; the end of the
         block if there is none."""
-        block, places = self._block, self._next
-        for token, place in places.items():
-            if place < start:
-                found = block.find(token, start)
-                while found >= 0 and token is _NUMBERED and block[found + 5 : found + 6] not in _DIGIT:
-                    found = block.find(token, found + 5)
-                places[token] = len(block) if found < 0 else found
+        block, places = self._block, self._places
+        while places[0][0] < start:
+            token = places[0][1]
+            found = block.find(token, start)
+            while found >= 0 and token is _NUMBERED and block[found + 5 : found + 6] not in _DIGIT:
+                found = block.find(token, found + 5)
+            heapreplace(places, (len(block) if found < 0 else found, token))
         if self._part < start:
             self._part = self._next_part(start)
-        return min(self._part, *places.values())
+        return min(self._part, places[0][0])
 
     def _next_part(self, start: int) -> int:
         while match := _TOKEN_START.search(self._block, start):
@@ -269,12 +275,15 @@ class _Log:
 
     def _read(self, read: Read) -> Iterator[Item]:
         """Yield the items of the lines, except of descriptions that wait for their records."""
+        fields = JournalFields()
         try:
             for block in line_blocks(read, _MAX_LINE):
-                yield from self._block(block)
+                yield from self._block(fields.block(block))
                 yield from self._descriptions.release()
+            yield from self._block(fields.end())
             yield from self._give_up()
         except LineTooLongError as error:
+            yield from self._block(fields.end())
             yield from self._give_up()
             text = f"line {self._number + 1}: {error}; the rest was not read"
             yield Notice(NoticeCode.BAD_LOG_LINE, text)
@@ -285,6 +294,8 @@ class _Log:
         fast, places = _MESSAGE_LINE.match, _Places(block)
         at = 0
         while at < len(block):
+            if self._last and not _is_repetition(block, at):
+                self._last.clear()
             if self._waiting is None and not (self._last or self._recorded):
                 place = places.next(at)
                 start = block.rfind(b"\n", at, place) + 1 or at
@@ -570,7 +581,7 @@ class _Log:
 
     def _again(self, line: bytes) -> Iterator[Item]:
         """Yield the items of a line that does not belong to those before it."""
-        if any(token in line for token in _TOKENS) or _DESCRIBED.search(line):
+        if any(token in line for token in (*_TOKENS, *ARRAY_TOKENS)) or _DESCRIBED.search(line):
             yield from self._candidate(line)
             return
         if LENGTH_TOKEN in line:
@@ -594,7 +605,7 @@ class _Log:
         if waiting.around is not None:
             context = of_fields(waiting.fields, waiting.around)
             for line in waiting.text.split("\n"):
-                yield from self._text(parse(line), line, context)
+                yield from self._whole(parse(line), line, context)
             return
         if waiting.held is not None:
             record, text = waiting.held
@@ -602,12 +613,17 @@ class _Log:
             return
         text = undress(waiting.lines[0])
         found = parse(text)
+        yield from self._whole(Text([], [each for each in found.problems if each.open], found.head), text)
+        self._recent.extend(waiting.lines)
+
+    def _whole(self, found: Text, text: str, context: Context | None = None) -> Iterator[Item]:
+        """Yield the items of a text that nothing continues."""
+        yield from self._text(found, text, context)
         for problem in found.problems:
             if problem.open and problem.partial is not None:
-                yield from self._text(Text([problem.partial], [], found.head), text)
+                yield from self._text(Text([problem.partial], [], found.head), text, context)
             elif problem.open:
                 self._report(problem)
-        self._recent.extend(waiting.lines)
 
     # Structured logs
 
@@ -641,10 +657,7 @@ class _Log:
                     for record in inside:
                         self._report(Problem(record.name, record.start, "is in a quoted string"))
                     found = found._replace(records=[each for each in found.records if each not in inside])
-                yield from self._text(found, line, context)
-                for problem in found.problems:
-                    if problem.open:
-                        self._report(problem)
+                yield from self._whole(found, line, context)
 
     # Records
 
@@ -745,7 +758,7 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
     """Yield the event of a probe that is not about RPC, if its numbers are numbers."""
     arguments = dict[str, int | str]()
     values = record.values()
-    for name, meaning in PROBES.get(record.kind, ()):
+    for name, meaning in COMMON.get(record.kind, ()):
         value = values.get(name)
         if value is None:  # older versions have others
             continue
@@ -769,6 +782,12 @@ def _may_continue(found: Text, line: bytes) -> bool:
     """Return whether a line may continue the ones before it: with a record without a head, or the rest of a
     description."""
     return bool(found.records) or (not found.problems and _DESCRIBED.search(line) is not None)
+
+
+def _is_repetition(block: bytes, start: int) -> bool:
+    """Return whether the next line reports the repetition of the line before it."""
+    end = block.find(b"\n", start)
+    return block.find(b"message repeated", start, len(block) if end < 0 else end) >= 0
 
 
 def _times(text: str) -> int:

@@ -92,9 +92,9 @@ class StraceLines:
         return (
             not data.isascii()
             or self._is_html
-            or data.startswith(b"<p")
+            or data.startswith((b"<p", b"^[["))
             or data.endswith((b"`", b"**"))
-            or b"\x1b[" in data
+            or b"\x1b" in data
         )
 
     def _plain(self, data: bytes) -> bytes:

@@ -23,6 +23,7 @@ from .descriptors import MAX_DESCRIPTORS
 from .dressing import StraceLines
 from .line import BadCallError, Clock, Line, attached, parse, result
 from .transfers import CALLS
+from .wrapped import Unwrapper
 
 #: The longest message with each byte as `\xff`, and the rest of a line.
 MAX_LINE: Final = 4 * MAX_FRAME + 65_536
@@ -101,7 +102,7 @@ class _Trace:
         self._first_bad = ""
 
     def read(self, read: Read) -> Iterator[Item]:
-        number, out, lines = 0, self._calls.out, StraceLines()
+        number, out, lines = 0, self._calls.out, Unwrapper(StraceLines())
         too_long, broken = None, b""
         try:
             for number, data in enumerate(text_lines(read, MAX_LINE), 1):
@@ -110,23 +111,26 @@ class _Trace:
                     if not data.startswith(b"strace: "):  # otherwise it would be a separate line
                         broken = b"" if broken else self._attached(data)
                     continue
-                line = lines.parse(broken + data)
+                for line in lines.parse(broken + data):
+                    self._read_line(line, number)
                 broken = b""
-                if line is None:
-                    continue
-                try:
-                    self._line(line)
-                except BadCallError as error:
-                    self._bad_calls += 1
-                    self._first_bad = self._first_bad or f"line {number}: {line.name.decode()} {error}"
                 if out:
                     yield from self._counted()
         except LineTooLongError as error:
             too_long = f"line {number + 1}: {error}; the rest was not read"
+        for line in lines.end():
+            self._read_line(line, number)
         self._abandon_all()
         self._calls.finish()
         yield from self._counted()
         yield from self._notices(too_long)
+
+    def _read_line(self, line: Line, number: int) -> None:
+        try:
+            self._line(line)
+        except BadCallError as error:
+            self._bad_calls += 1
+            self._first_bad = self._first_bad or f"line {number}: {line.name.decode()} {error}"
 
     def _line(self, line: Line) -> None:
         calls = self._calls

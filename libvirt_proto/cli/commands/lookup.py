@@ -194,7 +194,8 @@ def _facts(meaning: Description) -> Description:
         rest["since"] = since
     elif "since" in rest:
         del rest["since"]
-    rest.pop("function", None)
+    for shown_in_since in ("function", "provenance"):
+        rest.pop(shown_in_since, None)
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
     if "last" in rest:

@@ -193,10 +193,10 @@ def test_generate_leaves_no_partial_files(tmp_path: Path, number: signal.Signals
 def test_import_leaves_the_old_folder_or_the_new_one(
     root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    source, out = root / "protocol-defs" / "12.6.0", tmp_path / "out"
-    words = ["import", source, "--release", "12.6.0", "-o", out]
+    source, out = root / "protocol-defs" / "12.9.0", tmp_path / "out"
+    words = ["import", source, "--release", "12.9.0", "-o", out]
     subprocess.run([COMMAND, *words], check=True, stdout=subprocess.DEVNULL)
-    whole = sorted(os.listdir(out / "12.6.0"))
+    whole = sorted(os.listdir(out / "12.9.0"))
     for delay in (0.0, 0.002, 0.004, 0.01):
         with started(words) as process:
             until(lambda: len(os.listdir(out)) > 1, process)
@@ -204,8 +204,8 @@ def test_import_leaves_the_old_folder_or_the_new_one(
             process.send_signal(number)
             # Killed by the signal itself if it has ended already, except for Python's shutdown.
             assert process.wait(PATIENCE) in (0, 128 + number, -number)
-        assert os.listdir(out) == ["12.6.0"]
-        assert sorted(os.listdir(out / "12.6.0")) == whole
+        assert os.listdir(out) == ["12.9.0"]
+        assert sorted(os.listdir(out / "12.9.0")) == whole
 
 
 @pytest.mark.system("tshark")

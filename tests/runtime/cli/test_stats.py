@@ -127,7 +127,7 @@ def test_top_limits_every_table(captures: Path) -> None:
 def test_commands_show_slow_and_failed_calls(captures: Path) -> None:
     """Each command that is printed shows its call, with the options that numbers depend on."""
     capture = captures / "tour.pcap"
-    result = run("stats", "--format", "text", "--top", "2", "--port", "16509", "--release", "12.6.0", capture)
+    result = run("stats", "--format", "text", "--top", "2", "--port", "16509", "--release", "12.9.0", capture)
     found = commands(result.stdout)
     assert len(found) == 2 + 1 + 2
     shown = [CliRunner().invoke(cli.main, [*words[1:], "--format", "json"]).stdout for words in found]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,21 @@ from hypothesis import strategies as st
 
 from libvirt_proto import registry
 from libvirt_proto.codec.history import version_key
-from libvirt_proto.codec.types import Integer, Structure, UnionType, part_names, resolved
+from libvirt_proto.codec.types import (
+    Array,
+    FixedArray,
+    Integer,
+    Optional,
+    Structure,
+    UnionType,
+    declared_parts,
+    part_names,
+    resolved,
+)
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto.names import public as publicnames
+from libvirt_proto.names.index import FIELDS
 from libvirt_proto.names.meanings import key, meanings_of
 from libvirt_proto.names.public import Bits, By, OneOf
 from libvirt_proto_codegen.releases import folders
@@ -33,9 +45,18 @@ PYTHON = Path("/usr/bin/python3")
 LISTED = "import libvirt; print({n: v for n, v in vars(libvirt).items() if n[:4] == 'VIR_'})"
 
 
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 FOLDER = Path(publicnames.__file__).parent
 IMPORTED = msgspec.json.decode((FOLDER / "publicnames.json").read_bytes())
 BY_HAND = tomllib.loads((FOLDER / "fieldnames.toml").read_text())
+DESCRIBED = msgspec.json.decode((TOOLS / "described_fields.json").read_bytes())
+UNNAMED = tomllib.loads((TOOLS / "unnamed_fields.toml").read_text())
+#: `struct.field` → the reason.
+UNNAMED_FIELDS = {
+    f"{struct}.{field}": reason
+    for struct, fields in UNNAMED["fields"].items()
+    for field, reason in fields.items()
+}
 STRUCTS = sorted(IMPORTED["fields"] | BY_HAND["fields"])
 
 
@@ -233,6 +254,63 @@ def test_every_field_of_the_table_is_an_integer_of_the_newest_release(struct: st
         if isinstance(meaning, Bits):
             assert all(bit.bit_count() == 1 for bit in meaning.names)
     assert name_keys(type_) == {f"{field}_name" for field in fields}
+
+
+def integer_fields(type_: XdrType) -> Iterator[str]:
+    """The parts of a struct or a union that are integers, or arrays of integers."""
+    for part in declared_parts(type_.node):
+        node = resolved(part.node, type_.types)
+        while isinstance(node, Array | FixedArray | Optional):
+            node = resolved(node.element, type_.types)
+        if part.name is not None and isinstance(node, Integer):
+            yield part.name
+
+
+def enums_of(described: Any) -> set[str]:
+    """The enums of an entry of the table of fields."""
+    if isinstance(described, str):
+        return {described}
+    return set(described) if isinstance(described, list) else set(described.values())
+
+
+def test_every_integer_has_names_or_a_reason_to_have_none() -> None:
+    """Candidates are all integers of payloads, whatever the table of fields has."""
+    reasons = {name: reason for reason, names in UNNAMED["names"].items() for name in names}
+    unexplained = []
+    for struct, type_ in types(folders()[-1]).items():
+        named = publicnames.meanings(struct)
+        for field in integer_fields(type_):
+            full = f"{struct}.{field}"
+            by_name = field in reasons and full not in DESCRIBED["enums"]
+            if not (field in named or full in UNNAMED_FIELDS or full in DESCRIBED["unused"] or by_name):
+                unexplained.append(full)
+    assert not unexplained, "add them to fieldnames.toml, or to tools/unnamed_fields.toml with a reason"
+
+
+def test_fields_have_an_enum_of_their_description() -> None:
+    """The API description of an argument, a callback or a struct is evidence for fields that carry it."""
+    assert len(DESCRIBED["enums"]) > 200
+    for full, enums in DESCRIBED["enums"].items():
+        struct, _, field = full.partition(".")
+        if full not in UNNAMED_FIELDS:
+            assert enums_of(FIELDS[struct][field]) & set(enums), full
+    for full in DESCRIBED["unused"]:
+        struct, _, field = full.partition(".")
+        # The client's library adds the bit that it accepts strings, whatever its user gave.
+        assert enums_of(FIELDS.get(struct, {}).get(field, [])) <= {"virTypedParameterFlags"}, full
+
+
+def test_reasons_are_needed() -> None:
+    newest = types(folders()[-1])
+    fields = {f"{struct}.{field}" for struct, type_ in newest.items() for field in integer_fields(type_)}
+    assert UNNAMED_FIELDS.keys() <= fields
+    for full in UNNAMED_FIELDS:
+        struct, _, field = full.partition(".")
+        assert field not in publicnames.meanings(struct), full
+        assert full not in DESCRIBED["unused"]
+    listed = [name for names in UNNAMED["names"].values() for name in names]
+    assert max(Counter(listed).values()) == 1
+    assert set(listed) <= {full.partition(".")[2] for full in fields}
 
 
 def test_a_bit_has_two_names_only_where_the_table_says_which() -> None:

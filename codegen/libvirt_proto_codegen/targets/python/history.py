@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from libvirt_proto.codec.history import Event, Key, Span, since_text
 from libvirt_proto.codec.types import TypeDefinition, part_names
+from libvirt_proto.names import public
 
 from ...releases.facts import Facts, History
 from ...releases.symbols import procedure_key
@@ -22,7 +23,26 @@ def type_lines(history: History, definition: TypeDefinition) -> list[str]:
         if facts is not None and facts.since is not None:
             lines.append(f"{name}: since {_since(history, field)}.")
         lines += [f"{name}: {line}" for line in _events(history, field)]
+    lines += _public_names(definition, _release(history, key))
     return [_plain(line) for line in lines]
+
+
+def _public_names(definition: TypeDefinition, release: str) -> Iterator[str]:
+    """Yield the enums of the public API whose numbers are in a type, with their newer names."""
+    fields = public.enums_of(definition.name)
+    for name in part_names(definition.node):
+        enums = fields.get(name, ())
+        if enums:
+            yield f"{name}: numbers of {', '.join(enums)}."
+        for enum in enums:
+            for member, since in public.later(enum, release).items():
+                yield f"{member}: since {since}."
+
+
+def _release(history: History, key: Key) -> str:
+    """Return the release that had a definition first, as far as that is known."""
+    facts, span = history.facts.get(key, Facts()), history.since(key)
+    return facts.function[1] if facts.function else span.release or span.by or history.last
 
 
 def procedure_line(history: History, program: Program, procedure: Procedure) -> str:

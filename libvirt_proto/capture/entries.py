@@ -1,37 +1,15 @@
-"""Lines as tools write, quote and mail them, to plain text.
-
-Colours, HTML, entities, special blanks, quoted-printable (RFC 2045 §6.7) and escapes of markdown are removed.
-Entries of structured logs (JSON, the journal's own formats) give their text and the other fields.
-"""
+"""Entries of structured logs (JSON, and the journal's own formats): their texts, and the other fields."""
 
 from __future__ import annotations
 
-import html
 import json
-import quopri
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-_PLAIN: Final = re.compile(rb"[ -~]*+")
-#: ECMA-48 control sequences and operating system commands, also as cat -v shows them.
-_CONTROLS: Final = re.compile(
-    r"(?:\x1b|\^\[)(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][0-9A-Za-z])"
-)
-_TAGS: Final = re.compile(
-    r"</?(?:(?P<block>blockquote|body|br|div|h[1-6]|hr|html|img|li|ol|p|pre|table|tbody|td|th|tr|ul)"
-    r"|a|b|code|em|font|i|mark|samp|small|span|strong|tt|u|wbr)(?:\s[^<>]{0,400})?/?>",
-    re.IGNORECASE,
-)
-_BLANKS: Final = re.compile("[\t\u00a0\u2000-\u200a\u202f\u205f\u3000]")
-_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
-_ESCAPED: Final = re.compile(r"\\([_*\[\]<>#.!`|~-])")
-#: Marks of a quotation at the beginning of a line.
-MARKS: Final = re.compile(r"[>|*#\s]*")
-#: The same in quoted-printable text, whose lines keep their blanks.
-ENCODED_MARKS: Final = re.compile(r"(?:[>|] ?)*")
+from .log.journal import text_of
 
-#: The same, and marks that need a blank after them: lists, numbers, additions.
+#: Marks of quotations, and those that need a blank after them: lists, numbers, additions.
 _QUOTED: Final = re.compile(r"(?:[>|*+`\s]|[-+] |\d{1,6}[.:)]?\s)*")
 #: A field of journalctl -o verbose or export.
 _FIELD: Final = re.compile(r"\s{0,8}([_A-Z][A-Z0-9_]{0,63})=(.*)", re.DOTALL)
@@ -63,30 +41,18 @@ class Entry(NamedTuple):
     named: bool
 
 
-def undress(line: bytes, *, encoded: bool = False) -> str:
-    """Return the text of a line. `encoded` means that other lines show that it is quoted-printable."""
-    line = line.rstrip(b"\r")
-    if encoded or b"=3D" in line:  # quoted-printable text has no other equals sign
-        line = quopri.decodestring(line)
-    text = line.decode("utf-8", "backslashreplace" if b"\xa0" not in line else "replace")
-    if b"\x1b" in line or b"^[" in line:
-        text = _CONTROLS.sub("", text)
-    if not _PLAIN.fullmatch(line):
-        text = _INVISIBLE.sub("", _BLANKS.sub(" ", text.replace("\ufffd", " ")))
-    if "<" in text or "&" in text:
-        text = _TAGS.sub(lambda tag: " " if tag["block"] else "", text)
-        text = html.unescape(text).replace("\xa0", " ")
-    return unescape(text)
-
-
-def unescape(text: str) -> str:
-    """Remove the escapes of markdown."""
-    return _ESCAPED.sub(r"\1", text) if "\\_" in text else text
-
-
 def objects(text: str) -> list[Entry]:
     """Return the texts in the JSON objects and arrays of a line that mention a probe."""
-    found: list[Entry] = []
+    return [entry for value in _values(text) for entry in _entries(value, {}, named=False, depth=_MAX_DEPTH)]
+
+
+def texts(text: str) -> list[str]:
+    """Return the texts of the entries in the JSON objects and arrays of a line."""
+    return [each for value in _values(text) for each in _texts(value, named=False, depth=_MAX_DEPTH)]
+
+
+def _values(text: str) -> Iterator[object]:
+    """Yield the JSON objects and arrays in a line."""
     at, failures = 0, 0
     while failures < _MAX_FAILURES and (match := _START.search(text, at)):
         try:
@@ -95,11 +61,26 @@ def objects(text: str) -> list[Entry]:
             failures += 1
             at = match.end()
         else:
-            found += _entries(value, {}, named=False, depth=_MAX_DEPTH)
-    return found
+            yield value
+
+
+def _texts(value: object, *, named: bool, depth: int) -> Iterator[str]:
+    value = text_of(value)
+    if isinstance(value, str):
+        inner = texts(value) if depth and value.lstrip().startswith("{") else []
+        if inner or named:
+            yield from inner or [value]
+    elif depth and isinstance(value, dict):
+        for key, each in value.items():
+            yield from _texts(each, named=key in TEXTS, depth=depth - 1)
+    elif depth and isinstance(value, list):
+        pair = len(value) == 2 and isinstance(value[0], str) and value[0].isdecimal()  # Loki: [time, line]
+        for each in value[1:] if pair else value:
+            yield from _texts(each, named=pair or named, depth=depth - 1)
 
 
 def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth: int) -> Iterator[Entry]:
+    value = text_of(value)
     if isinstance(value, str):
         if any(token in value for token in _TOKENS):
             inner = objects(value) if depth and value.lstrip().startswith("{") else []
@@ -123,7 +104,7 @@ def field(text: str) -> tuple[str, object] | None:
         return match[1], match[2]
     if match := _MEMBER.fullmatch(text):
         try:
-            return _DECODER.decode(match[1]), _DECODER.decode(match[2])
+            return _DECODER.decode(match[1]), text_of(_DECODER.decode(match[2]))
         except (ValueError, RecursionError):
             return None
     return None
