@@ -25,9 +25,10 @@ class Connection(msgspec.Struct, frozen=True):
 
     `id` counts from 1 in order of appearance within a source. `client` and `server` are `address:port`
     (`[::1]:16509`) or the path of a socket. If the roles are unknown, `server` is the end with the well-known
-    or lower port. `namesake` counts from 1 among connections of the same client and server, which is common
-    on unix sockets: the second one is `client-server#2`. `side` is the end where a log or a probe saw it, or
-    None if it was captured in between.
+    or lower port. If the ends are unknown, both are empty, and the `id` is shown. `transport` is `tcp`, `tls`
+    (decrypted), `unix`, `log`, or `raw` (bytes without connections). `namesake` counts from 1 among
+    connections of the same client and server, which is common on unix sockets: the second one is
+    `client-server#2`. `side` is the end where a log or a probe saw it, or None if it was captured in between.
     """
 
     id: int
