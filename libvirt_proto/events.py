@@ -147,7 +147,7 @@ class NoticeCode(StrEnum):
     BAD_HEX = "bad-hex", "A line is not bytes; its group is decoded up to that line."
     OTHER_TEXT = "other-text", "Lines before the first bytes of a text are not bytes."
     BYTE_ORDER = "byte-order", "The words of a dump are read in the byte order that the text gives."
-    BAD_LINE = "bad-line", "A JSON line does not describe a message."
+    BAD_LINE = "bad-line", "A line of JSON or of a recording does not describe a message."
     BAD_LOG_LINE = "bad-log-line", "A log line about RPC cannot be parsed."
     BAD_STRACE = "bad-strace", "Lines of strace output cannot be parsed."
     HIDDEN_CALLS = (
