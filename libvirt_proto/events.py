@@ -208,6 +208,7 @@ class NoticeCode(StrEnum):
         "The release of `--as-of` lacks a procedure, type, field or value that was used.",
     )
     OVER_LIMIT = "over-limit", "A value is over a limit of the release of `--as-of`."
+    OTHER_PERMISSIONS = "other-permissions", "The release of `--as-of` requires other permissions for a call."
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):

@@ -229,6 +229,8 @@ def test_generated_classes_document_history() -> None:
     assert union.text.endswith("};")
     args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
     assert "Since: 6.0.0, by virDomainBackupBegin of the public API." in args
+    args = registry.default().type("remote_domain_get_hostname_args").python_class.__doc__ or ""
+    assert "remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.\n" in args
 
 
 def test_generated_classes_document_numbers_of_the_public_api() -> None:

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from libvirt_proto.codec.elf import ElfError
-from libvirt_proto.codec.elfnotes import Site, read_notes
-from libvirt_proto.codec.elfsymbols import Symbols, read_symbols
+from libvirt_proto.codec.elf import ElfError, ElfFile
+from libvirt_proto.codec.elfnotes import Site, notes_of
+from libvirt_proto.codec.elfsymbols import Symbols, symbols_of
 from libvirt_proto.codec.identification import Evidence, Identification, Range
 
 from ..errors import DefinitionError, Problem
@@ -38,7 +38,8 @@ def identify(file: BinaryIO, name: str) -> Identification:
     Raises DefinitionError for a damaged file and for one that is not libvirt's, OSError if reading fails.
     """
     try:
-        symbols, notes = read_symbols(file), read_notes(file)
+        elf = ElfFile(file)
+        symbols, notes = symbols_of(elf), notes_of(elf)
     except ElfError as error:
         raise DefinitionError([Problem("bad-elf", None, f"{name}: {error}")]) from None
     found = [*_versions(symbols), *_types(symbols), *_probes(notes.sites)]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from libvirt_proto.codec.identification import Identification
+from libvirt_proto.codec.tapset import parse_tapset
 
 from ..errors import DefinitionError, Problem
 from . import facts
@@ -33,14 +34,6 @@ _COMPARISON: Final = re.compile(r"\b([A-Za-z_]\w*) (==|<) (-?(?:0x[0-9a-fA-F]{1,
 #: Maximum depth of blocks; the generated binary search has 12.
 _MAX_DEPTH: Final = 40
 _LOWEST, _HIGHEST = -(2**63), 2**64
-
-_ALIAS: Final = re.compile(
-    r"^probe\s+(?P<alias>[\w.]+)\s*=(?P<points>[^{}]{0,4096})\{(?P<body>[^{}]{0,16384})\}", re.MULTILINE
-)
-_MARK: Final = re.compile(r'\.mark\("(\w+)"\)')
-_VARIABLE: Final = re.compile(
-    r"^[ \t]*(\w+)[ \t]*=[ \t]*(user_string\()?\$arg([0-9]{1,2})\)?;?[ \t]*$", re.MULTILINE
-)
 
 
 def identify(text: str, name: str) -> Identification:
@@ -80,15 +73,10 @@ def identify(text: str, name: str) -> Identification:
 
 def probes(text: str) -> frozenset[facts.Probe]:
     """Return the probes of a tapset."""
-    found: set[facts.Probe] = set()
-    for alias in _ALIAS.finditer(text):
-        variables = [
-            (int(number), f"{'*' * bool(text)}{name}")
-            for name, text, number in _VARIABLE.findall(alias["body"])
-        ]
-        arguments = tuple(facts.plain(name) for _, name in sorted(variables))
-        found |= {facts.Probe(mark, arguments) for mark in _MARK.findall(alias["points"])}
-    return frozenset(found)
+    return frozenset(
+        facts.Probe(mark, tuple(facts.plain(f"{'*' * each.is_text}{each.name}") for each in arguments))
+        for (_, mark), arguments in parse_tapset(text).probes.items()
+    )
 
 
 def names(text: str) -> frozenset[facts.Name]:
