@@ -206,7 +206,8 @@ class NoticeCode(StrEnum):
     # Compatibility
     NOT_IN_RELEASE = (
         "not-in-release",
-        "The release of `--as-of` lacks a procedure, type, field, value or number of the public API that was used.",
+        "The release of `--as-of` lacks a procedure, type, field, value or number of the public API that was"
+        " used.",
     )
     OVER_LIMIT = "over-limit", "A value is over a limit of the release of `--as-of`."
     OTHER_PERMISSIONS = "other-permissions", "The release of `--as-of` requires other permissions for a call."
