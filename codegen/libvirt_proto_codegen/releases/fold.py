@@ -106,14 +106,20 @@ def _between(old: str, new: str) -> Span:
 def _extended(history: History, when: Dates, new: Release, found: Changes) -> History:
     left = {change.key for change in found.all if change.kind == "left"}
     gone = {key: known for key, known in history.facts.items() if known.gone}
-    facts = gone | {
-        key if key in left else found.following(key): known
-        for key, known in history.facts.items()
-        if key not in gone
-    }
+    facts = dict(gone)
+    for key, known in history.facts.items():
+        if key not in gone:
+            now = key if key in left else found.following(key)
+            facts[now] = _after(gone[now], known) if now in gone else known
     for change in found.all:
         facts[change.key] = _with_change(facts.get(change.key), change, when.of(change))
     return _checked(History(history.first, new.name, facts))
+
+
+def _after(gone: Facts, known: Facts) -> Facts:
+    """Return the facts of a thing that took the name of one that is gone: first those of the other thing."""
+    came = () if known.since is None else (Event("came", known.since, also=known.also),)
+    return replace(gone, events=(*gone.events, *came, *known.events))
 
 
 def _checked(history: History) -> History:

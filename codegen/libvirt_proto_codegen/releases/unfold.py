@@ -26,16 +26,34 @@ def unfold(history: History, releases: Sequence[Release]) -> Mapping[Pair, Chang
     """Return the changes between consecutive releases, and between those of each branch of maintenance
     releases; raises HistoryError if the history is not that of these releases."""
     try:
+        if any(_may_be_shared(key, history.facts) for key in history.facts):
+            raise HistoryError("two things had the same name")
         main, maintenance = _Unfolding(history, releases).changes()
         found = {**main, **maintenance}
         if fold(releases, lambda old, new: found[old.name, new.name]) != history:
             raise HistoryError("the history is not that of these releases")
     except LookupError as error:
         raise HistoryError(f"the history is not that of these releases: {error}") from None
-    # The history has the names of main releases: what a branch renamed cannot be followed along it.
-    renaming = {start for start, old, new in branches(releases) if maintenance[old.name, new.name].renamed}
-    unclear = {(old.name, new.name) for start, old, new in branches(releases) if start in renaming}
+    # The history has the names of main releases: what a branch renamed cannot be followed along it, nor what
+    # was renamed before a branch whose start is missing.
+    known = {release.name for release in releases}
+    unclear_branches = {
+        start
+        for start, old, new in branches(releases)
+        if start not in known or maintenance[old.name, new.name].renamed
+    }
+    unclear = {(old.name, new.name) for start, old, new in branches(releases) if start in unclear_branches}
     return {pair: changes for pair, changes in found.items() if pair not in unclear}
+
+
+def _may_be_shared(key: Key, facts: Mapping[Key, Facts]) -> bool:
+    """Return whether a thing may have taken the name of one that was gone: both then have one key. A part
+    also has another name if its type was renamed."""
+    kinds = [event.kind for event in _of_main(facts[key])]
+    if "left" not in kinds[:-1]:  # it never came back
+        return False
+    whole = facts.get(("type", key[1])) if key[0] in ("field", "member") else None
+    return "renamed" in kinds or (whole is not None and any(e.kind == "renamed" for e in whole.events))
 
 
 class _Unfolding:
