@@ -53,8 +53,9 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     typedefs. There is none for log_protocol.x, as in libvirt, unless --defs names only that file.
 
     probes and bpftrace depend on the libvirt of a machine: by default the installed one, else the binaries
-    named by --library. Their ELF notes list their probes. The tapsets leave out probes that are in none of
-    them; bpftrace's scripts are for the first binary that has the message probes.
+    named by --library. Their ELF notes list their probes, and the version of libvirt decides which arguments
+    of a probe are known. The tapsets leave out probes that are in no binary; bpftrace's scripts are for the
+    first binary that has the message probes.
 
     \b
     Files go to DIR. With one TARGET they are in DIR itself (by default generated/TARGET), with several
