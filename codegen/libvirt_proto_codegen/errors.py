@@ -37,7 +37,7 @@ class Problem:
         return self._text("")
 
     def diagnostic(self) -> str:
-        """Return the text as a command reports it: with `libvirt-proto: error:` where there is no place."""
+        """Return the text for standard error: without a place, it begins with `libvirt-proto: error:`."""
         return self._text("libvirt-proto: error: ")
 
     def _text(self, without_place: str) -> str:

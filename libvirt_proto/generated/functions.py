@@ -81,7 +81,7 @@ FUNCTIONS: Final[dict[str, tuple[Any, ...]]] = {
     'virConnectGetURI': ('0.3.0', (536903814, 110)),
     'virConnectGetVersion': ('0.0.3', (536903814, 4)),
     'virConnectIsAlive': ('0.9.8',),
-    'virConnectIsEncrypted': ('0.7.3',),
+    'virConnectIsEncrypted': ('0.7.3', (536903814, 149)),
     'virConnectIsSecure': ('0.7.3', (536903814, 149)),
     'virConnectListAllDomains': ('0.9.13', (536903814, 273)),
     'virConnectListAllInterfaces': ('0.10.2', (536903814, 284)),

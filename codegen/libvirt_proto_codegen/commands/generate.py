@@ -191,7 +191,7 @@ def _artefacts(
 
 
 def _list_releases() -> list[str]:
-    # Lines are whole where there is no terminal.
+    # Without a terminal, lines are not wrapped.
     columns = shutil.get_terminal_size((80 if sys.stdout.isatty() else 10_000, 0)).columns
     return [line for release in releases() for line in _release_lines(release, columns)]
 

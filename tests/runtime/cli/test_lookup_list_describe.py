@@ -224,6 +224,7 @@ def test_looks_up_functions_of_the_api() -> None:
         ("virConnectOpenReadOnly", "remote.auth_list, remote.connect_open"),
         ("virDomainLookupByUUIDString", "remote.domain_lookup_by_uuid"),
         ("virConnectSetKeepAlive", "keepalive.ping"),
+        ("virConnectIsEncrypted", "remote.connect_is_secure"),
         ("virDomainQemuMonitorCommand", "qemu.domain_monitor_command"),
         ("virAdmServerListClients", "admin.server_list_clients"),
         ("virDomainLxcOpenNamespace", "lxc.domain_open_namespace"),

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.sizes import minimum_size
-from libvirt_proto.codec.types import (
-    Array,
-    Boolean,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Void,
-)
 
 from .scope import Scope
 
@@ -50,11 +37,11 @@ class Calls:
         self._scope = scope
         self._recursive = recursive
 
-    def read(self, node: Node) -> str:
+    def read(self, node: xdr.Node) -> str:
         """Return the expression for the value and the next position."""
         return self._call(self._function("read", node), "buffer", "pos")
 
-    def write(self, source: str, node: Node) -> str:
+    def write(self, source: str, node: xdr.Node) -> str:
         """Return the statement that writes the value of an expression."""
         return self._call(self._function("write", node), source, "put")
 
@@ -64,7 +51,7 @@ class Calls:
         )
         return f"{function.name}({', '.join((*first, *arguments))})"
 
-    def _element(self, verb: str, node: Node) -> str:
+    def _element(self, verb: str, node: xdr.Node) -> str:
         """The expression for a function with the first two arguments only."""
         function = self._function(verb, node)
         if not function.arguments:
@@ -73,18 +60,18 @@ class Calls:
         arguments = (f"{name}={value}" for name, value in function.arguments.items())
         return f"partial({', '.join((function.name, *arguments))})"
 
-    def _function(self, verb: str, node: Node) -> _Function:
+    def _function(self, verb: str, node: xdr.Node) -> _Function:
         scope = self._scope
         match node:
-            case Named():
+            case xdr.Named():
                 name = scope.function_of("decode" if verb == "read" else "encode", node)
                 deeper = self._recursive and scope.schema.definition(node).recursive
                 return _Function(name, {"depth": "depth"} if deeper else {})
-            case Optional(element):
+            case xdr.Optional(element):
                 name, arguments = "optional", {"element": self._element(verb, element)}
-            case FixedArray(element, size):
+            case xdr.FixedArray(element, size):
                 name, arguments = "fixed_array", self._elements(verb, element, size=scope.bound(size))
-            case Array(element, limit):
+            case xdr.Array(element, limit):
                 name, arguments = "array", self._elements(verb, element, limit=scope.bound(limit))
             case _:
                 name, arguments = self._primitive(node)
@@ -92,29 +79,29 @@ class Calls:
         scope.use(name)
         return _Function(name, arguments)
 
-    def _elements(self, verb: str, element: Node, **arguments: str) -> dict[str, str]:
+    def _elements(self, verb: str, element: xdr.Node, **arguments: str) -> dict[str, str]:
         arguments["element"] = self._element(verb, element)
         if verb == "read":
             arguments["min_size"] = str(minimum_size(element, self._scope.schema))
         return arguments
 
-    def _primitive(self, node: Node) -> tuple[str, dict[str, str]]:
+    def _primitive(self, node: xdr.Node) -> tuple[str, dict[str, str]]:
         match node:
-            case Void():
+            case xdr.Void():
                 return "void", {}
-            case Integer(bits, signed):
+            case xdr.Integer(bits, signed):
                 return _INTEGERS[bits, signed], {}
-            case Boolean():
+            case xdr.Boolean():
                 return "bool", {}
-            case Floating(128):
+            case xdr.Floating(128):
                 return "fixed_opaque", {"size": "16"}
-            case Floating(bits):
+            case xdr.Floating(bits):
                 return _FLOATS[bits], {}
-            case FixedOpaque(size):
+            case xdr.FixedOpaque(size):
                 return "fixed_opaque", {"size": self._scope.bound(size)}
-            case Opaque(limit):
+            case xdr.Opaque(limit):
                 return "opaque", {"limit": self._scope.bound(limit)}
-            case String(limit):
+            case xdr.String(limit):
                 return "string", {"limit": self._scope.bound(limit)}
             case _:
                 raise AssertionError(f"expected the type of a declaration, got {node!r}")

@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from libvirt_proto.codec.types import (
-    Array,
-    Boolean,
-    Bound,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    Void,
-)
+from libvirt_proto.codec import types as xdr
 
 from ... import naming
 from ...schema import Module, Schema
@@ -44,20 +29,20 @@ class Scope:
         """Note names that the head of the module must import."""
         self.used.update(names)
 
-    def class_of(self, reference: Named) -> str:
+    def class_of(self, reference: xdr.Named) -> str:
         """The class, or the alias, of a type."""
         return self._foreign(reference, self.names.classes[reference])
 
-    def function_of(self, verb: str, reference: Named) -> str:
+    def function_of(self, verb: str, reference: xdr.Named) -> str:
         """A type's function: `decode_x` or `encode_x`."""
         return self._foreign(reference, f"{verb}_{self.names.functions[reference]}")
 
-    def _foreign(self, reference: Named, name: str) -> str:
+    def _foreign(self, reference: xdr.Named, name: str) -> str:
         if reference.module != self.module.name:
             self.foreign.setdefault(reference.module, set()).add(name)
         return name
 
-    def bound(self, bound: Bound | None) -> str:
+    def bound(self, bound: xdr.Bound | None) -> str:
         """A length or bound: by its name where the module has it, else as a number."""
         if bound is None:
             self.use("UNBOUNDED")
@@ -70,32 +55,32 @@ class Scope:
         taken.add(name)
         return name
 
-    def hint(self, node: Node) -> str:
+    def hint(self, node: xdr.Node) -> str:
         """Return the annotation for a node's values."""
         return " | ".join(self.hints(node))
 
-    def hints(self, node: Node) -> tuple[str, ...]:
+    def hints(self, node: xdr.Node) -> tuple[str, ...]:
         """Return the alternatives in the annotation for a node's values."""
         match node:
-            case Void():
+            case xdr.Void():
                 return ("None",)
-            case Integer():
+            case xdr.Integer():
                 return ("int",)
-            case Floating(bits):
+            case xdr.Floating(bits):
                 return ("bytes" if bits == 128 else "float",)
-            case Boolean():
+            case xdr.Boolean():
                 return ("bool",)
-            case FixedOpaque() | Opaque():
+            case xdr.FixedOpaque() | xdr.Opaque():
                 return ("bytes",)
-            case String():
+            case xdr.String():
                 return "str", "bytes"
-            case FixedArray(element) | Array(element):
+            case xdr.FixedArray(element) | xdr.Array(element):
                 return (f"list[{self.hint(element)}]",)
-            case Optional(element):
+            case xdr.Optional(element):
                 return *self.hints(element), "None"
-            case Named() if isinstance(self.schema.definition(node).node, Enumeration):
+            case xdr.Named() if isinstance(self.schema.definition(node).node, xdr.Enumeration):
                 return self.class_of(node), "int"
-            case Named():
+            case xdr.Named():
                 return (self.class_of(node),)
             case _:
                 raise AssertionError(f"expected a type without a body, got {node!r}")
