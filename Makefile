@@ -19,7 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test test-releases bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -40,8 +40,11 @@ demo: $(VENV)/run.stamp ## Decode a real capture and generate the tapset into de
 test: $(VENV)/test.stamp ## Run the whole test suite; tests skip if a system tool is missing
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
+test-releases: $(VENV)/test.stamp ## Run system tests with the libvirts of several Debian releases, installed in .releases
+	$(BIN)/python -m tools.releases $(ARGS)
+
 bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie selects the release
-	$(BIN)/python tools/bare.py $(SUITE)
+	$(BIN)/python -m tools.bare $(SUITE)
 
 snapshots: $(VENV)/test.stamp ## Update the snapshots of the public API and of the commands' output
 	$(BIN)/python -m tests.snapshots.snapshots
@@ -68,14 +71,15 @@ mutate: $(VENV)/mutate.stamp ## Mutate the codec, messages and the Python target
 generate: $(VENV)/run.stamp ## Regenerate the generated modules
 	$(BIN)/libvirt-proto $(GENERATE)
 
-release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0
+release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0
 	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
-	    echo 'usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0' >&2; \
-	    echo 'SOURCE: a source tree, a release archive, or a folder of .x and .d files of libvirt.' >&2; \
-	    echo 'SAME=12.7.0:12.8.0 (optional): no declaration changed between these.' >&2; \
+	    echo 'usage: make release-definitions SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0' >&2; \
+	    echo 'SOURCE: a source tree, a release archive, a folder of .x and .d files, or the .dsc of a Debian' >&2; \
+	    echo 'source package. Without .x files: .deb packages, or the root of a system with libvirt (/).' >&2; \
+	    echo 'SAME=12.10.0:12.11.0 (optional): no declaration changed between these.' >&2; \
 	    exit 2; \
 	fi
-	$(BIN)/libvirt-proto import '$(SOURCE)' --release '$(RELEASE)' $(SAME:%=--same '%')
+	$(BIN)/python -m tools.release_definitions $(foreach each,$(SOURCE),'$(each)') --release '$(RELEASE)' $(SAME:%=--same '%')
 	$(BIN)/libvirt-proto $(GENERATE)
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
@@ -92,7 +96,7 @@ bench-compare: $(VENV)/bench.stamp ## Benchmark this tree against another revisi
 	@$(BIN)/python -m tools.bench.compare $(BASE) $(ARGS)
 
 clean: ## Remove .venv and everything built
-	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .releases .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Contents of .venv: the package, and the dependencies of tests, static checks, fuzzing, mutation, benchmarks.

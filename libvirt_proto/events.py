@@ -208,6 +208,7 @@ class NoticeCode(StrEnum):
         "The release of `--as-of` lacks a procedure, type, field or value that was used.",
     )
     OVER_LIMIT = "over-limit", "A value is over a limit of the release of `--as-of`."
+    OTHER_PERMISSIONS = "other-permissions", "The release of `--as-of` requires other permissions for a call."
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):
@@ -245,11 +246,13 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
     connection: None = None
 
 
-class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """A recording that has a message, and the time on the clock of the merged timeline."""
+class Sighting(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A recording that has a message, the time on the clock of the merged timeline, and the number of the
+    packet there that completes the message: `frame` in JSON, without it None."""
 
     recording: str
     time_ns: int | None
+    packet: int | None = msgspec.field(default=None, name="frame")
 
 
 class Captured(msgspec.Struct, frozen=True, gc=False):

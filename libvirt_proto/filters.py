@@ -12,13 +12,15 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from .bounded import BoundedDict
 from .errors import UnknownName
 from .events import Captured, Closed, Connection, ConnectionEvent, ProbeEvent
 from .moments import Moment, duration_ns, moment
 from .rpc.message import Header, Message, Status
 from .rpc.names import TYPES
-from .session import MAX_OPEN, MAX_OPEN_BYTES, role, stream_direction
+from .session import MAX_OPEN, MAX_OPEN_BYTES, Role, role, stream_direction
 from .text import number
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ KINDS: Final = {
 #: Maximum number of names and UUIDs that messages give to an object.
 _MAX_ALIASES: Final = 256
 _UUID_DIGITS: Final = 32
+#: Size of a message of a stream without its data, in bytes of memory.
+_WITHOUT_DATA: Final = 1024
 #: Connection, program, version, serial.
 _Key = tuple[int, int, int, int]
 
@@ -131,18 +135,25 @@ class Filter:
     def __call__(self, captured: Captured) -> bool:
         """Return True for a message that meets all conditions but those of time, calls and objects, for which
         a Selection is needed."""
-        message = captured.message
-        header = message.header
+        return self._is_wanted_error(captured) and self._matches(captured)
+
+    def _matches(self, captured: Captured) -> bool:
+        """Return True for a message that meets the same conditions, except for `errors_only`."""
+        header = captured.message.header
         return (
             (not self._programs or header.prog in self._programs)
             and (not self._procedures or self._has_procedure(header))
             and (not self._types or header.type in self._types)
-            and (not self._errors_only or header.status == Status.VIR_NET_ERROR or message.malformed)
             and (not self._connections or self.has_connection(captured.connection))
             and (not self._messages.given or captured.n in self._messages)
-            and (not self._frames.given or captured.packet in self._frames)
+            and (not self._frames.given or self._has_frame(captured))
             and (not self._serials.given or header.serial in self._serials)
         )
+
+    def _is_wanted_error(self, captured: Captured) -> bool:
+        """Return True for an error reply and a malformed message, and for all without `errors_only`."""
+        message = captured.message
+        return not self._errors_only or message.header.status == Status.VIR_NET_ERROR or message.malformed
 
     def of_event(self, event: ConnectionEvent | ProbeEvent) -> bool:
         """Return True for an event that is accepted, whenever it was: none is by a filter of messages."""
@@ -159,6 +170,12 @@ class Filter:
             connection.id == int(word) if word.isdecimal() else word in name for word in self._connections
         )
 
+    def _has_frame(self, captured: Captured) -> bool:
+        """Return whether a message is in one of the packets, of any recording that has it."""
+        return captured.packet in self._frames or any(
+            each.packet in self._frames for each in captured.sightings
+        )
+
     def _has_procedure(self, header: Header) -> bool:
         wanted = self._procedures
         return (header.prog, header.proc) in wanted or (None, header.proc) in wanted
@@ -167,15 +184,21 @@ class Filter:
 class Selection:
     """A Filter applied to one pass over an input, in memory that the input cannot grow.
 
+    With `whole_calls`, a message is accepted if the exchange that it belongs to is, as by `exchange`; those
+    before the message that decides come right before it. Of the data of a stream among these, only the
+    lengths are kept.
+
     `start_ns` is the beginning of the input, to be set before anything with a time is passed.
     """
 
-    def __init__(self, filter: Filter) -> None:
+    def __init__(self, filter: Filter, *, whole_calls: bool = False) -> None:
         self._filter = filter
+        #: The number of neighbours of a message; calls are counted without any.
+        self._context = 0 if whole_calls else filter.context
         self._window: tuple[int | None, int | None] | None = None
-        self._calls = _Calls(filter) if filter.of_exchanges else None
-        self._neighbours: _Neighbours[Captured] = _Neighbours(filter.context)
-        self._exchanges: _Neighbours[Exchange] = _Neighbours(filter.context)
+        self._calls = _Calls(filter, whole=whole_calls) if whole_calls or filter.of_exchanges else None
+        self._neighbours: _Neighbours[Captured] = _Neighbours(self._context)
+        self._exchanges: _Neighbours[Exchange] = _Neighbours(self._context)
         self.start_ns: int | None = None
 
     def feed(self, item: Captured | Closed) -> list[Captured]:
@@ -183,14 +206,15 @@ class Selection:
         calls = self._calls
         if isinstance(item, Closed):
             return [] if calls is None else self._late(calls.end(item.connection.id))
-        if self._filter.context and not self._filter.has_connection(item.connection):
+        if self._context and not self._filter.has_connection(item.connection):
             return []
-        accepted = self._accepts(item)
+        matches = self._filter._matches(item) and self._in_window(item.time_ns)
+        is_error = self._filter._is_wanted_error(item)
         if calls is None:
-            return self._neighbours.feed(item, accepted)
-        meets, held = calls.feed(item, accepted)
-        shown = self._late(held) + self._neighbours.feed(item, accepted and meets)
-        for each in shown if self._filter.context else ():
+            return self._neighbours.feed(item, matches and is_error)
+        meets, held = calls.feed(item, matches, is_error)
+        shown = self._late(held) + self._neighbours.feed(item, meets)
+        for each in shown if self._context else ():
             calls.is_shown(each)
         return shown
 
@@ -204,16 +228,16 @@ class Selection:
 
     def exchange(self, exchange: Exchange) -> list[Exchange]:
         """Add an exchange, and return the exchanges that are accepted now: those with a message that meets
-        the conditions of messages."""
-        if self._filter.context and not self._filter.has_connection(exchange.connection):
+        the conditions of messages, and for `errors_only` also one with an error."""
+        if self._context and not self._filter.has_connection(exchange.connection):
             return []
-        accepted = any(map(self._accepts, exchange.parts))
+        matches, is_wanted_error = self._filter._matches, self._filter._is_wanted_error
+        accepted = any(map(is_wanted_error, exchange.parts)) and any(
+            matches(part) and self._in_window(part.time_ns) for part in exchange.parts
+        )
         if self._calls is not None:
             accepted = self._calls.accepts(exchange) and accepted
         return self._exchanges.feed(exchange, accepted)
-
-    def _accepts(self, captured: Captured) -> bool:
-        return self._filter(captured) and self._in_window(captured.time_ns)
 
     def _in_window(self, time_ns: int | None) -> bool:
         since, until = self._filter.since, self._filter.until
@@ -232,7 +256,7 @@ class Selection:
         for call in calls:
             if id(call) not in shown:  # else it is next to an earlier one
                 shown |= {id(each): each for each in self._neighbours.late(call)}
-        if self._calls is not None and self._filter.context:
+        if self._calls is not None and self._context:
             for each in shown.values():
                 self._calls.is_shown(each)
         return list(shown.values())
@@ -276,28 +300,33 @@ class _Neighbours(Generic[T]):
 
 
 class _Call:
-    """A call that waits for its reply, or whose stream is accepted."""
+    """A call that waits for its reply, or whose stream may be accepted."""
 
-    __slots__ = ("held", "meets", "named", "size", "time_ns")
+    __slots__ = ("answered", "errs", "held", "is_slow", "matches", "named", "size", "time_ns")
 
-    def __init__(self, captured: Captured, *, named: bool, meets: bool, held: bool) -> None:
-        self.time_ns = captured.time_ns
-        #: Whether it has an object that is searched for.
-        self.named = named
-        #: Whether it is known to meet the conditions.
-        self.meets = meets
-        #: The call, unless it is shown, or rejected by itself.
-        self.held = captured if held else None
-        self.size = captured.message.length if held else 0
+    def __init__(self, time_ns: int | None, *, is_slow: bool) -> None:
+        #: The time of the call; None without a clock, and if only others of its messages were seen.
+        self.time_ns = time_ns
+        #: Whether it took long enough.
+        self.is_slow = is_slow
+        #: Whether one of its messages has an object that is searched for, meets the conditions of messages,
+        #: and is an error, if one is wanted.
+        self.named = self.matches = self.errs = False
+        self.answered = False
+        #: Its messages that are not shown yet, and their size.
+        self.held: list[Captured] = []
+        self.size = 0
 
 
 class _Calls:
-    """The conditions that need a call and its reply: latency and objects."""
+    """The conditions that need a call and its reply: latency and objects. With `whole`, all messages of a
+    call are accepted if it meets these and one of its messages the others."""
 
-    def __init__(self, filter: Filter) -> None:
+    def __init__(self, filter: Filter, *, whole: bool) -> None:
         from .rpc.objects import ObjectFinder
 
         self._registry = filter.registry
+        self._whole = whole
         self._least_ns = filter.slower_than_ns
         self._wanted = [WantedObject(word) for word in filter.objects]
         self._objects = ObjectFinder(filter.registry).objects
@@ -305,28 +334,51 @@ class _Calls:
         self._by_connection: dict[int, dict[_Key, None]] = {}
         self._held_bytes = 0
 
-    def feed(self, captured: Captured, accepted: bool) -> tuple[bool, list[Captured]]:
-        """Return whether a message meets the conditions, and earlier calls that are accepted because of it.
-        `accepted` is whether it meets all others."""
+    def feed(self, captured: Captured, matches: bool, is_error: bool) -> tuple[bool, list[Captured]]:
+        """Return whether a message is accepted, and earlier ones that are accepted because of it. `matches`
+        and `is_error` are whether it meets the other conditions."""
         header = captured.message.header
         part = role(header)
         if part not in ("call", "reply", "stream"):
-            return self._least_ns is None and self._names(captured.message), []
+            accepted = matches and is_error and self._least_ns is None
+            return self._names(captured.message) and accepted, []
         key = (captured.connection.id, header.prog, header.vers, header.serial)
-        if part == "call":
-            return self._call(key, captured, accepted)
-        call = self._open.get(key)
-        if part == "stream" and call is not None:
-            return call.meets, []
-        named = self._names(captured.message)
-        if call is None:
-            return self._least_ns is None and named, []
-        meets = (call.named or named) and self._is_slow(call.time_ns, captured.time_ns)
-        held = [call.held] if meets and call.held is not None else []
+        call = self._remove(key) if part == "call" else self._open.get(key)
+        if call is None or part == "call":
+            call = _Call(captured.time_ns if part == "call" else None, is_slow=self._least_ns is None)
+        if part == "reply":
+            call.answered = True
+            call.is_slow = self._is_slow(call.time_ns, captured.time_ns)
+        call.named |= self._names(captured.message)
+        call.matches |= matches
+        call.errs |= is_error
+        accepted = call.named and call.is_slow and (not self._whole or (call.matches and call.errs))
+        shown, held = accepted and (self._whole or (matches and is_error)), call.held if accepted else []
+        if accepted:
+            self._held_bytes -= call.size
+            call.held, call.size = [], 0
+        if self._is_open(key, call, captured, part, accepted=accepted):
+            if key not in self._open:
+                self._add(key, call)
+            if not accepted and (self._whole or (part == "call" and matches and is_error)):
+                if part == "stream":
+                    self._hold(call, _without_data(captured), _WITHOUT_DATA)
+                else:
+                    self._hold(call, captured, captured.message.length)
+            return shown, self._given_up() + held
         self._remove(key)
-        if meets and self._opens_stream(header):
-            self._add(key, _Call(captured, named=True, meets=True, held=False))
-        return meets, held
+        return shown, held
+
+    def _is_open(self, key: _Key, call: _Call, captured: Captured, part: Role, *, accepted: bool) -> bool:
+        """Return whether further messages of a call may be accepted."""
+        header = captured.message.header
+        undecided = accepted or (self._whole and call.is_slow)
+        if part == "call":
+            return True
+        if part == "reply":
+            return undecided and header.status == Status.VIR_NET_OK and self._opens_stream(header)
+        is_over = captured.direction == "s2c" and header.status != Status.VIR_NET_CONTINUE
+        return not is_over and (key in self._open or (self._whole and undecided))
 
     def accepts(self, exchange: Exchange) -> bool:
         """Return True for an exchange that meets the conditions."""
@@ -338,40 +390,43 @@ class _Calls:
         )
 
     def end(self, connection: int | None) -> list[Captured]:
-        """End a connection, or the input for None, and return its calls without a reply that are accepted."""
+        """End a connection, or the input for None, and return the messages of its calls without a reply that
+        are accepted."""
         keys = list(self._open if connection is None else self._by_connection.get(connection, ()))
-        return [call for key in keys if (call := self._unanswered(key)) is not None]
+        return [message for key in keys for message in self._unanswered(key)]
 
     def is_shown(self, captured: Captured) -> None:
         """Note that a message is shown, because it is next to another."""
         header = captured.message.header
         call = self._open.get((captured.connection.id, header.prog, header.vers, header.serial))
-        if call is not None and call.held is captured:
+        if call is not None and call.held and call.held[0] is captured:  # the only one, unless `whole`
             self._held_bytes -= call.size
-            call.held, call.size = None, 0
+            call.held, call.size = [], 0
 
-    def _call(self, key: _Key, captured: Captured, accepted: bool) -> tuple[bool, list[Captured]]:
-        named = self._names(captured.message)
-        meets = named and self._least_ns is None
-        self._remove(key)
-        self._add(key, _Call(captured, named=named, meets=meets, held=accepted and not meets))
+    def _given_up(self) -> list[Captured]:
+        """Drop the oldest calls while there are too many, and return their messages that are accepted."""
         given_up: list[Captured] = []
-        while len(self._open) > MAX_OPEN or (self._held_bytes > MAX_OPEN_BYTES and len(self._open) > 1):
-            call = self._unanswered(self._open.oldest)
-            given_up += [] if call is None else [call]
-        return meets, given_up
+        while len(self._open) > MAX_OPEN or self._held_bytes > MAX_OPEN_BYTES:
+            given_up += self._unanswered(self._open.oldest)
+        return given_up
 
-    def _unanswered(self, key: _Key) -> Captured | None:
-        """Remove a call that gets no reply; return it if it is accepted: it took longer than any limit."""
+    def _unanswered(self, key: _Key) -> list[Captured]:
+        """Remove a call; return its messages if it has no reply and is accepted: it took longer than any
+        limit."""
         call = self._remove(key)
-        if call is None or call.held is None or self._least_ns is None or not call.named:
-            return None
-        return call.held
+        if call is None or call.answered or self._least_ns is None or not call.named:
+            return []
+        return call.held if not self._whole or (call.matches and call.errs) else []
+
+    def _hold(self, call: _Call, captured: Captured, size: int) -> None:
+        """Keep a message that may be accepted later."""
+        call.held.append(captured)
+        call.size += size
+        self._held_bytes += size
 
     def _add(self, key: _Key, call: _Call) -> None:
         self._open[key] = call
         self._by_connection.setdefault(key[0], {})[key] = None
-        self._held_bytes += call.size
 
     def _remove(self, key: _Key) -> _Call | None:
         call = self._open.pop(key, None)
@@ -399,6 +454,14 @@ class _Calls:
     def _opens_stream(self, header: Header) -> bool:
         procedure = self._registry.procedure(header.prog, header.vers, header.proc)
         return procedure is not None and stream_direction(procedure) is not None
+
+
+def _without_data(captured: Captured) -> Captured:
+    """Return a message of a stream with its length and without its data."""
+    message = captured.message
+    if message.data is None or message.header.status != Status.VIR_NET_CONTINUE:
+        return captured
+    return replace(captured, message=replace(message, data=None))
 
 
 class WantedObject:

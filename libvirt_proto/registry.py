@@ -136,12 +136,16 @@ class Registry:
         """Return when a name was added to libvirt, and its changes since.
 
         `name` is a program's (`remote`), a procedure's (`remote.domain_get_info`, `REMOTE_PROC_AUTH_LIST`),
-        a type's, a field's (`remote_typed_param_value.s`), an enum member's or a constant's. Raises
-        UnknownName, a KeyError, for a name that these definitions do not have, and for every name of custom
-        definitions.
+        a type's, a field's (`remote_typed_param_value.s`), an enum member's or a constant's, or the name of a
+        number in the public API (`VIR_DOMAIN_EVENT_ID_LIFECYCLE`). Raises UnknownName, a KeyError, for a name
+        that these definitions do not have, and for every name of custom definitions.
         """
+        from .names import public
+
         if self.release is None:
             raise UnknownName("definition of libvirt", name)
+        if (added := public.since(name)) is not None:
+            return Facts(Span(added))
         return history_of(self._history_key(name))
 
     def since(self, name: str) -> Span:

@@ -31,7 +31,7 @@ def captures() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The project's shared data (definitions of 133 versions, captures), or skip the test."""
+    """The project's shared data (definitions of 162 versions, captures), or skip the test."""
     path = Path(os.environ.get("LIBVIRT_PROTO_SHARED", ROOT.parent / "shared"))
     if not path.is_dir():
         pytest.skip("the shared data folder is missing")

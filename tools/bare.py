@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import os
-import platform
 import re
 import shutil
 import signal
@@ -20,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+from tools import debian
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("make", "python3", "python3-venv")
@@ -59,60 +60,20 @@ def main() -> None:
         "suite", nargs="?", help="the Debian release, such as trixie; default: the installed one"
     )
     suite = parser.parse_args().suite
-    if os.geteuid() != 0:
-        sys.exit("make bare: error: root is required to build a system: run it with sudo")
-    for tool in ("debootstrap", "unshare"):
-        if shutil.which(tool) is None:
-            sys.exit(f"make bare: error: {tool} is not installed. On Debian: apt-get install {tool}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with TemporaryDirectory(prefix="libvirt-proto-bare-") as folder:
         root = Path(folder)
-        _bootstrap(root, suite)
+        try:
+            debian.check_prerequisites("debootstrap", "unshare")
+            mirror, codename = debian.archive()
+            print(f"Installing Debian {suite or codename}", flush=True)
+            debian.bootstrap(root, suite or codename, mirror, PACKAGES)
+        except debian.DebianError as error:
+            sys.exit(f"make bare: error: {error}")
+        subprocess.run(["chroot", root, "useradd", "--create-home", USER], check=True)
         _add_checkout(root)
         status = _run(root)
     sys.exit(status)
-
-
-def _bootstrap(root: Path, suite: str | None) -> None:
-    """Install the minimal system, with an ordinary user."""
-    mirror, codename = _archive()
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    print(f"Installing Debian {suite or codename}", flush=True)
-    done = subprocess.run(
-        [*command, suite or codename, str(root), mirror],
-        env=os.environ | _apt_proxies(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode:
-        sys.stdout.buffer.write(done.stdout)
-        sys.exit("make bare: error: debootstrap failed")
-    root.chmod(0o755)
-    for name in ("resolv.conf", "hosts"):
-        shutil.copy(Path("/etc", name), root / "etc" / name)
-    subprocess.run(["chroot", root, "useradd", "--create-home", USER], check=True)
-
-
-def _archive() -> tuple[str, str]:
-    """Return the mirror of the installed Debian release, and the release's name."""
-    codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    for line in _output("apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)"):
-        found, component, address = line.split(maxsplit=2)
-        if (found, component) == (codename, "main"):
-            return address, codename
-    sys.exit(f"make bare: error: no archive of Debian {codename} in apt's lists: run apt-get update first")
-
-
-def _apt_proxies() -> dict[str, str]:
-    """Return apt's proxies, as the environment variables that debootstrap's downloads use."""
-    variables = {}
-    for line in _output("apt-config", "dump"):
-        match = re.fullmatch(r'Acquire::(https?)::proxy "(.+)";', line, re.IGNORECASE)
-        if match and match[2] != "DIRECT":
-            variables[f"{match[1].lower()}_proxy"] = match[2]
-    return variables
 
 
 def _add_checkout(root: Path) -> None:
@@ -144,7 +105,7 @@ def _run(root: Path) -> int:
 def _pip_variables() -> dict[str, str]:
     """Return pip's configuration as environment variables. The environment takes precedence, as in pip."""
     found: dict[str, dict[str, str]] = {}
-    for line in _output(sys.executable, "-m", "pip", "config", "list"):
+    for line in debian.output(sys.executable, "-m", "pip", "config", "list"):
         match = re.fullmatch(r"(global|install|:env:)\.([\w-]+)=(.+)", line)
         if match:
             name = f"PIP_{match[2].upper().replace('-', '_')}"
@@ -159,11 +120,6 @@ def _local_paths(variables: dict[str, str]) -> list[str]:
     # The links of an index usually lead to a folder next to it.
     paths = {os.path.dirname(unquote(urlsplit(word).path)) for word in words if word.startswith("file://")}
     return sorted(path for path in paths | words if path.startswith("/") and os.path.exists(path))
-
-
-def _output(*command: str) -> list[str]:
-    """Return the output lines of a command."""
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
 
 
 if __name__ == "__main__":

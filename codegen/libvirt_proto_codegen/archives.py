@@ -81,6 +81,12 @@ def members(source: Path, limit: int) -> Iterator[Member]:
             yield from _tar(_Stream(opener(file) if opener else file), limit)
 
 
+def tar_members(file: IO[bytes], limit: int) -> Iterator[Member]:
+    """Yield the regular files of an unpacked tar archive that is read once, as `members` does."""
+    with _reported():
+        yield from _tar(_Stream(file), limit)
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Turn the errors of the libraries into ArchiveReadErrors."""

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,11 +17,13 @@ from .errors import DefinitionError, Problem
 from .externals import KNOWN, ExternalsError, read_externals
 from .model import Specification
 from .preprocess import IncludeError, no_files
+from .providers.binaries import Binary
 from .providers.model import Provider
 from .providers.parse import read_provider
+from .providers.selection import Providers, select
 from .reader import read_bytes, read_specification, source_of
 from .releases import MANIFEST, canonical, find, functions, history, newest, releases, texts
-from .releases.narrow import narrowed
+from .releases.narrow import narrowed, with_provenance
 from .resolve import resolve
 from .schema import External, Input, Schema
 from .source import MAX_SIZE, Source, Span
@@ -35,15 +37,6 @@ MAX_TOTAL: Final = 16 * MAX_SIZE
 #: languages.
 _FILE_NAME: Final = re.compile(r"[\w .+()-]{1,200}")
 _RELEASE: Final = re.compile(r"[A-Za-z0-9._+-]{1,60}")
-
-
-@dataclass(frozen=True, slots=True)
-class Providers:
-    """All probe providers of a set. `release` is libvirt's, None for custom providers."""
-
-    providers: tuple[Provider, ...]
-    release: str | None
-    inputs: tuple[Input, ...]
 
 
 def load_schema(
@@ -79,7 +72,7 @@ def load_release(release: str | None = None, *, defines: Mapping[str, int] | Non
     schema = schema_of(texts(find(name)), name, defines=defines)
     known, called = history(), functions()
     if known is not None:
-        known = replace(narrowed(known, called, schema), releases=tuple(each.name for each in releases()))
+        known = narrowed(with_provenance(known, releases()), called, schema)
     return replace(schema, history=known, functions=called)
 
 
@@ -131,6 +124,15 @@ def load_release_providers(release: str | None = None) -> Providers:
     reader = _Reader()
     providers = reader.read_release_providers(name, texts(find(name)))
     return _providers(reader, providers)
+
+
+def load_binary_providers(binaries: Sequence[Binary], release: str | None = None) -> Providers:
+    """Return libvirt's probe providers for the versions of binaries, and a release where these prove nothing;
+    raises UnknownRelease."""
+    name = None if release is None else canonical(release)
+    if name is not None:
+        find(name)
+    return select(binaries, name)
 
 
 def _providers(reader: _Reader, providers: list[Provider]) -> Providers:

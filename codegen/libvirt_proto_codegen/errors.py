@@ -34,8 +34,15 @@ class Problem:
     related: tuple[tuple[Span, str], ...] = ()
 
     def __str__(self) -> str:
+        return self._text("")
+
+    def diagnostic(self) -> str:
+        """Return the text as a command reports it: with `libvirt-proto: error:` where there is no place."""
+        return self._text("libvirt-proto: error: ")
+
+    def _text(self, without_place: str) -> str:
         message = printable(self.message)
-        lines = [f"{_place(self.span) if self.span else 'libvirt-proto'}: error: {message}"]
+        lines = [f"{_place(self.span)}: error: {message}" if self.span else f"{without_place}{message}"]
         if self.span:
             lines += _excerpt(self.span)
         for span, text in self.related:

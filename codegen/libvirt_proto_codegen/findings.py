@@ -39,15 +39,15 @@ class Finding:
     """One result of a rule.
 
     `rule` is a stable identifier in capitals (`FIELD_TYPE_CHANGED`), `category` one of the command's (WIRE,
-    LIMIT, SOURCE, ADDED), `program` a program's short name (None without a program), `name` the subject
-    (`remote_domain_get_info_ret.state`). `message` states the fact, `effect` its consequence for a peer.
-    `old` and `new` are the places on the two sides; lint has only `new`. `reaches` names the procedures whose
-    payload contains the subject (`remote.domain_get_info`), in the order of their numbers.
+    LIMIT, ACCESS, SOURCE, ADDED), `program` a program's short name (None without a program), `name` the
+    subject (`remote_domain_get_info_ret.state`). `message` states the fact, `effect` its consequence for a
+    peer. `old` and `new` are the places on the two sides; lint has only `new`. `reaches` names the procedures
+    whose payload contains the subject (`remote.domain_get_info`), in the order of their numbers.
 
     The remaining fields are for programs, so that none has to parse sentences. `symbol` is the subject on the
     new side (for something removed, on the old side); `old_symbol` is the same thing on the old side, None
-    for something new; `before` and `after` are the number or the XDR that changed, None where there was none.
-    `payloads` are the payload types that contain the subject, on the side of `symbol`.
+    for something new; `before` and `after` are the number, the XDR or the annotation that changed, None where
+    there was none. `payloads` are the payload types that contain the subject, on the side of `symbol`.
     """
 
     rule: str

@@ -9,7 +9,8 @@ from pathlib import Path
 from .importer import Difference, Parser, file_differences, read_release, write_files
 from .releases.archive import ARCHIVE, Archive, read_archive
 from .releases.facts import HISTORY, History, read_history
-from .releases.update import Progress, updated
+from .releases.provenance import OriginRules
+from .releases.update import Progress, check_plan, updated
 from .source_tree import SourceTree
 
 
@@ -32,22 +33,24 @@ def import_releases(
     *,
     defines: Mapping[str, int] | None = None,
     same: Sequence[tuple[str, str]] = (),
+    rules: OriginRules | None = None,
     check: bool = False,
     progress: Progress | None = None,
 ) -> ManyReport:
     """Write the archive of releases and their history to `out`; `check` only compares.
 
-    `trees` has each release's part of `source`. Other releases in the archive are kept; the history is
-    rebuilt.
-    `defines`, `same` and errors are as for `import_release`.
+    `trees` has each release's part of `source`. Other releases in the archive are kept.
+    `defines`, `same`, `rules` and errors are as for `import_release`.
     """
     parser = Parser()
     news = {}
-    for release, tree in trees.items():
+    check_plan(out, trees, same)
+    for number, (release, tree) in enumerate(trees.items(), 1):
         if progress is not None:
-            progress("Reading", release)
+            progress("Reading", release, number, len(trees))
         news[release] = read_release(tree, release, source, defines=defines, parser=parser).texts
-    texts = updated(out, news, same=same, anew=True, progress=progress)
+    origins = {} if rules is None else {release: rules.origins(texts) for release, texts in news.items()}
+    texts = updated(out, news, origins=origins, same=same, progress=progress)
     differences = file_differences(out, texts) if check else ()
     if not check:
         write_files(out, texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +22,10 @@ from .printer import print_specification
 from .providers.model import Provider
 from .providers.parse import read_provider
 from .providers.printer import print_provider
-from .reader import read_specification, source_of
-from .releases import MANIFEST
-from .releases.update import Progress, has_archive, updated
+from .reader import read_bytes, read_specification, source_of
+from .releases import MANIFEST, archive_of
+from .releases.provenance import GENUINE, OriginRules, Origins, read_provenance
+from .releases.update import Progress, check_plan, has_archive, updated
 from .releases.version import SAFE
 from .resolve import resolve
 from .schema import External, Input, Schema
@@ -85,6 +87,7 @@ class ImportReport:
     providers: tuple[Provider, ...] = ()
     #: File → text in canonical form, including externals.toml.
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    origins: Origins = GENUINE
     #: The archive and the history, if they were written as well.
     kept_in: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
@@ -97,7 +100,7 @@ class ImportReport:
 
 
 def guess_release(source: Path) -> str | None:
-    """Return the release in the name of a folder or archive: `libvirt-12.6.0.tar.xz`, `12.6.0`."""
+    """Return the release in the name of a folder or archive: `libvirt-12.9.0.tar.xz`, `12.9.0`."""
     match = _NAMED_RELEASE.search(source.resolve().name)
     return match["named"] or match["alone"] if match else None
 
@@ -110,6 +113,7 @@ def import_release(
     tree: SourceTree | None = None,
     defines: Mapping[str, int] | None = None,
     same: Sequence[tuple[str, str]] = (),
+    rules: OriginRules | None = None,
     check: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
@@ -118,24 +122,52 @@ def import_release(
     `source` is a source tree, a release archive or a folder of .x and .d files; `tree` restricts it to a
     part.
     If `out` holds an archive of releases, the archive and its history are updated as well; `same` has ranges
-    (first, last) of releases with the same declarations.
+    (first, last) of releases with the same declarations. `rules` give the provenance; None is that in `out`,
+    else that in the manifest of an imported `source`, else genuine.
 
     External constants are taken from `defines`, else from the tree's headers, else from the known constants
     of libvirt. Raises DefinitionError for everything that is wrong with the source or the folder.
     """
-    report = replace(
-        read_release(tree or read_tree(source), release, source, defines=defines), folder=out / release
-    )
+    if has_archive(out):
+        check_plan(out, [release], same)
+    report = read_release(tree or read_tree(source), release, source, defines=defines)
+    origins = known_origins(out, release, source) if rules is None else rules.origins(report.texts)
+    report = replace(report, folder=out / release, origins=origins.only(report.texts))
     texts = {**report.texts, MANIFEST: _manifest(report)}
     files = {}
     if has_archive(out):
-        files = updated(out, {release: report.texts}, same=same, progress=progress)
+        files = updated(
+            out, {release: report.texts}, origins={release: report.origins}, same=same, progress=progress
+        )
     if check:
         found = (*_differences(report.folder, texts), *file_differences(out, files))
         return replace(report, differences=found)
     _write(report.folder, texts)
     write_files(out, files)
     return replace(report, kept_in=tuple(files))
+
+
+def known_origins(folder: Path, release: str, source: Path) -> Origins:
+    """Return the provenance of a release in the archive of a folder, else that in the manifest of a source
+    that was imported before, else genuine."""
+    for each in archive_of(folder).releases:
+        if each.name == release:
+            return each.origins
+    return _manifest_origins(source / MANIFEST) or GENUINE
+
+
+def _manifest_origins(path: Path) -> Origins | None:
+    """Return the provenance that a manifest states, None without one."""
+    if not path.is_file():
+        return None
+    try:
+        manifest = tomllib.loads(read_bytes(path).decode())
+        files = {str(file["name"]): read_provenance(file["provenance"]) for file in manifest["file"]}
+        return Origins(read_provenance(manifest["provenance"]), files)
+    except KeyError:
+        return None  # written before manifests had it
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _failure("bad-manifest", f"{path}: {error}") from None
 
 
 def file_differences(folder: Path, texts: Mapping[str, str]) -> tuple[Difference, ...]:
@@ -170,8 +202,8 @@ def read_release(
 ) -> ImportReport:
     """Return a release's definitions in canonical form; `source` is the name used in problems."""
     if not SAFE.fullmatch(release):
-        raise _failure("bad-release", f"expected the name of a release, such as 12.6.0, got {release!r}")
-    chosen = _choose(tree, source)
+        raise _failure("bad-release", f"expected the name of a release, such as 12.9.0, got {release!r}")
+    chosen = choose(tree, source)
     specifications, providers, texts = (parser or Parser()).parse(chosen, tree)
     numbers = tuple(int(part) for part in re.findall(r"[0-9]+", release))
     schema = resolve(
@@ -205,8 +237,10 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
-    """Return one path per file name, sorted by name."""
+def choose(tree: SourceTree, source: Path) -> list[PurePosixPath]:
+    """Return one path per file name, sorted by name; `source` is the name used in problems.
+
+    Raises DefinitionError without a .x file, and for different files of one name."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     for path in tree.definitions:
         by_name[path.name].append(path)
@@ -307,6 +341,7 @@ def _manifest(report: ImportReport) -> str:
     lines = [
         "# Written by `libvirt-proto import`: the SHA-256 of each file as read and as written.",
         f"release = {toml_string(report.release)}",
+        f'provenance = "{report.origins.release}"',
     ]
     for file in report.files:
         lines += [
@@ -315,6 +350,7 @@ def _manifest(report: ImportReport) -> str:
             f"name = {toml_string(file.name)}",
             f'read-sha256 = "{file.read_sha256}"',
             f'sha256 = "{file.sha256}"',
+            f'provenance = "{report.origins.of(file.name)}"',
         ]
     return "\n".join(lines) + "\n"
 

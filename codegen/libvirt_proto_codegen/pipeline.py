@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from . import definitions, releases
-from .definitions import Providers
 from .providers.binaries import Binary
-from .providers.placement import LeftOut, place
+from .providers.placement import place, warnings
+from .providers.selection import Providers
 from .render import Artefact
 from .schema import Schema
 from .targets import python
@@ -43,22 +43,26 @@ def generate(schema: Schema, target: str) -> tuple[Artefact, ...]:
 
 def generate_probes(
     providers: Providers, binaries: Sequence[Binary], *, all_probes: bool = False
-) -> tuple[tuple[Artefact, ...], tuple[LeftOut, ...]]:
-    """Return the tapsets of the probes that are in the binaries, and the probes that were left out.
+) -> tuple[tuple[Artefact, ...], tuple[str, ...]]:
+    """Return the tapsets of the probes that are in the binaries, and warnings about probes that were left out
+    and arguments that are unknown.
 
     A provider without a probe in any binary has no tapset.
     """
-    placements = [place(provider, binaries, all_probes=all_probes) for provider in providers.providers]
-    used = {path for placement in placements for paths in placement.paths.values() for path in paths}
+    placements = [
+        place(providers, provider, binaries, all_probes=all_probes) for provider in providers.providers
+    ]
+    used = {path for placement in placements for point in placement.points.values() for path in point.paths}
     options = ["--release", providers.release] if providers.release else []
     for binary in binaries:
         options += ["--library", binary.path] if binary.path in used else []
     options += ["--all-probes"] if all_probes else []
     module = import_module(".targets.probes", __package__)
     make: Callable[..., tuple[Artefact, ...]] = module.generate
+    command = shlex.join(["probes", *options])
     return (
-        make([each for each in placements if each.paths], providers.inputs, shlex.join(["probes", *options])),
-        tuple(each for placement in placements for each in placement.left_out),
+        make([each for each in placements if each.points], providers.inputs, providers.versions, command),
+        tuple(warnings(placements)),
     )
 
 
@@ -81,7 +85,7 @@ def generate_bpftrace(
     options = ["--release", providers.release] if providers.release else []
     command = shlex.join(["bpftrace", *options, "--library", binary.path])
     inputs = [*schema.inputs, *(each for each in providers.inputs if each.file == provider.file)]
-    return make(schema, provider, binary, inputs, command)
+    return make(schema, provider, binary, providers.choice(binary.path), inputs, command)
 
 
 def compile(

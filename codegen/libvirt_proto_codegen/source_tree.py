@@ -126,7 +126,7 @@ def _paths(root: Path) -> Iterator[Path]:
 
 
 def _without_top(tree: SourceTree) -> SourceTree:
-    """Return an archive's tree without its top folder (`libvirt-12.6.0/`)."""
+    """Return an archive's tree without its top folder (`libvirt-12.9.0/`)."""
     tops = {path.parts[0] for path in (*tree.definitions, *tree.headers)}
     if len(tops) != 1 or not min(tops).startswith("libvirt"):
         return tree

@@ -41,13 +41,13 @@ class Comparison:
     """The result of a comparison.
 
     `spelling` is the same layout written differently (with comments, say); `white space` is a difference that
-    `diff -b` ignores, and `lines` are the numbers of the file's lines that have it, from 1. `why` is the
-    reason why
-    a file is unreadable.
+    `diff -b` ignores: `crlf` lines of the file end with CRLF, and `lines` are the numbers, from 1, of those
+    that differ in other white space. `why` is the reason why a file is unreadable.
     """
 
     verdict: Verdict
     lines: tuple[int, ...] = ()
+    crlf: int = 0
     changes: tuple[Change, ...] = ()
     why: str = ""
 
@@ -68,8 +68,10 @@ def compare_layouts(file: str, ours: str) -> Comparison:
         return Comparison("equal")
     theirs, mine = (list(StringIO(text, newline="\n")) for text in (file, ours))  # split only at \n
     if list(map(squeezed, theirs)) == list(map(squeezed, mine)):
+        crlf = sum(line.endswith("\r\n") for line in theirs)
         pairs = enumerate(zip(theirs, mine, strict=True), 1)
-        return Comparison("white space", tuple(number for number, (old, new) in pairs if old != new))
+        lines = tuple(number for number, (old, new) in pairs if old.replace("\r\n", "\n") != new)
+        return Comparison("white space", lines, crlf)
     try:
         old = read_layout(file)
     except LayoutError as error:

@@ -118,7 +118,8 @@ class Capture:
         return iter(()) if sessions is None else self._shown_exchanges(sessions.finish())
 
     def statistics(self, top: int = 10) -> Statistics:
-        """Return the figures of all messages that pass the filter; lists of extremes have `top` rows."""
+        """Return the figures of all messages that pass the filter, and of all others of the same calls; lists
+        of extremes have `top` rows."""
         from ..figures.collector import Measure
 
         collector = Measure(self.registry, top, self._redact)
@@ -127,11 +128,16 @@ class Capture:
         return collector.finish(self.notice_counts)
 
     def measure(self, collector: Measure) -> None:
-        """Add the messages that pass the filter, and all events, to figures over several inputs."""
-        items = self._begin()
-        for item in self._selected(items, all_events=True):
-            collector.add(item)
-        self._check(items)
+        """Add the messages that pass the filter, others of the same calls, and all events, to figures over
+        several inputs."""
+        items = self._begin(whole_calls=True)
+        try:
+            for item in self._selected(items, all_events=True):
+                collector.add(item)
+            self._check(items)
+        finally:
+            items.close()  # which counts what was read
+            collector.read(self.read_messages, self.start_ns)
 
     # Ending
 
@@ -162,7 +168,7 @@ class Capture:
 
     # The parts of a pass
 
-    def _begin(self) -> Generator[_Event]:
+    def _begin(self, *, whole_calls: bool = False) -> Generator[_Event]:
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -175,7 +181,7 @@ class Capture:
         self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
         self._shows_all = False
         self.start_ns = self._sessions = None
-        self._selection = None if self._filter is None else Selection(self._filter)
+        self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
         self._pass = self._events(self._read())
         return self._pass
 

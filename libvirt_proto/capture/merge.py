@@ -251,7 +251,7 @@ def _timeline(
             assert isinstance(other, Captured)
             item = _joined(item, other, offset, names)
         elif isinstance(item, Captured):
-            item = replace(item, sightings=(Sighting(names[0], item.time_ns),), packet=None)
+            item = replace(item, sightings=(Sighting(names[0], item.time_ns, item.packet),), packet=None)
         placed.append((times[i] if untimed or item.time_ns is None else item.time_ns, i, item))
     last = times[0] if times else 0
     for j, item in enumerate(two):
@@ -262,7 +262,7 @@ def _timeline(
         connection = None if item.connection is None else renamed[item.connection.id]
         item = replace(item, time_ns=shifted, connection=connection)
         if isinstance(item, Captured):
-            item = replace(item, sightings=(Sighting(names[1], shifted),), packet=None)
+            item = replace(item, sightings=(Sighting(names[1], shifted, item.packet),), packet=None)
         # Without a clock it follows its predecessor in its own recording.
         placed.append((last if untimed or shifted is None else shifted, len(one) + j, item))
     count = 0
@@ -296,7 +296,7 @@ def _connections(
 def _joined(one: Captured, two: Captured, offset: int, names: tuple[str, str]) -> Captured:
     """Combine the two sightings of a message."""
     shifted = None if two.time_ns is None else two.time_ns - offset
-    seen = (Sighting(names[0], one.time_ns), Sighting(names[1], shifted))
+    seen = (Sighting(names[0], one.time_ns, one.packet), Sighting(names[1], shifted, two.packet))
     times = [sighting.time_ns for sighting in seen if sighting.time_ns is not None]
     message = min(one.message, two.message, key=lambda message: message.missing)
     return replace(one, time_ns=min(times, default=None), message=message, sightings=seen, packet=None)

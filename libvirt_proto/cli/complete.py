@@ -45,6 +45,13 @@ def types_and_procedures(ctx: click.Context, parameter: click.Parameter, begun: 
     return _beginning(begun, types) + procedures(ctx, parameter, begun)
 
 
+def described(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete types of the .x files, procedures, and enums of the public API."""
+    from ..names import public
+
+    return types_and_procedures(ctx, parameter, begun) + (_beginning(begun, public.enums()) if begun else [])
+
+
 def lookup_words(ctx: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
     """Complete types, procedures, programs, and the functions, enums and errors of the public API."""
     from ..definitions import functions

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..codec.annotations import Annotations
-from ..codec.history import Event, Key, Span, since_text
+from ..codec.history import Event, Facts, Key, Span, since_text, version_key
 from ..definitions import history
 from ..names import public as publicnames
 
@@ -113,16 +113,36 @@ def constant(file: str, name: str, value: int) -> Description:
 
 
 def public_enum(name: str, source: str, members: Mapping[str, int]) -> Description:
-    """An enum of the public libvirt API, in C syntax, with its header or other source."""
-    body = "".join(f"    {member} = {number},\n" for member, number in members.items())
-    return {"kind": API_ENUM, "name": name, "file": source, "text": f"enum {name} {{\n{body}}};"}
+    """An enum of the public libvirt API, in C syntax, with its header or other source; `since` is the release
+    of its first member (null if unknown), `history` has the members that were added later, as has `text`."""
+    first = min(publicnames.additions(name).values(), key=version_key, default=None)
+    later = publicnames.later(name, first) if first is not None else {}
+    notes = {member: f" /* since {release} */" for member, release in later.items()}
+    body = "".join(f"    {member} = {number},{notes.get(member, '')}\n" for member, number in members.items())
+    return {
+        "kind": API_ENUM,
+        "name": name,
+        "file": source,
+        "since": first,
+        "text": f"enum {name} {{\n{body}}};",
+        **({"history": [_came(member, Span(release)) for member, release in later.items()]} if later else {}),
+    }
 
 
 def public_name(enum: str, source: str, name: str, number: int) -> Description:
-    """A number that libvirt's public API names; where its kind doesn't say enough, its enum, too."""
+    """A number that libvirt's public API names, with the release that added it (`since`, null if unknown);
+    where its kind doesn't say enough, its enum, too."""
+    since = publicnames.since(name)
     if enum in NUMBERS:
-        return {"kind": NUMBERS[enum], "name": name, "number": number}
-    return {"kind": API_MEMBER, "name": name, "number": number, "enum": enum, "file": source}
+        return {"kind": NUMBERS[enum], "name": name, "number": number, "since": since}
+    return {
+        "kind": API_MEMBER,
+        "name": name,
+        "number": number,
+        "enum": enum,
+        "file": source,
+        "since": since,
+    }
 
 
 def function(function: Function, calls: list[str]) -> Description:
@@ -159,6 +179,19 @@ def with_fields(registry: Registry, facts: Description) -> Description:
     return {**facts, "fields": fields}
 
 
+def later_names(registry: Registry, type_: str) -> dict[str, str]:
+    """Return the public API's names for numbers in a type that are newer than the type: name → release;
+    nothing for custom definitions."""
+    if registry.release is None:
+        return {}
+    facts = history.lookup(("type", type_))
+    since = facts.function[1] if facts.function else facts.since.release or facts.since.by
+    found: dict[str, str] = {}
+    for enum in dict.fromkeys(enum for enums in publicnames.enums_of(type_).values() for enum in enums):
+        found |= publicnames.later(enum, since or registry.release)
+    return found
+
+
 @lru_cache(1)
 def _type_names(registry: Registry) -> frozenset[str]:
     return frozenset(name for module in registry.modules() for name in module.type_names)
@@ -185,14 +218,16 @@ def former_values(registry: Registry, number: int) -> Iterator[Description]:
 
 def with_history(registry: Registry, facts: Description) -> Description:
     """Return an entry of libvirt's own definitions with its history: `since` (a release, or words for a span
-    of releases), `function` (`name` and `since` of the public API function, where that is more precise) and
-    `history` (changes to the entry or to a part of it, as objects with `event`, `in`, `what`, `before`,
-    `after`, `text`)."""
+    of releases), its `provenance` unless that is genuine, `function` (`name` and `since` of the public API
+    function, where that is more precise or more reliable) and `history` (changes to the entry or to a part of
+    it, as objects with `event`, `in`, `what`, `before`, `after`, `text`)."""
     key = _key(registry, facts) if registry.release is not None else None
     if key is None:
         return facts
     found = history.lookup(key)
-    more: Description = {"since": str(replace(found, function=None))}
+    more: Description = {"since": _since(found)}
+    if found.since.provenance != "genuine":
+        more["provenance"] = found.since.provenance
     if found.function is not None:
         name, release = found.function
         more["function"] = {"name": name, "since": release}
@@ -200,8 +235,7 @@ def with_history(registry: Registry, facts: Description) -> Description:
     if key[0] == "type":
         for name, part in history.parts(key[1]).items():
             if part.since != found.since:
-                text = f"{name}: since {part}"
-                events.append({"part": name, "event": "came", "in": _span(part.since), "text": text})
+                events.append({**_came(name, part.since), "text": f"{name}: since {part}"})
             events += [_event(event, name) for event in part.events]
     if events:
         more["history"] = events
@@ -216,9 +250,15 @@ def former(registry: Registry, word: str) -> Iterator[Description]:
             "kind": f"older {key[0]}",
             "name": word,
             "now": None if found.events[-1].kind == "left" else _spelled(registry, key),
-            "since": str(replace(found, function=None)),
+            "since": _since(found),
             "history": [_event(event) for event in found.events],
         }
+
+
+def _since(found: Facts) -> str:
+    """Return a release, or words for a span of releases."""
+    genuine = replace(found.since, provenance="genuine")
+    return str(replace(found, since=genuine, function=None))
 
 
 def _spelled(registry: Registry, key: Key) -> str:
@@ -234,12 +274,12 @@ def _spelled(registry: Registry, key: Key) -> str:
 
 def addition(facts: Description) -> str | None:
     """Return `since` in words, with the release of the API function; None if unknown."""
+    since: str | None = facts.get("since")
+    if since is None:
+        return None
     function = facts.get("function")
-    if function is None:
-        since: str | None = facts.get("since")
-        return since
-    span = Span(facts["since"])
-    return since_text(span, (function["name"], function["since"]))
+    span = Span(since, provenance=facts.get("provenance", "genuine"))
+    return since_text(span, (function["name"], function["since"]) if function else None)
 
 
 def _key(registry: Registry, facts: Description) -> Key | None:
@@ -271,7 +311,12 @@ def _event(event: Event, part: str | None = None) -> Description:
     }
 
 
+def _came(part: str, since: Span) -> Description:
+    return {"part": part, "event": "came", "in": _span(since), "text": f"{part}: since {since}"}
+
+
 def _span(span: Span) -> Description:
     if span.release is not None:
-        return {"release": span.release}
+        provenance = {} if span.provenance == "genuine" else {"provenance": span.provenance}
+        return {"release": span.release, **provenance}
     return {"after": span.after, "by": span.by}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -36,129 +36,119 @@ def _checked(parse: Callable[[str], object]) -> Callable[..., Any]:
 _numbers = _checked(lambda word: Ranges([word]))
 
 
-def filters(command: Command) -> Command:
-    """Add the options, as parameter `filter`. Goes below `options.definitions`, whose parameter it uses."""
+def _condition(option: str, name: str, help: str, **more: Any) -> tuple[str, Callable[[Command], Command]]:
+    return name, click.option(option, name, help=help, **more)
 
-    @click.option(
-        "--message",
-        "messages",
-        metavar="N[-M]",
-        multiple=True,
-        callback=_numbers,
-        help="Messages with these numbers (n in JSON).",
+
+#: The conditions: parameter of Filter → option.
+CONDITIONS: Final = dict(
+    (
+        _condition(
+            "--message",
+            "messages",
+            "Messages with these numbers (n in JSON).",
+            metavar="N[-M]",
+            multiple=True,
+            callback=_numbers,
+        ),
+        _condition(
+            "--frame",
+            "frames",
+            "Messages in these packets, numbered as in Wireshark.",
+            metavar="N[-M]",
+            multiple=True,
+            callback=_numbers,
+        ),
+        _condition(
+            "--serial",
+            "serials",
+            "Calls with these serials, and their replies and streams.",
+            metavar="N[-M]",
+            multiple=True,
+            callback=_numbers,
+        ),
+        _condition(
+            "--since",
+            "since",
+            "From this time on: 1.5s after the beginning, 13:28:31, or 2026-11-30T13:28:31Z.",
+            metavar="TIME",
+            callback=_checked(moment),
+        ),
+        _condition("--until", "until", "Up to this time.", metavar="TIME", callback=_checked(moment)),
+        _condition(
+            "--slower-than",
+            "slower_than",
+            "Calls that took at least this long (50ms), or have no reply.",
+            metavar="TIME",
+            callback=_checked(duration_ns),
+        ),
+        _condition(
+            "--object",
+            "objects",
+            "Messages about a domain, network, pool, … of this name or UUID (pool:default).",
+            metavar="NAME",
+            multiple=True,
+            callback=_checked(WantedObject),
+        ),
+        _condition(
+            "--program",
+            "programs",
+            "Only this program.",
+            metavar="NAME",
+            multiple=True,
+            shell_complete=names.programs,
+        ),
+        _condition(
+            "--procedure",
+            "procedures",
+            "Only this procedure, in any program.",
+            metavar="NAME",
+            multiple=True,
+            shell_complete=names.procedures,
+        ),
+        _condition(
+            "--type",
+            "types",
+            "call, reply, message, stream, call_with_fds, reply_with_fds or stream_hole.",
+            metavar="TYPE",
+            multiple=True,
+            shell_complete=names.message_types,
+        ),
+        _condition("--conn", "connections", "Only this connection.", metavar="TEXT", multiple=True),
+        _condition(
+            "--errors-only", "errors_only", "Error replies, and messages that are malformed.", is_flag=True
+        ),
     )
-    @click.option(
-        "--frame",
-        "frames",
-        metavar="N[-M]",
-        multiple=True,
-        callback=_numbers,
-        help="Messages in these packets, numbered as in Wireshark.",
-    )
-    @click.option(
-        "--serial",
-        "serials",
-        metavar="N[-M]",
-        multiple=True,
-        callback=_numbers,
-        help="Calls with these serials, and their replies and streams.",
-    )
-    @click.option(
-        "--since",
-        metavar="TIME",
-        callback=_checked(moment),
-        help="From this time on: 1.5s after the beginning, 13:28:31, or 2026-11-30T13:28:31Z.",
-    )
-    @click.option("--until", metavar="TIME", callback=_checked(moment), help="Up to this time.")
-    @click.option(
-        "--slower-than",
-        metavar="TIME",
-        callback=_checked(duration_ns),
-        help="Calls that took at least this long (50ms), or have no reply.",
-    )
-    @click.option(
-        "--object",
-        "objects",
-        metavar="NAME",
-        multiple=True,
-        callback=_checked(WantedObject),
-        help="Messages about a domain, network, pool, … of this name or UUID (pool:default).",
-    )
-    @click.option(
-        "--program",
-        "programs",
-        metavar="NAME",
-        multiple=True,
-        shell_complete=names.programs,
-        help="Only this program.",
-    )
-    @click.option(
-        "--procedure",
-        "procedures",
-        metavar="NAME",
-        multiple=True,
-        shell_complete=names.procedures,
-        help="Only this procedure, in any program.",
-    )
-    @click.option(
-        "--type",
-        "types",
-        metavar="TYPE",
-        multiple=True,
-        shell_complete=names.message_types,
-        help="call, reply, message, stream, call_with_fds, reply_with_fds or stream_hole.",
-    )
-    @click.option("--conn", "connections", metavar="TEXT", multiple=True, help="Only this connection.")
-    @click.option("--errors-only", is_flag=True, help="Error replies, and messages that are malformed.")
-    @click.option(
-        "--context",
-        metavar="N",
-        type=click.IntRange(0, 10_000),
-        default=0,
-        help="Also N messages before and after each.",
-    )
+)
+
+#: `--context`, for commands that show messages. Goes next to `filters`, which uses it.
+context = click.option(
+    "--context",
+    metavar="N",
+    type=click.IntRange(0, 10_000),
+    default=0,
+    help="Also N messages before and after each.",
+)
+
+
+def filters(command: Command) -> Command:
+    """Add the conditions, as parameter `filter`. Goes below `options.definitions`, whose parameter it
+    uses."""
+
     @wraps(command)
-    def with_filter(
-        *args: Any,
-        registry: Registry,
-        messages: tuple[str, ...],
-        frames: tuple[str, ...],
-        serials: tuple[str, ...],
-        since: str | None,
-        until: str | None,
-        slower_than: str | None,
-        objects: tuple[str, ...],
-        programs: tuple[str, ...],
-        procedures: tuple[str, ...],
-        types: tuple[str, ...],
-        connections: tuple[str, ...],
-        errors_only: bool,
-        context: int,
-        **rest: Any,
-    ) -> Any:
-        if rest.get("exchanges") and types:
+    def with_filter(*args: Any, registry: Registry, **rest: Any) -> Any:
+        conditions = {name: rest.pop(name) for name in CONDITIONS}
+        if rest.get("exchanges") and conditions["types"]:
             raise click.UsageError(
                 "--type selects messages; it cannot be combined with --exchanges, which have several types"
             )
         try:
-            selected = Filter(
-                registry,
-                messages=messages,
-                frames=frames,
-                serials=serials,
-                since=since,
-                until=until,
-                slower_than=slower_than,
-                objects=objects,
-                programs=programs,
-                procedures=procedures,
-                types=types,
-                connections=connections,
-                errors_only=errors_only,
-                context=context,
-            )
+            selected = Filter(registry, **conditions, context=rest.pop("context", 0))
         except UnknownName as error:
             raise click.UsageError(str(error)) from None
         return command(*args, registry=registry, filter=selected, **rest)
 
-    return with_filter  # type: ignore[return-value]
+    decorated: Any = with_filter
+    for option in reversed(CONDITIONS.values()):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]

@@ -45,6 +45,8 @@ class Inputs:
     keylog: str | None = None
     #: Format of the files; None: it is recognised.
     format: FileFormat | None = None
+    #: What is read instead of the only file, which a command has opened.
+    opened: BinaryIO | None = None
 
     def check(self, output: Path | None) -> None:
         """Raise click.UsageError for a missing file, and for one that would be both read and written, or
@@ -101,7 +103,7 @@ class Inputs:
             report = _recognising(report, registry)
         try:
             source = Source(
-                _standard_input() if file == "-" else file,
+                self.opened or (_standard_input() if file == "-" else file),
                 name=name,
                 ports=self.ports,
                 keylog=self.keylog,
@@ -274,31 +276,37 @@ def open_file(file: str) -> AbstractContextManager[BinaryIO]:
     return nullcontext(sys.stdin.buffer)
 
 
+#: `--port`, as parameter `ports`; `--keylog` and `--input-format`, as parameters with these names.
+port = click.option(
+    "--port",
+    "ports",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    multiple=True,
+    help="Also look for libvirt on this TCP port.",
+)
+keylog = click.option(
+    "--keylog",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Decrypt TLS with the keys in this file (SSLKEYLOGFILE). Requires tshark.",
+)
+input_format = click.option(
+    "--input-format",
+    "input_format",
+    type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "monitor", "strace"]),
+    metavar="KIND",
+    help="Read the files as pcap, pcapng, raw, hex (any bytes as text), log, monitor or strace.",
+)
+
+
 def inputs(command: Command) -> Command:
     """Add `FILE...` and the options for reading files, as parameter `inputs`."""
 
     @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-    @click.option(
-        "--port",
-        "ports",
-        type=click.IntRange(1, 65535),
-        metavar="N",
-        multiple=True,
-        help="Also look for libvirt on this TCP port.",
-    )
-    @click.option(
-        "--keylog",
-        type=click.Path(exists=True, dir_okay=False),
-        metavar="FILE",
-        help="Decrypt TLS with the keys in this file (SSLKEYLOGFILE). Requires tshark.",
-    )
-    @click.option(
-        "--input-format",
-        "input_format",
-        type=click.Choice(["pcap", "pcapng", "raw", "hex", "log", "monitor", "strace"]),
-        metavar="KIND",
-        help="Read the files as pcap, pcapng, raw, hex (any bytes as text), log, monitor or strace.",
-    )
+    @port
+    @keylog
+    @input_format
     @click.option(
         "-f",
         "--follow",

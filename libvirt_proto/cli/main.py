@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "lookup": ("libvirt_proto.cli.commands.lookup:lookup", "Explain a number or a name."),
     "list": ("libvirt_proto.cli.commands.list:list_", "List programs, procedures, types or enums."),
     "describe": ("libvirt_proto.cli.commands.describe:describe", "Print a type or a procedure as XDR."),
+    "identify": ("libvirt_proto.cli.commands.identify:identify", "Find the releases that a file fits."),
     "generate": ("libvirt_proto_codegen.commands.generate:generate", "Generate code from definitions."),
     "import": (
         "libvirt_proto_codegen.commands.import_:import_",
@@ -51,7 +52,7 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "Messages": ("decode", "stats", "trace", "relay"),
     "Bytes": ("encode", "guess"),
-    "Definitions": ("lookup", "list", "describe", "generate", "import", "diff", "lint"),
+    "Definitions": ("lookup", "list", "describe", "identify", "generate", "import", "diff", "lint"),
     "This tool": ("doctor", "completion"),
 }
 
@@ -101,16 +102,6 @@ class Main(click.Group):
             ctx.fail(f"unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the program. A signal that ends it becomes an exception of the running command."""
-        from .signals import Terminated, interrupting
-
-        with interrupting():
-            try:
-                return super().main(*args, **extra)
-            except Terminated as signal:  # outside the scope of _ends
-                sys.exit(signal.status)
-
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
@@ -123,8 +114,11 @@ class Main(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Every end is an exit status, never a traceback."""
-        with _ends(traceback=ctx.params["traceback"]):
+        """Run the command. Every end is an exit status, never a traceback. A signal that ends the program
+        becomes an exception; before and after, there is nothing to clean up, and it ends the process."""
+        from .signals import interrupting
+
+        with _ends(traceback=ctx.params["traceback"]), interrupting():
             result = super().invoke(ctx)
             sys.stdout.flush()
         return result

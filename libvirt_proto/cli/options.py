@@ -117,22 +117,31 @@ def _custom(defs: Path, defines: Mapping[str, int] | None) -> Registry:
     from .. import registry
     from ..errors import NotDefinitions
 
-    try:
-        return registry.load(defs, defines=defines)
-    except NotDefinitions as error:
-        import shlex
+    with invalid_definitions(str(defs)):
+        try:
+            return registry.load(defs, defines=defines)
+        except NotDefinitions as error:
+            import shlex
 
-        raise click.UsageError(f"{error} (to run its code: --package {shlex.quote(str(defs))})") from None
+            hint = f"to run its code: --package {shlex.quote(str(defs))}"
+            raise click.UsageError(f"{error} ({hint})") from None
+
+
+@contextmanager
+def invalid_definitions(name: str) -> Iterator[None]:
+    """Show the problems of definitions that cannot be compiled, and raise click.ClickException.
+
+    The runtime cannot import the compiler; its DefinitionError is recognised by its attribute."""
+    try:
+        yield
     except Exception as error:
-        # The runtime cannot import the compiler; its DefinitionError is recognised by its attribute.
         problems = getattr(error, "problems", None)
         if problems is None:
             raise
         for problem in problems:
-            click.echo(str(problem), err=True)
-        raise click.ClickException(
-            f"invalid definitions in {defs}: {amount(len(problems), 'problem')}"
-        ) from None
+            click.echo(problem.diagnostic(), err=True)
+        count = amount(len(problems), "problem")
+        raise click.ClickException(f"invalid definitions in {name}: {count}") from None
 
 
 #: `-o`, as parameter `output`.
@@ -222,10 +231,25 @@ def colour(command: Command) -> Command:
     )(command)
 
 
-#: `--top`, as parameter `top`.
-top = click.option(
-    "--top", type=click.IntRange(0), metavar="N", default=10, help="Rows of each table of statistics (10)."
+#: `--as-of`, as parameter `as_of`: the name of a release.
+as_of = click.option(
+    "--as-of",
+    metavar="R",
+    shell_complete=names.releases,
+    help="Report at the end what this libvirt release would not understand.",
 )
+
+
+def top(what: str, default: int | None = None) -> Callable[[Command], Command]:
+    """Add `--top`, as parameter `top`: the number of rows of each table, None for all."""
+    many = "all" if default is None else default
+    return click.option(
+        "--top", type=click.IntRange(0), metavar="N", default=default, help=f"{what} (default: {many})."
+    )
+
+
+#: `--top` of tables of statistics.
+top_figures = top("Rows of each table of statistics", 10)
 
 #: `--wide`, as parameter `wide`.
 wide = click.option("--wide", is_flag=True, help="Do not fit tables to the terminal: all columns, uncut.")

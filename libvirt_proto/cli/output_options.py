@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
-from . import complete as names
 from . import options
-from .filter_options import filters
+from .filter_options import context, filters
 from .status import Status
 from .views import ExchangesView, FiguresView, MessagesView, View
 
@@ -139,7 +138,7 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             is_flag=True,
             help="Show only statistics, at the end: tables, or JSON for --format json.",
         )
-        @options.top
+        @options.top_figures
         @options.wide
         @wraps(command)
         def with_figures(
@@ -147,8 +146,9 @@ def live_figures(name: str) -> Callable[[Command], Command]:
         ) -> Any:
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
-            if figures:
-                show = replace(show, figures_of=name, top=top, wide=wide)
+            if figures and show.filter.context:
+                raise click.UsageError("--stats and --context exclude each other")
+            show = replace(show, figures_of=name if figures else None, top=top, wide=wide)
             return command(*args, show=show, **rest)
 
         return with_figures  # type: ignore[return-value]
@@ -188,13 +188,8 @@ def show(command: Command) -> Command:
     )
     @options.definitions
     @filters
-    @click.option(
-        "--as-of",
-        "as_of",
-        metavar="R",
-        shell_complete=names.releases,
-        help="Report at the end what this libvirt release would not understand.",
-    )
+    @context
+    @options.as_of
     @options.redact
     @click.option(
         "--full", is_flag=True, help="pretty: show errors, long strings, bytes and arrays completely."

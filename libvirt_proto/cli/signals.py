@@ -33,17 +33,20 @@ class Terminated(BaseException):
 def interrupting() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise Terminated, and SIGINT KeyboardInterrupt. Ignored signals stay ignored:
     nohup(1) ignores SIGHUP, and a shell SIGINT for background jobs."""
-    asked = -_GRACE
+    asked, over = -_GRACE, False
 
     def interrupt(number: int, _frame: object) -> None:
         nonlocal asked
         now = time.monotonic()
-        if now - asked > _GRACE:
+        if now - asked > _GRACE and not over:
             asked = now
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
     with _handling(interrupt, {number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN}):
-        yield
+        try:
+            yield
+        finally:
+            over = True  # the command has ended: nothing is left to interrupt
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from .output import width
 
 if TYPE_CHECKING:
     from ..figures.results import Statistics
@@ -22,10 +23,8 @@ def rendered(
 
         yield json.format(json.encode(statistics), indent=2) + b"\n"
         return
-    from ..presenters.table import WIDE
     from ..presenters.tables import StatisticsTables
 
-    width = shutil.get_terminal_size((WIDE, 0)).columns if fit else WIDE
     encoding = sys.stdout.encoding or "utf-8"
-    for line in StatisticsTables(width, top, palette)(statistics):
+    for line in StatisticsTables(width(fit=fit), top, palette)(statistics):
         yield f"{line}\n".encode(encoding, "backslashreplace")

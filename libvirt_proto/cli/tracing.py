@@ -16,7 +16,7 @@ import click
 
 from ..text import amount, printable
 from . import options, trace_shell
-from .output import check_reader
+from .output import check_reader, width
 from .signals import stopping
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _LEAST: Final = 1 << 10
 #: Maximum number of warnings about a file, and of characters of one.
 _WARNINGS: Final = 5
 _WARNING_SIZE: Final = 1000
-#: The columns of `--probes`.
-_COLUMNS: Final = ("probe", "site", "semaphore", "payload", "arguments", "file")
+#: The columns of `--probes`, and the order in which a narrow terminal lacks them (None: never).
+_COLUMNS: Final = {"probe": None, "site": None, "semaphore": 1, "payload": 2, "arguments": None, "file": None}
 
 _LIBRARY: Final = "libvirt.so.0"
 _DRIVER: Final = "libvirt_driver_qemu.so"
@@ -92,12 +92,12 @@ class Tracing:
                 )
             yield found if self.subject == "rpc" else wanted
 
-    def shows(self, found: list[Probe], color: str, sides: Sides = "both") -> bool:
+    def shows(self, found: list[Probe], color: str, sides: Sides = "both", *, wide: bool = False) -> bool:
         """Print the probes or the commands, if the user asked only for those; return whether they did."""
         from ..capture.probes.plan import plan
 
         if self.list_probes:
-            _list(found, color)
+            _list(found, color, width(fit=not wide))
         elif self.print_commands:
             steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids)
             click.echo("\n".join(trace_shell.commands(steps)))
@@ -124,6 +124,8 @@ class Tracing:
             what = amount(len(leftovers), "killed trace")
             click.echo(f"trace: removed what {what} left behind", err=True)
         steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
+
+        report(found, [binary for binary, _ in steps.files])
 
         def wait(seconds: float) -> bool:
             check_reader(out)
@@ -281,14 +283,26 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
         click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
 
 
-def _list(found: list[Probe], color: str) -> None:
+def report(found: Sequence[Probe], binaries: Sequence[Binary]) -> None:
+    """Report which declarations apply to which files."""
+    choices = {probe.binary: probe.choice for probe in found}
+    names: dict[str, list[str]] = {}
+    for binary in binaries:
+        names.setdefault(str(choices[binary]), []).append(binary.name)
+    for sentence, files in list(names.items())[:_WARNINGS]:
+        more = [f"{len(files) - _WARNINGS} more"] if len(files) > _WARNINGS else []
+        click.echo(printable(f"trace: {sentence} ({', '.join(files[:_WARNINGS] + more)})"), err=True)
+
+
+def _list(found: list[Probe], color: str, width: int) -> None:
     """Print a table on a terminal, otherwise the same columns separated by tabs, without a header."""
-    from ..capture.probes.provider import PROBES
+    from ..presenters import table
 
     rows: list[tuple[str, ...]] = []
     for probe in found:
         kind, site = probe.kind, probe.site
-        names = [argument.name for argument in PROBES[kind]] if kind else [""] * len(probe.operands)
+        known = probe.arguments or [None] * len(probe.operands)
+        names = [argument.name if argument else "" for argument in known]
         values = [operand.place for operand in probe.operands]
         arguments = probe.problem or " ".join(
             f"{name}={value}" if name else value for name, value in zip(names, values, strict=True)
@@ -301,12 +315,9 @@ def _list(found: list[Probe], color: str) -> None:
         for row in rows:
             click.echo("\t".join(row))
         return
-    colour = options.palette(color, sys.stdout)
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    head, *lines = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (_COLUMNS, *rows)
-    )
-    click.echo(f"{colour.field}{head}{colour.off}", color=True)
-    for line in lines:
-        click.echo(line)
+    columns = [
+        table.Column(name, cells, drop, right=False, cut=name in ("arguments", "file"))
+        for (name, drop), cells in zip(_COLUMNS.items(), zip(*rows, strict=True), strict=True)
+    ]
+    for line in table.lines(columns, width, options.palette(color, sys.stdout)):
+        click.echo(line, color=True)

@@ -4,16 +4,17 @@ A note holds three link-time addresses (the probe, `.stapsdt.base` as the linker
 0), then provider, name and arguments, each terminated by a zero byte. If `.stapsdt.base` has another address
 than the note records, prelink has moved the file, and each address is corrected by the difference.
 
-Sources: System V ABI, "Note Section"; <sys/sdt.h>.
+Sources: System V ABI, "Note Section"; <sys/sdt.h>; libvirt_private.syms.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from struct import Struct
 from typing import BinaryIO, Final, Literal, NamedTuple
 
-from .elf import SHF_COMPRESSED, SHT_NOTE, ElfError, ElfFile
+from .elf import MAX_SIZE, SHF_COMPRESSED, SHT_NOTE, ElfError, ElfFile
 from .operands import MAX_ARGUMENTS, split_operands
 
 #: Characters of a provider's or probe's name. The longest seen has 37 (in the JVM), libvirt's longest 30.
@@ -21,6 +22,9 @@ MAX_NAME: Final = 255
 #: Problems reported one by one; the others are counted.
 MAX_PROBLEMS: Final = 8
 
+#: Private symbols of libvirt.so.0 have its release as their version; libvirt's programs and drivers need it.
+_PRIVATE: Final = re.compile(rb"LIBVIRT_PRIVATE_([0-9]{1,4}(?:\.[0-9]{1,4}){2,3})\0")
+_SHT_STRTAB: Final = 3
 _NOTES: Final = ".note.stapsdt"
 _BASE: Final = ".stapsdt.base"
 _OWNER: Final = b"stapsdt\0"
@@ -53,7 +57,8 @@ class Notes(NamedTuple):
 
     `machine` is the architecture (`x86_64`, `aarch64`, …), `width` the bytes of an address (4 or 8).
     `problems` has a sentence for each of the first MAX_PROBLEMS notes that cannot be used, then one that
-    counts the others. `found` is the number of notes, usable or not.
+    counts the others. `found` is the number of notes, usable or not. `libvirt` is the release of libvirt that
+    the file belongs to, None if its symbols do not name one.
     """
 
     machine: str
@@ -62,6 +67,7 @@ class Notes(NamedTuple):
     width: int = 8
     byte_order: Literal["little", "big"] = "little"
     found: int = 0
+    libvirt: str | None = None
 
 
 class _Unusable(Exception):
@@ -93,7 +99,27 @@ def notes_of(elf: ElfFile) -> Notes:
                 unreported += 1
     if unreported:
         problems.append(f"{unreported:,} more notes cannot be used")
-    return Notes(elf.machine, tuple(sites), tuple(problems), elf.width, elf.byte_order, count)
+    # The symbols share the limit of the notes.
+    left = MAX_SIZE - sum(section.size for section in elf.sections(_NOTES))
+    version = _libvirt(elf, left) if sites else None
+    return Notes(elf.machine, tuple(sites), tuple(problems), elf.width, elf.byte_order, count, version)
+
+
+def _libvirt(elf: ElfFile, size: int) -> str | None:
+    """Return the release of the libvirt that a file belongs to, by the version of its private symbols, which
+    only libvirt's own library, programs and drivers have. None without such symbols, with those of several
+    releases, or if the names take more than `size` bytes. Raises OSError."""
+    tables = elf.sections(".dynstr")[:1]
+    if not tables or tables[0].type != _SHT_STRTAB or tables[0].flags & SHF_COMPRESSED:
+        return None
+    if tables[0].size > size:
+        return None
+    try:
+        (names,) = elf.contents(tables, ".dynstr")
+    except ElfError:
+        return None
+    found = {match[1] for match in _PRIVATE.finditer(names)}
+    return found.pop().decode() if len(found) == 1 else None
 
 
 class _Note(NamedTuple):

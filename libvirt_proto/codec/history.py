@@ -10,22 +10,46 @@ from typing import Final, Literal
 Key = tuple[str, ...]
 Kind = Literal["changed", "renamed", "left", "came"]
 KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
+#: The origin of a release's definitions, the most reliable first: its sources; its binaries and the changes
+#: since an earlier release; a later release, without the later additions; another release, unchecked.
+Provenance = Literal["genuine", "rebuilt", "derived", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """When something happened: in `release`; or, where that is unknown, after the release `after`
-    (None: at any time) and by the release `by`."""
+    (None: at any time) and by the release `by`. `provenance` is that of the definitions before and after it,
+    the less reliable one."""
 
     release: str | None = None
     after: str | None = None
     by: str | None = None
+    provenance: Provenance = "genuine"
 
     def __str__(self) -> str:
         """`1.0.5`, `after 4.5.0, by 9.8.0`, `0.9.7 or earlier`."""
         if self.release is not None:
             return self.release
         return f"{self.by} or earlier" if self.after is None else f"after {self.after}, by {self.by}"
+
+    @property
+    def words(self) -> str:
+        """The same, with the provenance unless it is genuine: `7.9.0 (derived)`."""
+        return str(self) if self.provenance == "genuine" else f"{self} ({self.provenance})"
+
+    def is_after(self, release: str) -> bool | None:
+        """Return True if it happened after a release, False if before or in it; None if unknown."""
+        key = version_key(release)
+        if self.release is not None:
+            return version_key(self.release) > key
+        if self.by is None or version_key(self.by) <= key:
+            return False
+        return True if self.after is not None and version_key(self.after) >= key else None
+
+    @property
+    def phrase(self) -> str:
+        """`in 1.0.5`, `in 5.1.0 (derived)`, `after 4.5.0, by 7.0.0`."""
+        return self.words if self.after is not None else f"in {self.words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +73,49 @@ class Event:
         """`raised from 65536 to 262144 in 0.9.13`, `renamed in 1.0.5, was remote_open_args`."""
         match self.kind, self.what, self.before, self.after:
             case "renamed", _, before, _:
-                text = f"renamed in {self.when}, was {before}"
+                text = f"renamed {self.when.phrase}, was {before}"
             case "changed", "number", int(before), int(after):
                 word = "raised" if after > before else "lowered"
-                text = f"{word} from {before} to {after} in {self.when}"
+                text = f"{word} from {before} to {after} {self.when.phrase}"
             case "changed", "xdr", before, _:
-                text = f"changed in {self.when}, was {before}"
+                text = f"changed {self.when.phrase}, was {before}"
             case "changed", what, before, after:
                 nothing = "void" if what in ("args", "ret", "msg") else "nothing"
-                text = f"{what} changed in {self.when}, was {before or nothing}"
+                text = f"{what} changed {self.when.phrase}, was {before or nothing}"
             case kind:
-                text = f"{kind[0]} in {self.when}"
+                text = f"{kind[0]} {self.when.phrase}"
         return text + (f" (also in {', '.join(self.also)})" if self.also else "")
 
+    def is_missing(self, release: str) -> bool | None:
+        """Return True if a release lacks the change, False if it has it; None if unknown. A maintenance
+        release has what one of `also` on its branch, not after it, has."""
+        branch = release.split(".")[:3]
+        for other in self.also:
+            if other.split(".")[:3] == branch and version_key(other) <= version_key(release):
+                return False
+        return self.when.is_after(release)
 
-def since_text(since: Span | str, function: tuple[str, str] | None) -> str:
-    """Return when a definition was added, by the public API's function where that is more precise."""
+
+def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
+    """Return the sort key of a release, which orders by numbers: 9.0.0 before 10.0.0."""
+    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
+
+
+def since_text(since: Span, function: tuple[str, str] | None, also: tuple[str, ...] = ()) -> str:
+    """Return when a definition was added, by the public API's function where that is more precise or more
+    reliable; `also` is as in Event."""
+    others = f" (also in {', '.join(also)})" if also else ""
     if function is None:
-        return str(since)
+        return f"{since.words}{others}"
     name, release = function
-    return f"{release}, by {name} of the public API (the definitions say: {since})"
+    text = f"{release}, by {name} of the public API"
+    return text if release == since.release else f"{text} (the definitions say: {since}{others})"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """The history of a definition. `function` is the public API's function that a procedure serves, with the
-    release that added the function, where that narrows `since`. `also` is as in Event."""
+    release that added the function, where that narrows `since` or is more reliable. `also` is as in Event."""
 
     since: Span
     function: tuple[str, str] | None = None
@@ -82,5 +123,10 @@ class Facts:
     also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        also = f" (also in {', '.join(self.also)})" if self.also else ""
-        return since_text(f"{self.since}{also}", self.function)
+        return since_text(self.since, self.function, self.also)
+
+    def first_missing(self, what: str, release: str) -> Event | None:
+        """Return the first change of an aspect that a release lacks or may lack, None if there is none. Its
+        `before` is the value in that release, if it lacks the change."""
+        changes = (event for event in self.events if event.kind == "changed" and event.what == what)
+        return next((event for event in changes if event.is_missing(release) is not False), None)

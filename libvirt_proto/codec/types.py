@@ -173,6 +173,12 @@ class UnionType:
         """The arms by the numbers of their labels, without the default arm."""
         return {label.value: arm for arm in self.arms for label in arm.labels}
 
+    @property
+    def by_value(self) -> Mapping[int | None, Arm]:
+        """The arms by the values of the discriminant; None is for all others, the default arm."""
+        found = dict[int | None, Arm](self.by_label.items())
+        return found if self.default is None else found | {None: self.default}
+
     def arm(self, discriminant: int) -> Arm | None:
         """Return the arm that a discriminant selects, None where the union has none for it."""
         return self.by_label.get(discriminant, self.default)

@@ -128,7 +128,9 @@ def _facts(key: Key) -> Facts | None:
 
 
 def _span(data: Any) -> Span:
-    return Span(data) if isinstance(data, str) else Span(None, *data)
+    if isinstance(data, str):
+        return Span(data, provenance=_data().PROVENANCE.get(data, "genuine"))
+    return Span(None, *data)
 
 
 def _data() -> Any:

@@ -54,6 +54,7 @@ class Measure:
     It keeps the latency of each exchange (8 bytes), for exact percentiles, but no messages. `top` is the
     number of reported slowest exchanges and values closest to their limits. `redacted` is reported unchanged.
     `decode` is the command that shows messages of the inputs, in words; None if they are not files.
+    `failures` are its options that show all failed calls; None if there are none.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Measure:
         top: int,
         redacted: str | None = None,
         decode: Sequence[str] | None = ("libvirt-proto", "decode"),
+        failures: Sequence[str] | None = ("--exchanges", "--errors-only"),
     ) -> None:
         self._redacted = redacted
         self._decode = decode
+        self._failures = failures
         self._objects = ObjectFinder(registry)
         self._resolution = 10**9
         self._registry = registry
@@ -101,6 +104,11 @@ class Measure:
             self._message(item)
         self._exchanges(self._sessions.feed(item))
 
+    def read(self, messages: int, start_ns: int | None) -> None:
+        """Note how many messages the input had, before any filter, and when it began."""
+        self._totals.input_messages += messages
+        self._totals.input_start_ns = _least(self._totals.input_start_ns, start_ns)
+
     def finish(self, notices: Mapping[str, int]) -> Statistics:
         """End the last input; `notices` are the counts of its notices, by code."""
         self._exchanges(self._sessions.finish())
@@ -120,7 +128,7 @@ class Measure:
             [slow for _, _, slow in slowest],
             sorted(self._unanswered, key=lambda call: call.call.time_ns or 0),
             self._limits.nearest(self._top),
-            self._show("--exchanges", "--errors-only", files=self._files) if self._errors else None,
+            self._show(*self._failures, files=self._files) if self._errors and self._failures else None,
             self._redacted or msgspec.UNSET,
         )
 

@@ -208,7 +208,8 @@ class Totals(msgspec.Struct):
     """Totals over all files. `other` counts messages of unknown type, `malformed` those with a malformed
     payload. `outcomes` counts exchanges by outcome, `notices` notices by code. `left_out` counts rows left
     out of the lists below, which would have become too long. `resolution_ns` is the coarsest of 1 s, 1 ms,
-    1 µs and 1 ns that all times are multiples of; None without times."""
+    1 µs and 1 ns that all times are multiples of; None without times. `input_messages` also counts what a
+    filter leaves out; `input_start_ns` is the beginning of the earliest input, from which times count."""
 
     files: int = 0
     messages: int = 0
@@ -229,6 +230,8 @@ class Totals(msgspec.Struct):
     notices: dict[str, int] = msgspec.field(default_factory=dict)
     left_out: int = 0
     resolution_ns: int | None = None
+    input_messages: int = 0
+    input_start_ns: int | None = None
 
 
 class Statistics(msgspec.Struct):

@@ -6,6 +6,7 @@ word, names in the middle, at a separator.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -56,6 +57,20 @@ def lines(columns: Sequence[Column], width: int, palette: Palette = PLAIN) -> It
     head, *rows = (_GAP.join(row).rstrip() for row in zip(*cells, strict=True))
     yield f"{palette.field}{head}{palette.off}"
     yield from rows
+
+
+def wrap(text: str, width: int, indent: str = "") -> list[str]:
+    """Return a text as lines of at most `width` columns, of which those after the first begin with `indent`.
+    Only a word without spaces is wider."""
+    if len(text) <= width:
+        return [text]
+    return textwrap.wrap(
+        text,
+        max(width, len(indent) + _SHORT),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def cut(text: str, width: int) -> str:

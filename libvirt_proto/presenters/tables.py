@@ -40,10 +40,13 @@ class StatisticsTables:
         self._top = top
         self._palette = palette
         self._resolution = 1
+        #: Whether a filter left messages out, so that what is missing proves nothing.
+        self._filtered = False
 
     def __call__(self, statistics: Statistics) -> Iterator[str]:
         """Yield the lines: totals, then a section for each table with rows."""
         self._resolution = statistics.totals.resolution_ns or 1
+        self._filtered = statistics.totals.messages < statistics.totals.input_messages
         if statistics.redacted:
             yield f"{self._palette.warn}redacted: {statistics.redacted}{self._palette.off}"
         yield from self._totals(statistics)
@@ -78,6 +81,8 @@ class StatisticsTables:
     def _totals(self, statistics: Statistics) -> Iterator[str]:
         totals, colour = statistics.totals, self._palette
         parts = [amount(totals.messages, "message"), size(totals.bytes)]
+        if self._filtered:
+            parts[0] = f"{totals.messages:,} of {amount(totals.input_messages, 'message')}"
         parts.append(amount(totals.connections, "connection"))
         if totals.files > 1:
             parts.append(amount(totals.files, "file"))
@@ -204,7 +209,10 @@ class StatisticsTables:
                 yield f"{quiet}{file}{off} {which}"
             else:
                 yield cut(which, self._width)
-            for parts in (self._traffic(connection), _negotiated(connection)):
+            negotiated = [*_negotiated(connection)]
+            if not connection.closed and not self._filtered:
+                negotiated.append("not closed")
+            for parts in (self._traffic(connection), negotiated):
                 yield from self._wrapped(parts)
         more = len(connections) - self._top
         if more > 0:
@@ -262,7 +270,7 @@ class StatisticsTables:
 
     def _unanswered(self, statistics: Statistics) -> Iterator[str]:
         rows = statistics.unanswered[: self._top]
-        start = statistics.totals.start_ns
+        start = statistics.totals.input_start_ns
         yield from self._table(
             [
                 Column("at, s", [self._at(row.call, start) for row in rows]),
@@ -277,7 +285,7 @@ class StatisticsTables:
 
     def _slowest(self, statistics: Statistics) -> Iterator[str]:
         rows = statistics.slowest[: self._top]
-        start = statistics.totals.start_ns
+        start = statistics.totals.input_start_ns
         yield from self._table(
             [
                 Column("took", [self._duration(row.latency_ns) for row in rows]),
@@ -372,8 +380,6 @@ def _negotiated(connection: ConnectionFigures) -> Iterator[str]:
         yield amount(connection.events, "event")
     if connection.pings or connection.pongs:
         yield f"keepalive {amount(connection.pings, 'ping')} {amount(connection.pongs, 'pong')}"
-    if not connection.closed:
-        yield "not closed"
 
 
 def _feature(feature: Feature) -> str:

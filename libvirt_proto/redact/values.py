@@ -60,8 +60,9 @@ class _Content:
         return self.everything or self.kind == "secret"
 
     def part(self, name: str) -> _Content:
-        """Return the content of a part, by the name of its struct or union and its own."""
-        return _Content(kind(name), self.everything)
+        """Return the content of a part, by the name of its struct or union and its own: all of a secret is
+        secret."""
+        return self if self.kind == "secret" else _Content(kind(name), self.everything)
 
 
 class _Redactions(Visitor[Redact | None, _Content]):
@@ -70,7 +71,7 @@ class _Redactions(Visitor[Redact | None, _Content]):
     def __init__(self, types: TypeTable, values: Values) -> None:
         super().__init__(types)
         self._values = values
-        self._bodies: dict[tuple[xdr.Named, bool], Redact | None] = {}
+        self._bodies: dict[tuple[xdr.Named, bool, bool], Redact | None] = {}
 
     # Scalars
 
@@ -132,8 +133,9 @@ class _Redactions(Visitor[Redact | None, _Content]):
     def _body(
         self, reference: xdr.Named, content: _Content, make: Callable[[], Redact | None]
     ) -> Redact | None:
-        """Make the function of a struct or a union once: names alone decide the kinds of its parts."""
-        key = reference, content.everything
+        """Make the function of a struct or a union once: unless it is secret, names alone decide the kinds of
+        its parts."""
+        key = reference, content.everything, content.blank
         if key not in self._bodies:
             if self.types.definition(reference).recursive:
                 made: list[Redact | None] = []
@@ -145,11 +147,11 @@ class _Redactions(Visitor[Redact | None, _Content]):
 
     def _struct(self, reference: xdr.Named, node: xdr.Structure, content: _Content) -> Redact | None:
         attributes = self.types.python_class(reference).__struct_fields__
-        if not content.everything and reference.name in _PARAMETERS and len(node.fields) == 2:
+        if not content.blank and reference.name in _PARAMETERS and len(node.fields) == 2:
             return self._parameter(node, *attributes)
         inside = {field.name: content.part(f"{reference.name}.{field.name}") for field in node.fields}
         pairs = list(zip(attributes, node.fields, strict=True))
-        if not content.everything and _Content("error") in inside.values():
+        if not content.blank and _Content("error") in inside.values():
             texts = [attribute for attribute, field in pairs if inside[field.name].kind == "error"]
             others = {
                 attribute: inner

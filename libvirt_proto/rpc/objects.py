@@ -1,7 +1,8 @@
 """Objects that messages name: domains, networks, storage pools and others.
 
 libvirt's definitions have a struct for each kind (`remote_nonnull_domain`), with a name, a UUID or both. A
-look-up has only its name or UUID (`remote_domain_lookup_by_name_args`).
+look-up has only its name or UUID (`remote_domain_lookup_by_name_args`), and a call that defines or creates an
+object its description in XML (`remote_domain_define_xml_args`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 #: The kind in the name of a struct for objects, or of the arguments of a look-up.
 _KIND: Final = re.compile(r"(?:[a-z]+_)?(?:nonnull_(\w+)|(\w+?)_lookup_by_\w+_args)")
+#: The kind in the name of the arguments with a description, and the fields that have it.
+_DESCRIBED: Final = re.compile(r"(?:[a-z]+_)?(\w+?)_(?:define|create)_xml(?:_\w+)?_args")
+_DESCRIPTIONS: Final = ("xml", "xml_desc")
 _NAMES: Final = ("name", "portdev")
 
 
@@ -51,16 +55,34 @@ class ObjectFinder:
         self._visitors: dict[tuple[TypeTable, bool], _Finders] = {}
 
     def objects(self, message: Message) -> list[NamedObject]:
-        """Return the objects in the payload, in order; an object's own struct precedes those in it."""
-        return self._find(message, lists=True)
+        """Return the objects in the payload, in order; an object's own struct precedes those in it, and all
+        precede one that is described in XML."""
+        return self._find(message, lists=True) + self._described(message)
 
     def subject(self, call: Message | None, reply: Message | None) -> NamedObject | None:
         """Return the object that a call is about: the first in the call, or else in its reply, except in a
-        list."""
+        list, or else the one that the call describes."""
         for message in (call, reply):
             if message is not None and (objects := self._find(message, lists=False)):
                 return objects[0]
-        return None
+        return next(iter(self._described(call)), None) if call is not None else None
+
+    def _described(self, message: Message) -> list[NamedObject]:
+        """Return the object that the payload describes, in a list."""
+        type_ = self._names.payload_type(message)
+        match = None if type_ is None else _DESCRIBED.fullmatch(type_.reference.name)
+        if type_ is None or match is None:
+            return []
+        node = type_.types.definition(type_.reference).node
+        assert isinstance(node, xdr.Structure)
+        held = {name: part for name, _, part in parts(node, message.payload)}
+        xml = next((held[field] for field in _DESCRIPTIONS if field in held), None)
+        if not isinstance(xml, str | bytes):
+            return []
+        from .described import name_and_uuid
+
+        name, uuid = name_and_uuid(xml)
+        return [] if name is uuid is None else [NamedObject(match[1], name, uuid)]
 
     def _find(self, message: Message, *, lists: bool) -> list[NamedObject]:
         type_ = self._names.payload_type(message)

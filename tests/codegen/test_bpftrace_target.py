@@ -99,8 +99,8 @@ def test_output_matches_golden_files(run: Run, root: Path, tmp_path: Path) -> No
 
 def test_names_every_procedure(run: Run, root: Path, tmp_path: Path) -> None:
     """Compared with the text of the definitions."""
-    assert run("--release", "12.6.0", "--library", library(), "-o", ".").exit_code == 0
-    folder = root / "protocol-defs" / "12.6.0"
+    assert run("--release", "12.9.0", "--library", library(), "-o", ".").exit_code == 0
+    folder = root / "protocol-defs" / "12.9.0"
     expected = set()
     for path in folder.glob("*.x"):
         found = re.findall(r"^ *[A-Z_]+?_PROC_(\w+) *= *(\d+)", path.read_text(), re.MULTILINE)
@@ -154,7 +154,7 @@ def test_rejects_path_with_bpftrace_wildcards(run: Run) -> None:
 def test_rejects_definitions_without_libvirt_programs(run: Run, root: Path) -> None:
     Path("defs").mkdir()
     shutil.copy(root / "tests" / "definitions" / "file.x", "defs")
-    shutil.copy(root / "protocol-defs" / "12.6.0" / "libvirt_probes.d", "defs")
+    shutil.copy(root / "protocol-defs" / "12.9.0" / "libvirt_probes.d", "defs")
     result = run("--defs", "defs", "--library", library())
     assert result.exit_code == 1
     assert "expected libvirt's definitions for bpftrace scripts" in result.output

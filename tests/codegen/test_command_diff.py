@@ -65,6 +65,68 @@ def test_two_files() -> None:
     assert result.stdout.endswith("2 findings: 2 LIMIT\n")
 
 
+def test_changed_permission_fails_only_if_wanted() -> None:
+    pair = PAIRS / "ACL_LOOSENED"
+    sides = pair / "previous.x", pair / "current.x"
+    result = run(*sides)
+    assert result.exit_code == 0
+    assert "new servers accept callers that lack domain:save\n" in result.stdout
+    assert result.stdout.endswith("\n1 finding: 1 ACCESS\n")
+    assert run(*sides, "--fail-on", "WIRE", "--fail-on", "ACCESS").exit_code == 1
+
+
+def test_derived_release_may_have_other_annotations() -> None:
+    """The @acl of 353 changed between 4.5.0 and 7.0.0; the states between were cut back from 7.0.0."""
+    result = run("4.5.0", "4.10.0")
+    assert result.stderr == (
+        "libvirt-proto: note: libvirt 4.10.0 is derived from a later release, and may have its annotations\n"
+    )
+    [effect] = [line for line in result.stdout.splitlines() if "callers that lack" in line]
+    assert effect.endswith("; in which release is unknown: after 4.5.0, by 7.0.0")
+    result = run("4.5.0", "7.0.0")
+    assert result.stderr == ""
+    assert "unknown" not in result.stdout
+    assert "in which release is unknown: after 7.0.0, by 9.0.0" in run("7.1.0", "7.0.0").stdout
+
+
+def test_finds_permissions_of_7_0_0() -> None:
+    found = json.loads(run("4.5.0", "7.0.0", "--format", "json").stdout)["findings"]
+    changed = {f["symbol"]["number"]: f["rule"] for f in found if f["rule"].startswith("ACL")}
+    assert changed == {353: "ACL_TIGHTENED"} | dict.fromkeys((186, 235, 277, 337, 388), "ACL_CHANGED")
+    [added] = [
+        f
+        for f in json.loads(run("10.0.0", "10.1.0", "--format", "json").stdout)["findings"]
+        if f["rule"].startswith("ACL")
+    ]
+    assert (added["symbol"]["number"], added["after"]) == (428, "node_device:write, node_device:save")
+
+
+def test_file_is_compared_with_the_same_file_of_a_release(root: Path, tmp_path: Path) -> None:
+    """The eight other programs of the release are not removed. The types that qemu's payloads take from
+    remote_protocol.x count, and no others."""
+    source = root / "protocol-defs" / "10.0.0"
+    for name in ("qemu_protocol.x", "remote_protocol.x", "virnetprotocol.x", "externals.toml"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    for name in ("qemu_protocol.x", "remote_protocol.x", "virnetprotocol.x"):
+        assert run("10.0.0", tmp_path / name).stdout == "no findings\n"
+        assert run(tmp_path / name, "10.0.0").stdout == "no findings\n"
+    remote = (source / "remote_protocol.x").read_text()
+    remote = remote.replace("opaque remote_uuid[VIR_UUID_BUFLEN]", "opaque remote_uuid[17]")
+    remote = remote.replace("const REMOTE_CPUMAP_MAX = 2048;", "const REMOTE_CPUMAP_MAX = 1024;")
+    (tmp_path / "remote_protocol.x").write_text(remote)
+    found = json.loads(run("10.0.0", tmp_path / "qemu_protocol.x", "--format", "json").stdout)["findings"]
+    assert [(finding["rule"], finding["name"]) for finding in found] == [
+        ("FIXED_SIZE_CHANGED", "remote_uuid")
+    ]
+    assert all(each.startswith("qemu.") for each in found[0]["reaches"])
+    found = json.loads(run("10.0.0", tmp_path / "remote_protocol.x", "--format", "json").stdout)["findings"]
+    assert [(finding["rule"], finding["name"]) for finding in found] == [
+        ("FIXED_SIZE_CHANGED", "remote_uuid"),
+        ("LIMIT_LOWERED", "REMOTE_CPUMAP_MAX"),
+    ]
+    assert all(each.startswith("remote.") for finding in found for each in finding["reaches"])
+
+
 def test_wire_finding_fails() -> None:
     assert run(BROKEN / "previous.x", BROKEN / "current.x").exit_code == 1
     assert run(BROKEN / "previous.x", BROKEN / "current.x", "--fail-on", "LIMIT").exit_code == 0
@@ -102,11 +164,15 @@ def test_json_has_every_field() -> None:
 
 def test_two_releases() -> None:
     """remote 447 to 456 and admin 20 were added, and one field was renamed in eight structs."""
-    result = run("10.0.0", "12.6.0", "--format", "json")
+    result = run("10.0.0", "12.9.0", "--format", "json")
     found = rules(result)
-    assert {rule: found.count(rule) for rule in found} == {"FIELD_RENAMED": 8, "PROCEDURE_ADDED": 11}
+    assert {rule: found.count(rule) for rule in found} == {
+        "ACL_TIGHTENED": 1,
+        "FIELD_RENAMED": 8,
+        "PROCEDURE_ADDED": 11,
+    }
     numbers = [
-        f["symbol"]["number"] for f in json.loads(result.stdout)["findings"] if f["rule"] != "FIELD_RENAMED"
+        f["symbol"]["number"] for f in json.loads(result.stdout)["findings"] if f["rule"] == "PROCEDURE_ADDED"
     ]
     assert sorted(numbers) == [20, *range(447, 457)]
 
@@ -151,7 +217,7 @@ def test_path_is_not_a_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     Path("10.0.0").mkdir()
     Path("10.0.0/demo_protocol.x").write_text((RAISED / "previous.x").read_text())
     assert rules(run("10.0.0", RAISED / "previous.x", "--format", "json")) == []
-    assert run("./12.6.0", "10.0.0").exit_code == 1  # a path that does not exist
+    assert run("./12.9.0", "10.0.0").exit_code == 1  # a path that does not exist
 
 
 def test_well_known_constants_are_optional(tmp_path: Path) -> None:
@@ -177,7 +243,9 @@ def test_compares_paths_in_revision(repository: Path, monkeypatch: pytest.Monkey
     """All folders below a folder; a file; relative to the root or to the current directory."""
     whole, below = "git:HEAD:", "git:HEAD:src"
     assert rules(run(whole, below, "--format", "json")) == []
-    assert rules(run(whole, "git:HEAD:src/b/b.x", "--format", "json")).count("PROGRAM_REMOVED") == 1
+    assert rules(run(whole, "git:HEAD:src/b", "--format", "json")).count("PROGRAM_REMOVED") == 1
+    assert rules(run(whole, "git:HEAD:src/b/b.x", "--format", "json")) == []
+    assert rules(run("git:HEAD:src/b/b.x", whole, "--format", "json")) == []
     monkeypatch.chdir(repository / "src" / "a")
     assert rules(run("git:HEAD:./a.x", "a.x", "--format", "json")) == ["LIMIT_RAISED", "LIMIT_RAISED"]
     assert rules(run("git:HEAD:../b", "git:HEAD:src/b/", "--format", "json")) == []
@@ -253,14 +321,14 @@ def test_wrong_usage(repository: Path, side: str, said: str) -> None:
 def test_reports_missing_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    result = run("git:HEAD:src", "12.6.0")
+    result = run("git:HEAD:src", "12.9.0")
     assert result.exit_code == 2
     assert "the current directory is not in a git repository" in result.stderr
 
 
 def test_reports_missing_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "git is not installed" in run("git:HEAD:src", "12.6.0").stderr
+    assert "git is not installed" in run("git:HEAD:src", "12.9.0").stderr
 
 
 @pytest.mark.system("git")

@@ -103,8 +103,8 @@ def test_accepts_external_constants(run, tmp_path: Path) -> None:  # type: ignor
     ("arguments", "words"),
     [
         (["cobol"], "is not one of"),
-        (["--release", "5.0.0"], "libvirt 5.0.0 is not bundled"),
-        (["--release", "12.6.0", "--defs", "."], "exclude each other"),
+        (["--release", "1.2.22"], "libvirt 1.2.22 is not bundled"),
+        (["--release", "12.9.0", "--defs", "."], "exclude each other"),
         (["--defs", "nowhere.x"], "does not exist"),
         (["--define", "SIZE"], "NAME=VALUE"),
     ],
@@ -117,8 +117,14 @@ def test_usage_errors(run, arguments: list[str], words: str) -> None:  # type: i
 
 def test_list_releases(run) -> None:  # type: ignore[no-untyped-def]
     lines = run("--list-releases").output.splitlines()
-    assert len(lines) >= 133
-    assert {"0.9.7", "1.0.5.9", "10.0.0    (the same from 9.8.0 to 10.0.0)"} <= set(lines)
+    assert len(lines) >= 162
+    assert {
+        "0.9.7      genuine",
+        "6.2.0      derived  the same declarations from 6.2.0 to 6.8.0",
+        "10.0.0     genuine  the same declarations from 9.8.0 to 10.0.0",
+        "12.6.0     rebuilt  the same declarations from 12.5.0 to 12.9.0;"
+        " libvirt_probes.d unproven; libvirt_qemu_probes.d unproven",
+    } <= set(lines)
 
 
 @pytest.fixture
@@ -130,7 +136,7 @@ def tree(tmp_path: Path, root: Path) -> Path:
         ("log_protocol.x", "logging"),
     ):
         (tmp_path / "src" / folder).mkdir(parents=True)
-        definitions = root / "protocol-defs" / "12.6.0" / file
+        definitions = root / "protocol-defs" / "12.9.0" / file
         (tmp_path / "src" / folder / file).write_bytes(definitions.read_bytes())
     return tmp_path / "src"
 
@@ -174,6 +180,16 @@ def test_reports_equal_structs(run, tree: Path) -> None:  # type: ignore[no-unty
         "structs: src/lock_protocol-structs: equal\n"
         "structs: src/virnetprotocol-structs: equal except for white space in lines 4 and 13\n"
     )
+    text = net.read_text()
+    net.write_text(text, newline="\r\n")
+    lines = text.count("\n")
+    assert (
+        f"virnetprotocol-structs: equal except for CRLF line endings ({lines} lines) and white space in lines"
+        " 4 and 13\n"
+    ) in run(*STRUCTS, "--check").output
+    net.write_text(text.replace("\n", " \n"))
+    assert "white space in lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and " in run(*STRUCTS, "--check").output
+    net.write_text(text)
     assert run(*STRUCTS, "--check", "-q").output == ""
     assert "   = 1," in net.read_text()
     lock.unlink()

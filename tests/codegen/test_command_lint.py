@@ -23,7 +23,7 @@ def run(*words: str) -> Result:
     ("words", "status"),
     [
         ([], 0),
-        (["12.6.0", "10.0.0"], 0),
+        (["12.9.0", "10.0.0"], 0),
         (["0.9.7"], 1),
         (["--fail-on", "access"], 1),
         (["--fail-on", "ORDER", BAD], 0),
@@ -38,7 +38,7 @@ def test_exit_status(words: list[str], status: int) -> None:
 
 
 def test_newest_release_is_the_default() -> None:
-    assert run().stdout == run("12.6.0").stdout
+    assert run().stdout == run("12.9.0").stdout
     assert run().stdout.endswith("\n16 findings: 1 CONVENTION, 7 ACCESS, 8 UNUSED\n")
 
 

@@ -347,3 +347,109 @@ def test_equally_named_types_of_two_files() -> None:
     assert compare(both, both) == ()
     moved = schema("struct y { int i; };", "struct x { hyper h; };")
     assert brief(compare(both, moved)) == [("TYPE_ADDED", "y")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("@acl: o:a\n@acl: o:b", "@acl: o:b\n@acl: o:a", []),
+        ("@acl: o:a", "@acl: o:a\n@acl: o:a", []),
+        ("@acl: o:a", "@acl: o:a\n@acl: o:a:FLAG", ["ACL_REWRITTEN"]),
+        ("@acl: o:a:FLAG", "@acl: o:a", ["ACL_TIGHTENED"]),
+        ("@acl: o:a:FLAG", "@acl: o:a:!FLAG", ["ACL_CHANGED"]),
+        ("@acl: o:a", "@acl: p:a", ["ACL_CHANGED"]),
+        ("@acl: none", "@acl: o:a", ["ACL_TIGHTENED"]),
+        ("@acl: o:a", "@acl: none", ["ACL_LOOSENED"]),
+        ("", "@acl: none", ["ACL_ADDED"]),
+        ("@generate: both", "@generate: both\n@priority: low", []),
+        ("@priority: high", "@generate: both", ["PRIORITY_CHANGED", "GENERATE_CHANGED"]),
+        ("", "@generate: none", ["GENERATE_CHANGED"]),
+        ("@readstream: 1", "@writestream: 1", ["STREAM_CHANGED"]),
+        ("@readstream: 1", "@readstream: 2", ["STREAM_CHANGED"]),
+        ("@readstream: 0", "", ["STREAM_CHANGED"]),
+        ("@sparseflag: A", "@sparseflag: B", ["SPARSE_FLAG_CHANGED"]),
+    ],
+)
+def test_changed_annotations(old: str, new: str, expected: list[str]) -> None:
+    text = HEAD + "enum a_procedure {\n/**\n@1\n*/\nA_PROC_ONE = 1 };\n"
+    findings = found(put(text, old), put(text, new))
+    assert [finding.rule for finding in findings] == expected
+    assert {finding.category for finding in findings} <= {"ACCESS"}
+
+
+def test_annotations_without_effect_say_so() -> None:
+    text = HEAD + "enum a_procedure {\n/**\n@1\n*/\nA_PROC_ONE = 1 };\n"
+    for old, new in (("", "@acl: none"), ("@acl: none", "")):
+        [finding] = found(put(text, old), put(text, new))
+        assert finding.effect == "no check on either side: @acl: none needs no permission"
+    [finding] = found(put(text, "@readstream: 1"), put(text, "@readstream: 2"))
+    assert finding.effect == "the same stream; it is another parameter of the C function"
+
+
+def test_renamed_procedure_keeps_its_permissions() -> None:
+    """A renamed procedure is compared; a new one in its place is not."""
+    text = HEAD + "enum a_procedure {\n/** @acl: @1 */\nA_PROC_@2 = @3 };\n"
+    renamed = found(put(text, "o:a", "ONE", 1), put(text, "o:b", "TWO", 1))
+    assert brief(renamed) == [("ACL_CHANGED", "a.two"), ("PROCEDURE_RENAMED", "a.two")]
+    replaced = found(put(text, "o:a", "ONE", 1), put(text, "o:b", "TWO", 2))
+    assert brief(replaced) == [("PROCEDURE_REMOVED", "a.one"), ("PROCEDURE_ADDED", "a.two")]
+
+
+def test_many_annotations_take_linear_work() -> None:
+    def texts(size: int) -> tuple[str, str]:
+        old, new = (
+            HEAD + "enum a_procedure {\n/**\n" + "\n".join(f"@acl: o:p{at + offset}" for at in range(size))
+            + "\n*/\nA_PROC_ONE = 1 };\n"
+            for offset in (0, size)
+        )  # fmt: skip
+        return old, new
+
+    assert_comparison_is_linear(texts)
+
+
+PROGRAM = "const @1_PROGRAM = @2; const @1_PROTOCOL_VERSION = 1; enum @1_procedure { @1_PROC_ONE = 1 };\n"
+
+
+def test_one_file_is_compared_with_the_file_of_its_name() -> None:
+    """Of the other side's files, one program was not given, so it is not removed."""
+    a, b = put(PROGRAM, "A", 7), put(PROGRAM, "B", 8)
+    more = a + "const X = 1; typedef opaque o<9>; struct A_ONE_args { int i; };"
+    assert brief(compare(schema(a, b), schema(more), new_file="a_protocol.x")) == [
+        ("PAYLOAD_ADDED", "a.one"),
+        ("TYPE_ADDED", "o"),
+        ("CONSTANT_ADDED", "X"),
+    ]
+    assert brief(compare(schema(more), schema(a, b), old_file="a_protocol.x")) == [
+        ("PAYLOAD_REMOVED", "a.one"),
+        ("TYPE_REMOVED", "o"),
+        ("CONSTANT_REMOVED", "X"),
+    ]
+    assert "PROGRAM_REMOVED" in {rule for rule, _ in brief(compare(schema(a, b), schema(a)))}
+
+
+def test_one_file_is_compared_with_the_file_of_its_program() -> None:
+    """The name of the file does not matter."""
+    a, b = put(PROGRAM, "A", 7), put(PROGRAM, "B", 8)
+    draft = "c_protocol.x"
+    file = read_specification(Source(draft, b.replace("VERSION = 1", "VERSION = 2")))
+    new = resolve([file], externals={}, release=None, inputs=())
+    assert brief(compare(schema(a, b), new, new_file=draft)) == [("PROGRAM_VERSION_CHANGED", "b")]
+    assert brief(compare(new, schema(a, b), old_file=draft)) == [("PROGRAM_VERSION_CHANGED", "b")]
+
+
+def test_one_file_without_programs_is_compared_with_the_file_of_its_types() -> None:
+    file = read_specification(Source("c.x", "struct x { hyper i; };"))
+    new = resolve([file], externals={}, release=None, inputs=())
+    old = schema("struct x { int i; }; struct y { int i; };", put(PROGRAM, "B", 8))
+    assert brief(compare(old, new, new_file="c.x")) == [("FIELD_TYPE_CHANGED", "x.i"), ("TYPE_REMOVED", "y")]
+
+
+def test_included_file_counts_for_payloads_only() -> None:
+    """b uses one type of a; other changes of a are not compared."""
+    a = put(PROGRAM, "A", 7) + "struct x { @1 i; }; struct y { @1 i; }; struct A_ONE_args { x f; y g; };"
+    b = '%#include "a_protocol.h"\n' + put(PROGRAM, "B", 8) + "struct B_ONE_args { x f; };"
+    files = {"old_file": "b_protocol.x", "new_file": "b_protocol.x"}
+    old, new = schema(put(a, "int"), b), schema(put(a, "hyper") + "const MORE = 1;", b)
+    [finding] = compare(old, new, **files)
+    assert (finding.rule, finding.name, finding.reaches) == ("FIELD_TYPE_CHANGED", "x.i", ("b.one",))
+    assert len(compare(old, new)) == 3

@@ -81,9 +81,9 @@ def test_problem_shows_line_and_caret() -> None:
 
 
 def test_problem_without_span_is_one_line() -> None:
-    assert (
-        str(Problem("unreadable", None, "a.x: Is a directory")) == "libvirt-proto: error: a.x: Is a directory"
-    )
+    problem = Problem("unreadable", None, "a.x: Is a directory", hint="name a file")
+    assert str(problem) == "a.x: Is a directory\n  hint: name a file"
+    assert problem.diagnostic() == "libvirt-proto: error: a.x: Is a directory\n  hint: name a file"
 
 
 def test_control_characters_are_escaped() -> None:
@@ -111,4 +111,4 @@ def test_error_shows_all_its_problems() -> None:
     problems = [Problem("a", None, "first"), Problem("b", None, "second")]
     error = DefinitionError(iter(problems))
     assert error.problems == tuple(problems)
-    assert str(error) == "libvirt-proto: error: first\nlibvirt-proto: error: second"
+    assert str(error) == "first\nsecond"

@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from libvirt_proto_codegen import releases
 from libvirt_proto_codegen.definitions import load_release, load_schema, schema_of
 from libvirt_proto_codegen.pipeline import generate
 from libvirt_proto_codegen.releases.archive import Release
+from libvirt_proto_codegen.releases.changes import Changes
 from libvirt_proto_codegen.releases.facts import Facts, History, HistoryError, read_history, write_history
-from libvirt_proto_codegen.releases.fold import extend, fold
+from libvirt_proto_codegen.releases.fold import difference, fold
 from libvirt_proto_codegen.releases.functions import Functions, read_functions
 from libvirt_proto_codegen.releases.narrow import narrowed
+from libvirt_proto_codegen.releases.provenance import Origins
+from libvirt_proto_codegen.releases.unfold import unfold
 from libvirt_proto_codegen.releases.version import version_key
 from libvirt_proto_codegen.schema import Schema
 
@@ -40,7 +44,7 @@ REMOTE = 0x20008086
         ("keepalive.ping", "0.9.8"),
         ("domain_pm_wakeup", "0.9.11"),
         ("REMOTE_PROC_CONNECT_GET_ALL_DOMAIN_STATS", "1.2.8"),
-        ("remote.domain_get_messages", "after 4.5.0, by 9.8.0"),
+        ("remote.domain_get_messages", "7.1.0"),
         ("admin.connect_daemon_shutdown", "11.2.0"),
         ("domain_graphics_reload", "10.2.0"),
         ("remote_typed_param_value", "0.9.7 or earlier"),
@@ -61,12 +65,33 @@ def test_registry_reports_since(name: str, since: str) -> None:
 
 
 def test_span_has_data_fields() -> None:
-    span = registry.default().since("remote.domain_get_messages")
-    assert (span.release, span.after, span.by) == (None, "4.5.0", "9.8.0")
-    assert registry.default().history("remote.domain_get_messages").function == (
-        "virDomainGetMessages",
-        "7.1.0",
-    )
+    since = registry.default().since("remote.domain_get_messages")
+    assert (since.release, since.after, since.by) == ("7.1.0", None, None)
+    span = registry.default().since("remote_nonnull_domain")
+    assert (span.release, span.after, span.by) == (None, None, "0.9.7")
+
+
+@pytest.mark.parametrize(
+    ("procedure", "event"),
+    [
+        # The derived states date these, by the API's versions and NEWS.
+        ("domain_snapshot_get_xml_desc",
+         "acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
+        ("domain_managed_save_get_xml_desc",
+         "acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
+        ("domain_save_image_get_xml_desc",
+         "acl changed in 5.5.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE"),
+        ("domain_get_hostname", "acl changed in 5.3.0 (derived), was domain:read"),
+        ("domain_get_time", "acl changed in 5.3.0 (derived), was domain:read"),
+        # They do not know when these changed.
+        ("domain_interface_addresses", "acl changed after 4.5.0, by 7.0.0, was domain:read"),
+        ("connect_register_close_callback", "priority changed after 7.0.0, by 9.0.0, was nothing"),
+        ("connect_unregister_close_callback", "priority changed after 7.0.0, by 9.0.0, was nothing"),
+    ],
+)  # fmt: skip
+def test_dates_of_annotations(procedure: str, event: str) -> None:
+    events = registry.default().history(f"remote.{procedure}").events
+    assert [str(each) for each in events][-1:] == [event] * bool(event)
 
 
 @pytest.mark.parametrize("name", ["nonsense", "remote.nonsense", "remote_typed_param_value.x", "", "."])
@@ -88,6 +113,29 @@ def test_older_release_uses_its_own_names() -> None:
     assert older.history("qemu_monitor_command_args").events[0].before == "qemu_monitor_command_args"
     (renamed,) = older.history("remote_domain_migrate_perform_args.resource").events
     assert str(renamed) == "renamed in 11.6.0, was resource"
+
+
+@pytest.mark.parametrize(
+    ("procedure", "name", "release"),
+    [
+        ("domain_event_memory_failure", "VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE", "6.9.0"),
+        ("network_event_callback_metadata_change", "VIR_NETWORK_EVENT_ID_METADATA_CHANGE", "9.8.0"),
+        ("domain_event_vcpu_removed", "VIR_DOMAIN_EVENT_ID_VCPU_REMOVED", "12.4.0"),
+    ],
+)
+def test_ids_of_events_confirm_derived_dates(procedure: str, name: str, release: str) -> None:
+    for each in (f"remote.{procedure}", f"remote_{procedure}_msg"):
+        assert registry.default().history(each).function == (name, release)
+    # The ids are of 0.8.0, these messages of 0.5.0; and genuine definitions date the others.
+    for genuine in ("domain_event_lifecycle", "domain_event_callback_tunable"):
+        assert registry.default().history(f"remote.{genuine}").function is None
+
+
+def test_numbers_of_the_public_api_have_a_history() -> None:
+    assert registry.default().since("VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE") == Span("6.9.0")
+    assert str(registry.default().history("VIR_ERR_NO_SECRET")) == "0.7.1"
+    with pytest.raises(KeyError):
+        registry.default().since("VIR_DRV_FEATURE_REMOTE")
 
 
 def test_lists_every_raised_limit() -> None:
@@ -137,27 +185,63 @@ def test_procedures_were_added_with_their_api_functions() -> None:
     }
 
 
-def test_functions_narrow_only_open_spans() -> None:
-    narrow = 0
+def test_functions_narrow_open_spans_and_confirm_derived_states() -> None:
+    narrow = confirmed = 0
     for program in registry.default().programs():
         for procedure in program.procedures:
             facts = shown.procedure(program.number, procedure.number)
             if facts.function is not None:
+                if facts.since.release is not None:
+                    confirmed += 1
+                    assert facts.since.provenance in ("derived", "rebuilt")
+                    assert facts.function[1] == facts.since.release
+                    continue
                 narrow += 1
-                assert facts.since.release is None
                 assert facts.since.by is not None
                 low, high = facts.since.after or "0.3.0", facts.since.by
                 assert version_key(low) < version_key(facts.function[1]) <= version_key(high)
     assert narrow > 150
+    # remote 402 to 446, qemu 7, admin 18 and 19, and remote 454 to 456.
+    assert confirmed == 45 + 3 + 3
+
+
+def test_provenance_of_dates() -> None:
+    def words(name: str) -> str:
+        return registry.default().since(name).words
+
+    assert words("remote.connect_get_all_domain_stats") == "1.2.8"
+    assert words("remote.domain_event_memory_failure") == "6.9.0 (derived)"
+    assert words("remote.network_event_callback_metadata_change") == "9.8.0 (derived)"
+    assert words("remote.domain_graphics_reload") == "10.2.0"
+    assert words("remote.domain_announce_interface") == "12.5.0 (rebuilt)"
+    assert registry.default().since("remote_domain_event_memory_failure_msg").provenance == "derived"
 
 
 def test_generated_classes_document_history() -> None:
     union = registry.default().type("remote_typed_param_value")
     text = inspect.getdoc(union.python_class) or ""  # Python 3.13 removes the indentation by itself
-    assert text.endswith("Since: 0.9.7 or earlier.\ns: since 0.9.8.")
+    assert text.endswith(
+        "Since: 0.9.7 or earlier.\n"
+        "s: since 0.9.8.\n"
+        "type: numbers of virTypedParameterType.\n"
+        "VIR_TYPED_PARAM_STRING: since 0.9.8."
+    )
     assert union.text.endswith("};")
     args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
-    assert "Since: 6.0.0, by virDomainBackupBegin of the public API" in args
+    assert "Since: 6.0.0, by virDomainBackupBegin of the public API." in args
+    args = registry.default().type("remote_domain_get_hostname_args").python_class.__doc__ or ""
+    assert "remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.\n" in args
+
+
+def test_generated_classes_document_numbers_of_the_public_api() -> None:
+    register = registry.default().type("remote_connect_domain_event_callback_register_any_args")
+    text = inspect.getdoc(register.python_class) or ""
+    assert "Since: 1.2.2.\neventID: numbers of virDomainEventID.\n" in text
+    assert "VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2: since 1.2.6." in text  # the first that is newer than the class
+    assert "VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE: since 6.9.0." in text
+    assert "VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE" not in text
+    open_ = registry.default().type("remote_connect_supports_feature_args").python_class
+    assert (inspect.getdoc(open_) or "").endswith("feature: numbers of virDrvFeature.")
 
 
 def test_every_fact_has_an_object() -> None:
@@ -186,7 +270,7 @@ ONE = (
 def history_of(texts: Mapping[str, str], **ranges: tuple[str, str]) -> History:
     made = [Release(name, *ranges.get("v" + name.replace(".", "_"), (name, name))) for name in texts]
     schemas = {name: schema_of({"x_protocol.x": text.encode()}, name) for name, text in texts.items()}
-    return fold(made, lambda release: schemas[release.name])
+    return fold(made, difference(lambda release: schemas[release.name]))
 
 
 def told(history: History) -> dict[str, list[str]]:
@@ -316,28 +400,87 @@ VARIANTS = st.lists(
 )
 
 
-@given(VARIANTS, VARIANTS)
-def test_extending_equals_folding(
-    first: list[tuple[int, str, bool]], rest: list[tuple[int, str, bool]]
-) -> None:
-    texts = {}
-    for number, (limit, field, more) in enumerate([(16, "", False), *first, *rest]):
-        text = ONE.replace("X_MAX = 16", f"X_MAX = {limit}").replace("unsigned int", f"{field} unsigned int")
-        texts[f"1.0.{number}"] = text.replace("OPEN = 1", "OPEN = 1, X_PROC_MORE = 2") if more else text
-    made = [Release(name, name, name) for name in texts]
-    schemas = {name: schema_of({"x_protocol.x": text.encode()}, name) for name, text in texts.items()}
+def variant(limit: int, field: str, more: bool) -> str:
+    text = ONE.replace("X_MAX = 16", f"X_MAX = {limit}").replace("unsigned int", f"{field} unsigned int")
+    return text.replace("OPEN = 1", "OPEN = 1, X_PROC_MORE = 2") if more else text
 
-    def load(release: Release) -> Schema:
-        return schemas[release.name]
 
-    history = fold(made[: 1 + len(first)], load)
-    for old, new in zip(made[len(first) :], made[1 + len(first) :], strict=False):
-        history = extend(history, old, new, load)
-    assert history == fold(made, load)
-    # The final state equals the last release.
-    there = set(_keys(schemas[made[-1].name]))
+@given(VARIANTS)
+def test_final_state_equals_last_release(variants: list[tuple[int, str, bool]]) -> None:
+    texts = {f"1.0.{number}": variant(*each) for number, each in enumerate([(16, "", False), *variants])}
+    history = history_of(texts)
+    there = set(_keys(schema_of({"x_protocol.x": list(texts.values())[-1].encode()}, "")))
     assert {" ".join(key) for key, facts in history.facts.items() if not facts.gone} <= there
     assert not {" ".join(key) for key, facts in history.facts.items() if facts.gone} & there
+
+
+FIELD = ("; unsigned int flags", "")
+LIMIT = ("16", "32")
+#: Renames of a type, of a field and of a constant, and a procedure with a permission.
+EDITS = st.lists(
+    st.sampled_from(
+        [
+            ("open", "start"),
+            ("string name", "string label"),
+            FIELD,
+            ("X_MAX", "X_NAME_MAX"),
+            ("X_KIND_B = 2", "X_KIND_C = 3"),
+            ("X_PROC_", "/** @acl: domain:read */ X_PROC_"),
+            LIMIT,
+        ]
+    ),
+    max_size=3,
+)
+schema_of_text = cache(lambda text: schema_of({"x_protocol.x": text.encode()}, ""))
+NAMES_OF_RELEASES = ("1.0.0", "1.0.1", "1.0.1.1", "1.0.1.2", "1.0.2", "1.2.0", "1.2.0.1", "2.0.0")
+
+
+@given(st.lists(EDITS, min_size=len(NAMES_OF_RELEASES), max_size=len(NAMES_OF_RELEASES)), st.data())
+def test_unfolds_into_the_changes_that_were_folded(
+    edits: list[list[tuple[str, str]]], data: st.DataObject
+) -> None:
+    """So a release that is taken out and put back, anywhere, gives the same history; only it and its
+    neighbours are compared."""
+    texts = {}
+    for name, edit in zip(NAMES_OF_RELEASES, edits, strict=True):
+        # A branch starts with the text of its release; a branch that renames may have to be compared again.
+        start = name.rpartition(".")[0]
+        text = texts.get(start, ONE)
+        for old, new in edit if start not in texts else [each for each in edit if each in (FIELD, LIMIT)]:
+            text = text.replace(old, new).replace(old.upper(), new.upper())
+        texts[name] = text
+    schemas = {name: schema_of_text(text) for name, text in texts.items()}
+    provenances = st.sampled_from([Origins(), Origins("derived")])
+    made = [Release(name, name, name, data.draw(provenances)) for name in texts]
+    compare = difference(lambda release: schemas[release.name])
+    whole = fold(made, compare)
+    assert unfold(whole, made)
+    out = data.draw(st.sampled_from(made[1:]))
+    others = [release for release in made if release is not out]
+    rest = unfold(fold(others, compare), others)
+
+    def again(old: Release, new: Release) -> Changes:
+        if (old.name, new.name) in rest:
+            return rest[old.name, new.name]
+        assert out in (old, new)
+        return compare(old, new)
+
+    assert fold(made, again) == whole
+
+
+def test_history_of_other_releases_is_not_used() -> None:
+    made = [Release(name, name, name) for name in ("1.0.0", "1.0.1", "1.0.2")]
+    for history in (
+        History("1.0.0", "1.0.1"),
+        History("1.0.0", "1.0.2", {("constant", "X_MAX"): Facts(Span("1.0.7"))}),
+        History("1.0.0", "1.0.2", {("constant", "X_MAX"): Facts(Span("1.0.1"), also=("1.0.0.1",))}),
+    ):
+        with pytest.raises(HistoryError, match="not that of these releases"):
+            unfold(history, made)
+    assert unfold(History("1.0.0", "1.0.2"), made) == {
+        ("1.0.0", "1.0.1"): Changes(),
+        ("1.0.1", "1.0.2"): Changes(),
+    }
 
 
 # The file

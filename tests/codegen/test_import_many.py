@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 import shutil
 import tarfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -17,9 +19,11 @@ from libvirt_proto.cli.main import main
 from libvirt_proto.codec.history import Event, Span
 from libvirt_proto_codegen import importer
 from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.import_many import import_releases
 from libvirt_proto_codegen.importer import import_release
-from libvirt_proto_codegen.releases import archive_of, collection, fold, weave
+from libvirt_proto_codegen.releases import archive_of, collection, fold, update, weave
 from libvirt_proto_codegen.releases.facts import read_history
+from libvirt_proto_codegen.source_tree import read_tree
 
 X = """
 /* The one of upstream. */
@@ -155,7 +159,12 @@ def test_rejects_repeated_ranges(tmp_path: Path) -> None:
     assert files(out) == before
     for same, words in [
         ("1.0.3:1.0.4", "got none"),
-        ("1.0.1:1.0.2", "got 1.0.1, 1.0.2"),
+        (
+            "1.0.1:1.0.2",
+            "libvirt 1.0.2 differs from 1.0.1, but both are in the range 1.0.1:1.0.2, in which no declaration"
+            " changed: 0x20000001 2",
+        ),
+        ("1.0.6:1.0.2", "pass the older release first: --same 1.0.2:1.0.6"),
         ("1.0.6:1.1.0", "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.1.0 (1.0.6:1.1.0) overlap"),
     ]:
         result = run(source, "-o", out, "--same", same)
@@ -167,13 +176,138 @@ def test_rejects_repeated_ranges(tmp_path: Path) -> None:
     assert files(out) == before
 
 
-def test_rejects_release_inside_existing_range(tmp_path: Path) -> None:
+def test_rejects_different_release_inside_existing_range(tmp_path: Path) -> None:
     out = tmp_path / "defs"
     run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
     result = run(tree(tmp_path / "one", {"1.0.4": RELEASES["1.0.0"]}) / "1.0.4", "-o", out)
     assert result.exit_code == 1
-    assert "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.0.4 (1.0.4:1.0.4) overlap" in result.stderr
+    assert "libvirt 1.0.4 differs from 1.0.2, but both are in the range 1.0.2:1.0.6" in result.stderr
     assert not (out / "1.0.4").exists()
+    assert run(tmp_path / "one" / "1.0.4", "-o", out, *hint(result)).exit_code == 0
+    assert [(each.first, each.last) for each in archive_of(out).releases[-2:]] == [
+        ("1.0.2", "1.0.2"),
+        ("1.0.4", "1.0.4"),
+    ]
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "1.0.4", "1.0.5"])
+def test_hint_splits_range_of_several_releases(tmp_path: Path, release: str) -> None:
+    """Before, between and after the releases of a range, and with the options of a first attempt."""
+    out = tmp_path / "defs"
+    texts = {**RELEASES, "1.0.4": RELEASES["1.0.2"], "1.0.6": RELEASES["1.0.2"]}
+    run(tree(tmp_path / "all", texts), "-o", out, "--same", "1.0.2:1.0.6")
+    source = tree(tmp_path / "one", {release: RELEASES["1.0.0"]}) / release
+    for options in ([], ["--same", "1.0.2:1.0.6"], ["--same", f"1.0.2:{release}"]):
+        result = run(source, "-o", out, *options)
+        assert result.exit_code == 1
+        for _ in range(3):
+            options = [*options, *hint(result)] if "add --same" in result.stderr else hint(result)
+            if (result := run(source, "-o", out, *options, "--check")).exit_code == 0 or result.stdout:
+                break
+        assert f"libvirt {release}: 1 files checked against" in result.stdout, result.stderr
+    assert run(source, "-o", out, *options).exit_code == 0
+    assert archive_of(out).texts(release) == archive_of(out).texts("1.0.0")
+
+
+def hint(result: Result) -> list[str]:
+    """The options that an error recommends."""
+    return re.findall(r"--same|\S+:\S+", result.stderr.partition("hint: ")[2])
+
+
+def test_ranges_are_checked_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, source = tmp_path / "defs", tree(tmp_path / "all", RELEASES)
+    run(source, "-o", out)
+    monkeypatch.setattr(importer.Parser, "parse", None)
+    monkeypatch.setattr(update, "fold", None)
+    for words in ([source], [source / "1.0.2"]):
+        result = run(*words, "-o", out, "--same", "1.0.6:1.0.9")
+        assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+        assert "expected a release with known definitions in the range 1.0.6:1.0.9, got none" in result.stderr
+        assert "the closest known ones are 1.0.2" in result.stderr
+
+
+def test_provenance_of_options_archive_and_manifest(tmp_path: Path) -> None:
+    """The options decide, else what the archive states, else the manifest of the source."""
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out, "--provenance", "derived")
+    source = tmp_path / "all" / "1.0.2"
+    (source / "x_probes.d").write_text("provider x { probe y(int z); };")
+
+    def origins(at: Path, release: str = "1.0.2") -> tuple[str, str, str]:
+        manifest = tomllib.loads((at / release / "MANIFEST.toml").read_text())
+        files = {file["name"]: file["provenance"] for file in manifest["file"]}
+        if (at / "releases.weave").exists():
+            found = archive_of(at).find(release).origins
+            assert (found.release, found.of("x_probes.d")) == (manifest["provenance"], files["x_probes.d"])
+        return manifest["provenance"], files["x_protocol.x"], files["x_probes.d"]
+
+    run(source, "-o", out)
+    assert origins(out) == ("derived", "derived", "derived")
+    run(source, "-o", out, "--provenance", "rebuilt", "--provenance", "*.d=unproven")
+    assert origins(out) == ("rebuilt", "rebuilt", "unproven")
+    assert "release 1.0.2 rebuilt x_probes.d:unproven\n" in (out / "releases.weave").read_text()
+    run(source, "-o", out)
+    assert origins(out) == ("rebuilt", "rebuilt", "unproven")
+    again = tmp_path / "again"
+    run(tree(tmp_path / "first", {"1.0.0": RELEASES["1.0.0"], "1.0.1": RELEASES["1.0.1"]}), "-o", again)
+    assert run(out / "1.0.2", "-o", again).exit_code == 0
+    assert origins(again) == ("rebuilt", "rebuilt", "unproven")
+    run(source, "-o", tmp_path / "alone", "--provenance", "*.d=derived")
+    assert origins(tmp_path / "alone") == ("genuine", "genuine", "derived")
+    result = run(source, "-o", out, "--provenance", "*.d=guessed")
+    assert (
+        result.exit_code,
+        "expected genuine, rebuilt, derived or unproven, got 'guessed'" in result.stderr,
+    ) == (
+        2,
+        True,
+    )
+    (source / "MANIFEST.toml").write_text('provenance = "x"\nfile = []\n')
+    assert "MANIFEST.toml: expected genuine," in run(source, "-o", tmp_path / "other").stderr
+
+
+def test_maintenance_release_is_in_no_range(tmp_path: Path) -> None:
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
+    result = run(tree(tmp_path / "one", {"1.0.2.1": RELEASES["1.0.0"]}) / "1.0.2.1", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert archive_of(out).find("1.0.2.1").name == "1.0.2.1"
+    assert run(tmp_path / "one" / "1.0.2.1", "-o", out, "--same", "1.0.2:1.0.5").exit_code == 0
+
+
+def test_compares_only_neighbours_and_reports_progress(tmp_path: Path) -> None:
+    out, steps = tmp_path / "defs", []
+    texts = {f"1.0.{number}": X.format(limit=number, field="name", more="") for number in range(1, 9)}
+    source = tree(tmp_path / "all", texts)
+
+    def progress(*step: object) -> None:
+        steps.append(step)
+
+    trees = dict(collection.by_release(read_tree(source)))
+    del trees["1.0.4"]
+    import_releases(trees, source, out, progress=progress)
+    assert steps[:2] == [("Reading", "1.0.1", 1, 7), ("Reading", "1.0.2", 2, 7)]
+    assert steps[-1] == ("Comparing", "1.0.8", 6, 6)
+    steps.clear()
+    import_release(source / "1.0.4", "1.0.4", out, progress=progress)
+    assert steps == [("Comparing", "1.0.4", 1, 2), ("Comparing", "1.0.5", 2, 2)]
+    steps.clear()
+    import_release(source / "1.0.4", "1.0.4", out, progress=progress)
+    assert steps == []
+
+
+@pytest.mark.parametrize("release", ["1.0.3", "1.0.4", "1.0.6"])
+def test_release_equal_to_range_joins_it(tmp_path: Path, release: str) -> None:
+    out = tmp_path / "defs"
+    run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
+    before = (out / "history.json").read_bytes()
+    result = run(tree(tmp_path / "one", {release: RELEASES["1.0.2"]}) / release, "-o", out)
+    assert result.exit_code == 0, result.output
+    archive = archive_of(out)
+    assert [(each.first, each.last) for each in archive.releases[-2:]] == [("1.0.2", "1.0.6")] * 2
+    assert archive.find(release).name == release
+    assert archive.texts(release) == archive.texts("1.0.2")
+    assert (out / "history.json").read_bytes().replace(release.encode(), b"1.0.2") == before
 
 
 def test_reports_gaps(tmp_path: Path) -> None:
@@ -206,18 +340,18 @@ def test_rebuilds_damaged_history(tmp_path: Path, damage: str | None) -> None:
 
 
 def test_imports_next_release(tmp_path: Path, root: Path) -> None:
-    """A hand-made 12.7.0 is imported by one command; unrelated files stay unchanged."""
+    """A hand-made 12.10.0 is imported by one command; unrelated files stay unchanged."""
     defs = root / "protocol-defs"
     out = tmp_path / "defs"
     out.mkdir()
     for name in ("releases.weave", "history.json"):
         shutil.copy(defs / name, out / name)
     before = files(out)
-    assert run(defs / "12.6.0", "-o", out).exit_code == 0, "the newest again"
+    assert run(defs / "12.9.0", "-o", out).exit_code == 0, "the newest again"
     assert {name: files(out)[name] for name in before} == before
 
-    source = tmp_path / "libvirt-12.7.0"
-    shutil.copytree(defs / "12.6.0", source)
+    source = tmp_path / "libvirt-12.10.0"
+    shutil.copytree(defs / "12.9.0", source)
     text = (source / "remote_protocol.x").read_text()
     for old, new in [
         ("const REMOTE_STRING_MAX = 4194304;", "const REMOTE_STRING_MAX = 8388608;"),
@@ -240,18 +374,18 @@ def test_imports_next_release(tmp_path: Path, root: Path) -> None:
     assert run(source, "-o", out).exit_code == 0
     assert files(out) == after, "the same again changes nothing"
     assert run(source, "-o", out, "--check").exit_code == 0
-    assert archive_of(out).texts("12.7.0")["remote_protocol.x"] == text
-    assert archive_of(out).texts("12.6.0") == archive_of(defs).texts("12.6.0")
+    assert archive_of(out).texts("12.10.0")["remote_protocol.x"] == text
+    assert archive_of(out).texts("12.9.0") == archive_of(defs).texts("12.9.0")
 
     # The archive has new lines, and ranges that end now. No line of a definition was removed.
     left, came = changed(before["releases.weave"], after["releases.weave"])
     assert len(came) < 60
     assert all(line.startswith("@ ") and line.endswith(":") for line in left)
     for line in left:
-        assert line in came or line + "12.6.0" in came
+        assert line in came or line + "12.9.0" in came
 
     old, new = (read_history(each["history.json"].decode()) for each in (before, after))
-    assert (old.last, new.last) == ("12.6.0", "12.7.0")
+    assert (old.last, new.last) == ("12.9.0", "12.10.0")
     field, sing = "remote_domain_migrate_prepare_args", "remote_domain_sing_args"
     moved = {("field", field, "bandwidth"): ("field", field, "speed")}
     different = {key for key in old.facts if new.facts.get(moved.get(key, key)) != old.facts[key]}
@@ -263,13 +397,13 @@ def test_imports_next_release(tmp_path: Path, root: Path) -> None:
     }
     limit = new.facts["constant", "REMOTE_STRING_MAX"]
     assert limit.events[:-1] == old.facts["constant", "REMOTE_STRING_MAX"].events
-    assert limit.events[-1] == Event("changed", Span("12.7.0"), "number", 4194304, 8388608)
+    assert limit.events[-1] == Event("changed", Span("12.10.0"), "number", 4194304, 8388608)
     renamed = new.facts["field", field, "speed"]
     assert renamed.events == (
         Event("renamed", Span("11.6.0"), before="resource"),
-        Event("renamed", Span("12.7.0"), before="bandwidth"),
+        Event("renamed", Span("12.10.0"), before="bandwidth"),
     )
-    assert new.since(("procedure", "0x20008086", "457")) == new.since(("type", sing)) == Span("12.7.0")
+    assert new.since(("procedure", "0x20008086", "457")) == new.since(("type", sing)) == Span("12.10.0")
 
 
 @pytest.mark.parametrize(

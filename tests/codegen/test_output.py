@@ -43,9 +43,9 @@ def test_reports_differences_and_leftovers(tmp_path: Path) -> None:
 def test_ignores_files_of_other_targets(tmp_path: Path) -> None:
     """With several targets in one folder, each target recognises its own files."""
     command = "# Command: libvirt-proto generate"
-    probes = Artefact("p.stp", f"{MARK}{command} probes --release 12.6.0\n")
+    probes = Artefact("p.stp", f"{MARK}{command} probes --release 12.9.0\n")
     old = Artefact("old.stp", f"{MARK}{command} probes\n")
-    functions = Artefact("f.stp", f"{MARK}{command} systemtap --release 12.6.0\n")
+    functions = Artefact("f.stp", f"{MARK}{command} systemtap --release 12.9.0\n")
     write([probes, old], tmp_path)
     assert write([functions], tmp_path) == [Difference("missing", "f.stp")]
     assert compare([functions], tmp_path) == []

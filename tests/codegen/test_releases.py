@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from libvirt_proto_codegen.releases.archive import (
     read_archive,
     write_archive,
 )
-from libvirt_proto_codegen.releases.version import follows, version_key
+from libvirt_proto_codegen.releases.version import follows, is_maintenance, version_key
 from libvirt_proto_codegen.releases.weave import unweave, weave
 
 #: Versions of a text: lines that recur often, in paragraphs, and any text.
@@ -52,6 +53,15 @@ def test_adding_a_version_keeps_order_of_other_lines(texts: list[str], text: str
         if (versions := run.versions & ~(1 << len(texts)))
     ]
     assert without == [(run.versions, line) for run in weave(texts) for line in run.lines]
+
+
+@given(st.lists(TEXTS, max_size=6), st.integers(0, 6), st.lists(TEXTS, max_size=3))
+def test_continued_weave_equals_weave_of_all(
+    texts: list[str | None], known: int, others: list[str | None]
+) -> None:
+    """The beginning of any weave continues with other versions."""
+    known = min(known, len(texts))
+    assert weave(others, weave(texts), known) == weave([*texts[:known], *others])
 
 
 VERSIONS = st.lists(
@@ -181,7 +191,7 @@ def test_order_of_releases(before: str, release: str, expected: bool) -> None:
 
 def test_folders_and_archive_agree() -> None:
     archive = releases.archive_of(releases.root())
-    assert len(archive.names) >= 133
+    assert len(archive.names) >= 162
     for release in releases.folders():
         folder = {
             path.name: path.read_text()
@@ -192,16 +202,67 @@ def test_folders_and_archive_agree() -> None:
 
 
 def test_every_release_and_its_equals_are_listed() -> None:
-    assert [releases.find(name).name for name in ("0.9.7", "1.0.5.9", "10.0.0", "12.6.0")] == [
+    assert [releases.find(name).name for name in ("0.9.7", "1.0.5.9", "10.0.0", "12.9.0")] == [
         "0.9.7",
         "1.0.5.9",
         "10.0.0",
-        "12.6.0",
+        "12.9.0",
     ]
-    same = {"9.8.0": "10.0.0", "9.10.0": "10.0.0", "11.1.0": "10.2.0", "11.5.0": "11.2.0", "12.3.0": "11.6.0"}
+    same = {"9.8.0": "10.0.0", "9.10.0": "10.0.0", "11.1.0": "10.2.0", "11.5.0": "11.3.0", "12.3.0": "11.6.0"}
+    same |= {"4.8.0": "4.5.0", "5.0.0": "4.10.0", "6.4.0": "6.2.0", "7.10.0": "7.9.0", "12.8.0": "12.9.0"}
     assert {name: releases.find(name).name for name in same} == same
     with pytest.raises(UnknownRelease):
-        releases.find("9.7.0")
+        releases.find("12.10.0")
+
+
+def test_no_release_is_missing() -> None:
+    """From 0.9.7 to the newest, each release is bundled or in a range."""
+    main = [release for release in releases.releases() if not is_maintenance(release.name)]
+    gaps = [
+        (before.last, release.first)
+        for before, release in itertools.pairwise(main)
+        if (before.first, before.last) != (release.first, release.last)
+        and not follows(release.first, before.last)
+    ]
+    assert gaps == []
+
+
+@pytest.mark.parametrize(
+    ("release", "definitions", "provider"),
+    [
+        ("4.5.0", "genuine", "genuine"),
+        ("6.4.0", "derived", None),
+        ("9.0.0", "genuine", "genuine"),
+        ("9.7.0", "derived", "derived"),
+        ("11.4.0", "genuine", "genuine"),
+        ("12.6.0", "rebuilt", "unproven"),
+        ("12.9.0", "rebuilt", "rebuilt"),
+    ],
+)
+def test_provenance_of_release(release: str, definitions: str, provider: str | None) -> None:
+    found = releases.find(release)
+    assert found.origins.of("remote_protocol.x") == definitions
+    if provider is None:
+        assert not any(file.endswith(".d") for file in releases.texts(found))
+    else:
+        assert found.origins.of("libvirt_probes.d") == provider
+
+
+def test_derived_states_are_between_their_neighbours() -> None:
+    """Each derived state has all procedures of the release before it, and none that the release after it
+    lacks."""
+    main = [release for release in releases.releases() if not is_maintenance(release.name)]
+    numbers = [
+        set(re.findall(r"^    ((?:REMOTE|QEMU|ADMIN)_PROC_\w+ = \d+)", text, re.MULTILINE))
+        for release in main
+        for text in ["\n".join(map(bytes.decode, releases.texts(release).values()))]
+    ]
+    derived = [index for index, release in enumerate(main) if release.origins.release == "derived"]
+    assert len(derived) == 25
+    for index in derived:
+        assert numbers[index - 1] < numbers[index] <= numbers[index + 1] or (
+            numbers[index - 1] == numbers[index] and main[index].name in ("5.1.0", "5.3.0")
+        )
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_ignores_white_space_like_diff_b() -> None:
         "        u_int                      f", "  u_int f"
     )
     assert compare_layouts(there, FILE) == Comparison("white space", (4, 18))
-    assert compare_layouts(FILE.replace("\n", "\r\n"), FILE).verdict == "white space"
+    everywhere = FILE.count("\n")
+    assert compare_layouts(FILE.replace("\n", "\r\n"), FILE) == Comparison("white space", crlf=everywhere)
+    mixed = there.replace("\n", "\r\n", 5)
+    assert compare_layouts(mixed, FILE) == Comparison("white space", (4, 18), crlf=5)
     assert compare_layouts(FILE.replace("};\nstruct list", "} ;\nstruct list"), FILE).verdict == "spelling"
     assert compare_layouts(FILE.replace("\n        u_int   ", "\nu_int   "), FILE).verdict == "spelling"
 

@@ -15,24 +15,41 @@ from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.probes.errors import TraceError
 from tests.differential import soak
 from tests.differential.certificates import make
+from tests.differential.installation import MACHINE, ROOTS, Installation
+from tests.differential.judge import Judge
 from tests.differential.libvirtd import Libvirtd, started
 from tests.differential.releases import read_releases
-from tests.differential.rpcgen import Judge, missing
+from tests.differential.rpcgen import missing
 from tests.differential.systemtap import PRELOAD, SystemTap
 
 
 @pytest.fixture(scope="session")
 def releases(shared: Path) -> dict[str, dict[str, str]]:
     """The definitions of all versions: release → file → text."""
-    return read_releases(shared / "libvirt" / "all-releases.tar.xz")
+    return read_releases(shared / "libvirt")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of an installation with all that are given."""
+    if "installation" in metafunc.fixturenames and (roots := os.environ.get(ROOTS)):
+        found = [Installation(Path(root)) for root in roots.split(os.pathsep)]
+        ids = [installation.version for installation in found]
+        metafunc.parametrize("installation", found, ids=ids, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def libvirtd() -> Iterator[Libvirtd]:
+def installation(request: pytest.FixtureRequest) -> Installation:
+    """The libvirt under test: the machine's, or each that is given (`make test-releases`)."""
+    found: Installation = getattr(request, "param", MACHINE)
+    return found
+
+
+@pytest.fixture(scope="session")
+def libvirtd(installation: Installation) -> Iterator[Libvirtd]:
     """A real libvirtd on loopback. Tests that use it are marked for the tools."""
     if os.geteuid() != 0:
         pytest.skip("tcpdump needs root")
-    with started() as daemon:
+    with started(installation=installation) as daemon:
         yield daemon
 
 

@@ -183,6 +183,19 @@ def limits(type_: XdrType, size: int) -> Iterator[AtLimit]:
     return _Limits(type_.types, size).visit(type_.reference)
 
 
+def own_limits(type_: XdrType, size: int) -> Iterator[AtLimit]:
+    """Yield each bounded length that a type declares itself, not a type that it names."""
+    visitor, body = _OwnLimits(type_.types, size), type_.types.definition(type_.reference).node
+    match body:
+        case Structure():
+            return visitor.structure(type_.reference, body)
+        case UnionType():
+            return visitor.union(type_.reference, body)
+        case Enumeration():
+            return iter(())
+    return visitor.visit(body)
+
+
 class _Limits(Visitor[Iterator[AtLimit]]):
     def __init__(self, types: TypeTable, size: int) -> None:
         super().__init__(types)
@@ -235,6 +248,11 @@ class _Limits(Visitor[Iterator[AtLimit]]):
         for label, arm in node.by_label.items():
             yield from _around(f".{arm.name}", _word_of(label), self.visit(arm.node), b"")
         self._within.pop()
+
+
+class _OwnLimits(_Limits):
+    def visit(self, node: Node) -> Iterator[AtLimit]:
+        return iter(()) if isinstance(node, Named) else super().visit(node)
 
 
 def _word_of(number: int) -> bytes:

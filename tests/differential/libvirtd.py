@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,8 +11,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pwd import getpwnam
 from tempfile import TemporaryDirectory
+
+from tests.differential.installation import MACHINE, Installation
 
 CONFIGURATION = """\
 listen_tcp = 1
@@ -29,10 +31,11 @@ PATIENCE = 20.0  # seconds
 class Libvirtd:
     """A daemon on a private port, with a log of its messages; its files are in `folder`."""
 
-    def __init__(self, port: int, folder: Path, pid: int = 0) -> None:
+    def __init__(self, port: int, folder: Path, pid: int = 0, installation: Installation = MACHINE) -> None:
         self.port = port
         self.folder = folder
         self.pid = pid
+        self.installation = installation
 
     @property
     def socket(self) -> Path:
@@ -49,7 +52,7 @@ class Libvirtd:
         the port unless `uri` is given."""
         uri = uri or f"test+tcp://127.0.0.1:{self.port}/default"
         done = subprocess.run(
-            ["virsh", "-q", "-c", uri, *command],
+            self.installation.command("virsh", "-q", "-c", uri, *command),
             env=os.environ | {"LC_ALL": "C"} | environment,
             capture_output=True,
             text=True,
@@ -80,7 +83,7 @@ class Libvirtd:
 
 
 @contextmanager
-def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
+def started(tls: str = "listen_tls = 0\n", installation: Installation = MACHINE) -> Iterator[Libvirtd]:
     """Start an isolated libvirtd: without root's rights it is a session daemon, which keeps its sockets,
     locks and state below the folders of its environment. `tls` is the TLS part of its configuration."""
     port = free_port()
@@ -88,22 +91,22 @@ def started(tls: str = "listen_tls = 0\n") -> Iterator[Libvirtd]:
         folder = Path(name)
         configuration = folder / "libvirtd.conf"
         configuration.write_text(CONFIGURATION.format(port=port, folder=folder) + tls)
-        user = None
+        user = ""
         if os.geteuid() == 0:
-            user = getpwnam("nobody").pw_uid
-            os.chown(folder, user, -1)
+            user = "nobody"
+            shutil.chown(folder, user)
+        options = ("--listen", "--config", str(configuration), "--pid-file", str(folder / "pid"))
         folders = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), name)
         with subprocess.Popen(
-            ["libvirtd", "--listen", "--config", str(configuration), "--pid-file", str(folder / "pid")],
+            installation.command("libvirtd", *options, user=user),
             env=os.environ | folders,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            user=user,
         ) as daemon:
             try:
                 _wait_for(port, daemon, folder / "log")
-                yield Libvirtd(port, folder, daemon.pid)
+                yield Libvirtd(port, folder, daemon.pid, installation)
             finally:
                 daemon.terminate()
 

@@ -29,7 +29,8 @@ from libvirt_proto_codegen import releases
 from tests.support.values import random_value
 
 from . import drawing
-from .rpcgen import Judge, build, missing
+from .judge import Judge
+from .rpcgen import build, missing
 from .verdicts import KINDS, Case, Origin, Tally
 
 #: Additional types, for constructs that rpcgen compiles and libvirt does not use.
@@ -63,9 +64,9 @@ def drawn(type_: XdrType, values: int, mutated: int, seed: str) -> Iterator[Case
             yield Case(type_, drawing.damaged(data, rng), Origin.MUTATED)
 
 
-def at_limits(type_: XdrType, size: int) -> Iterator[Case]:
-    """Bytes of a type with one length at its limit, and one above it, of limits up to `size` bytes."""
-    for one in drawing.limits(type_, size):
+def at_limits(type_: XdrType, limits: Iterable[drawing.AtLimit]) -> Iterator[Case]:
+    """Bytes of a type with one length at its limit, and one above it."""
+    for one in limits:
         yield Case(type_, one.most, Origin.AT_LIMIT)
         yield Case(type_, one.over, Origin.OVER_LIMIT)
 
@@ -148,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     values, mutated = shared_out(options.values, chosen), shared_out(options.mutated, chosen)
     cases = chain(
         chain.from_iterable(drawn(t, values[t.name], mutated[t.name], options.seed) for t in chosen),
-        chain.from_iterable(at_limits(t, options.limit) for t in chosen),
+        chain.from_iterable(at_limits(t, drawing.limits(t, options.limit)) for t in chosen),
     )
     with (
         tempfile.TemporaryDirectory() as folder,

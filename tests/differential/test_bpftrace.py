@@ -53,11 +53,12 @@ def on_the_wire(capture: Path) -> list[dict[str, str]]:
     return [{name: str(value) for name, value in line.items()} for line in ours.decode(capture)]
 
 
+@pytest.mark.releases
 @pytest.mark.system("bpftrace", "libvirtd", "virsh", "tcpdump")
 def test_monitor_matches_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     """Each message on the wire is seen once by the client and once by the server, with its whole header, and
     connections have their addresses."""
-    script = generate(tmp_path / "bt") / "rpc-monitor.bt"
+    script = generate(tmp_path / "bt", *libvirtd.installation.library_options) / "rpc-monitor.bt"
     capture = tmp_path / "capture.pcap"
     with libvirtd.recorded(capture), running(script, tmp_path) as trace:
         conversations = session(libvirtd)
@@ -90,12 +91,13 @@ def test_monitor_matches_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
 @pytest.mark.system("bpftrace", "libvirtd", "virsh")
 def test_monitor_reports_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None:
     """A client sends descriptors to the daemon over its unix socket, more than any other client would."""
-    script = generate(tmp_path / "bt") / "rpc-monitor.bt"
+    script = generate(tmp_path / "bt", *libvirtd.installation.library_options) / "rpc-monitor.bt"
     passed = [os.open(os.devnull, os.O_RDONLY) for _ in range(7)]
     with running(script, tmp_path) as trace:
+        uri = f"test+unix:///default?socket={libvirtd.socket}"
         command = f"destroy test; start test --pass-fds {','.join(map(str, passed))}"
         subprocess.run(
-            ["virsh", "-q", "-c", f"test+unix:///default?socket={libvirtd.socket}", command],
+            libvirtd.installation.command("virsh", "-q", "-c", uri, command),
             pass_fds=passed,
             check=True,
             capture_output=True,
@@ -112,10 +114,11 @@ def test_monitor_reports_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> None
 
 
 @pytest.mark.system("bpftrace", "libvirtd", "virsh", "tcpdump")
+@pytest.mark.releases
 @pytest.mark.parametrize("name", ["rpc-latency", "rpc-errors"])
 def test_daemon_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path, name: str) -> None:
     """Each reply on the wire is counted in its procedure's histogram, each error for its procedure."""
-    script = generate(tmp_path / "bt") / f"{name}.bt"
+    script = generate(tmp_path / "bt", *libvirtd.installation.library_options) / f"{name}.bt"
     capture = tmp_path / "capture.pcap"
     pid = (libvirtd.folder / "pid").read_text().strip()
     with libvirtd.recorded(capture), running(script, tmp_path, "-p", pid) as trace:
@@ -124,7 +127,9 @@ def test_daemon_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path, name: 
     if name == "rpc-errors":
         expected = Counter(line["procedure"] for line in replies if line["status"] == "error")
         found = dict(re.findall(r"^@server\[remote, (\w+)\]: (\d+)$", trace.output, re.MULTILINE))
-        assert sum(expected.values()) == len(FAILURES)
+        # `dominfo` of newer clients also calls a procedure that the test driver lacks.
+        lookups = expected["domain_lookup_by_id"] + expected["domain_lookup_by_name"]
+        assert lookups == len(FAILURES)
     else:
         expected = Counter(line["procedure"] for line in replies)
         found = {
@@ -142,7 +147,7 @@ def test_daemon_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path, name: 
 
 @pytest.mark.system("bpftrace", "libvirtd", "virsh")
 def test_client_latencies_and_errors_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
-    folder = generate(tmp_path / "bt")
+    folder = generate(tmp_path / "bt", *libvirtd.installation.library_options)
     with (
         running(folder / "rpc-latency.bt", tmp_path) as latency,
         running(folder / "rpc-errors.bt", tmp_path) as errors,

@@ -68,14 +68,60 @@ def test_finds_rename_of_11_6_0(between: Between) -> None:
 
 
 def test_finds_additions_since_10_0_0(between: Between) -> None:
-    found = between("10.0.0", "12.6.0")
+    found = between("10.0.0", "12.9.0")
     added = {(f.program, f.symbol.number) for f in found if f.category == "ADDED" and f.symbol}
     assert added == {("admin", 20), *(("remote", number) for number in range(447, 457))}
     assert counts(found) == {
         ("FIELD_RENAMED", "remote"): 8,
         ("PROCEDURE_ADDED", "remote"): 10,
         ("PROCEDURE_ADDED", "admin"): 1,
+        ("ACL_TIGHTENED", "remote"): 1,
     }
+
+
+def test_finds_permissions_of_7_0_0(between: Between) -> None:
+    """Five procedures ask for other permissions, and one for one more."""
+    changed = {
+        (f.rule, f.symbol.number) for f in between("4.5.0", "7.0.0") if f.category == "ACCESS" and f.symbol
+    }
+    assert changed == {
+        ("GENERATE_CHANGED", 378),
+        ("ACL_TIGHTENED", 353),
+        *(("ACL_CHANGED", number) for number in (186, 235, 277, 337, 388)),
+    }
+
+
+def test_finds_permission_of_10_1_0(between: Between) -> None:
+    [changed] = [finding for finding in between("10.0.0", "10.1.0") if finding.category == "ACCESS"]
+    assert (changed.rule, changed.name) == ("ACL_TIGHTENED", "remote.node_device_define_xml")
+    assert changed.after == f"{changed.before}, node_device:save"
+
+
+def annotations(texts: dict[str, str]) -> dict[tuple[str, int], set[str]]:
+    """(file, number) → the lines of its annotations, found by a regular expression."""
+    found = {}
+    for file, text in texts.items():
+        for comment, number in re.findall(r"/\*\*((?:(?!\*/).)*)\*/\s*\w+_PROC_\w+ = (\d+)", text, re.DOTALL):
+            found[file, int(number)] = set(re.findall(r"@(acl|aclfilter|priority): *(\S+)", comment))
+    return found
+
+
+def test_finds_every_changed_permission(releases: Texts, between: Between) -> None:
+    """Compared with the annotations in the text, since 1.0.5, whose comments have their form."""
+    total = 0
+    for old, new in pairs(releases):
+        if version_key(old) < version_key("1.1.0"):
+            continue
+        before, after = annotations(releases[old]), annotations(releases[new])
+        expected = {key for key, said in after.items() if key in before and before[key] != said}
+        found = {
+            (finding.symbol.file, finding.symbol.number)
+            for finding in between(old, new)
+            if finding.symbol and finding.rule.startswith(("ACL", "PRIORITY"))
+        }
+        assert found == expected, (old, new)
+        total += len(found)
+    assert total > 10
 
 
 def test_finds_added_arm_of_0_9_8(between: Between) -> None:

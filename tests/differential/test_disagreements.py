@@ -14,7 +14,8 @@ from libvirt_proto import OverLimit, registry
 from libvirt_proto.codec.limits import MAX_DEPTH
 from libvirt_proto.codec.xdrtype import XdrType
 from tests.differential import soak, verdicts
-from tests.differential.rpcgen import ACCEPTED, REFUSED, Answer, Judge, build
+from tests.differential.judge import ACCEPTED, REFUSED, Answer, Judge
+from tests.differential.rpcgen import build
 
 needs_c = pytest.mark.system("rpcgen", "gcc")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.differential import ours, tshark
 from tests.differential.libvirtd import Libvirtd
 
-pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
+pytestmark = [pytest.mark.releases, pytest.mark.system("libvirtd", "virsh", "tcpdump")]
 
 #: virsh's arguments, and the procedure that serves them.
 COMMANDS = {

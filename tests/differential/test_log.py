@@ -10,7 +10,7 @@ import pytest
 from tests.differential import ours
 from tests.differential.libvirtd import Libvirtd
 
-pytestmark = pytest.mark.system("libvirtd", "virsh", "tcpdump")
+pytestmark = [pytest.mark.releases, pytest.mark.system("libvirtd", "virsh", "tcpdump")]
 
 COMMANDS = (
     ("list", "--all"),

@@ -50,6 +50,7 @@ def printed(libvirtd: Libvirtd, at: str) -> list[str]:
     return [*said, libvirtd.virsh(*FAILS, uri=at, fails=True)]
 
 
+@pytest.mark.releases
 @pytest.mark.parametrize("kinds", ["unix-unix", "tcp-tcp", "unix-tcp", "tcp-unix"])
 def test_virsh_output_is_unchanged(libvirtd: Libvirtd, tmp_path: Path, kinds: str) -> None:
     listen, connect_to = kinds.split("-")
@@ -69,6 +70,7 @@ def test_virsh_output_is_unchanged(libvirtd: Libvirtd, tmp_path: Path, kinds: st
     assert {line["procedure"] for line in lines} > {"auth_list", "domain_get_xml_desc", "connect_close"}
 
 
+@pytest.mark.releases
 def test_messages_match_tcpdump(libvirtd: Libvirtd, tmp_path: Path) -> None:
     """Also recorded: all three are equal except for the client's address."""
     capture, record, output = (tmp_path / name for name in ("tcpdump", "record", "out"))
@@ -89,6 +91,7 @@ def test_messages_match_tcpdump(libvirtd: Libvirtd, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.releases
 def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     """`--stats` compared with `stats` of the tcpdump capture (test_stats.py compares that with tshark)."""
     capture, output = tmp_path / "tcpdump", tmp_path / "out"

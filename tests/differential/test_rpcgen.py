@@ -10,8 +10,8 @@ from itertools import chain
 import pytest
 
 from libvirt_proto.codec.xdrtype import XdrType
-from tests.differential import soak
-from tests.differential.rpcgen import ACCEPTED, NOT_ENCODED, REFUSED, Answer, Judge
+from tests.differential import drawing, soak
+from tests.differential.judge import ACCEPTED, NOT_ENCODED, REFUSED, Answer, Judge
 from tests.differential.verdicts import Case, Origin, Tally
 
 pytestmark = pytest.mark.system("rpcgen", "gcc")
@@ -42,7 +42,9 @@ def test_c_agrees_on_every_case(judge: Judge, types: list[XdrType]) -> None:
 
 def test_lengths_at_and_above_limit(judge: Judge, types: list[XdrType]) -> None:
     """`make soak` covers the larger limits, of some megabytes each."""
-    tally = compared(judge, chain.from_iterable(soak.at_limits(type_, 70_000) for type_ in types))
+    tally = compared(
+        judge, chain.from_iterable(soak.at_limits(type_, drawing.limits(type_, 70_000)) for type_ in types)
+    )
     assert not tally.unexplained, "\n".join(tally.unexplained[:5])
     assert tally.accepted == tally.refused == tally.origins[Origin.AT_LIMIT] > 100
 

@@ -18,7 +18,7 @@ from tests.differential.systemtap import SystemTap
 
 pytestmark = pytest.mark.system("stap", "stapbpf", "gcc")
 
-RELEASES = ("0.9.7", "10.0.0", "12.6.0")
+RELEASES = ("0.9.7", "10.0.0", "12.9.0")
 DEBIAN = Path("/usr/share/systemtap/tapset/libvirt_functions.stp")
 LOG_MANAGER = 0x87539319
 BESIDE = 4  # numbers without a name, tried before the first and after the last

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from libvirt_proto.cli.main import main
 from libvirt_proto_codegen.errors import DefinitionError
-from libvirt_proto_codegen.providers.binaries import installed, read_binary
+from libvirt_proto_codegen.providers.binaries import read_binary
 from libvirt_proto_codegen.providers.parse import read_provider
 from libvirt_proto_codegen.source import Source
+from tests.differential.installation import Installation
 from tests.differential.systemtap import SystemTap
 
-SHIPPED = Path("/usr/share/systemtap/tapset")
 FILES = ("libvirt_probes.stp", "libvirt_qemu_probes.stp")
 #: An alias, its probe points and its body, as both generators write them.
 ALIAS = re.compile(r"^probe (\S+) *=\s*((?:process\([^)]*\)\.mark\([^)]*\),?\s*)+)\{([^}]*)\}", re.MULTILINE)
@@ -56,29 +56,29 @@ def script(tapset: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def libvirt() -> tuple[str, ...]:
-    """Paths of the real libvirt: its library, the driver of QEMU, the daemon."""
-    found = installed()
-    names = {Path(path).name for path in found}
-    if not {"libvirt.so.0", "libvirt_driver_qemu.so", "libvirtd"} <= names:
+def libvirt(installation: Installation) -> Installation:
+    """The real libvirt, with its library, the driver of QEMU, and the daemon."""
+    found = installation.binaries
+    if not {"libvirt.so.0", "libvirt_driver_qemu.so", "libvirtd"} <= found.keys():
         pytest.skip(f"libvirt.so.0, libvirt_driver_qemu.so and libvirtd are not all installed: {found}")
-    return found
+    return installation
 
 
+@pytest.mark.releases
 @pytest.mark.system("stap", "stapbpf", "gcc", "libvirtd")
-@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+@pytest.mark.parametrize("release", ["10.0.0", "12.9.0"])
 def test_every_alias_resolves(
-    systemtap: SystemTap, libvirt: tuple[str, ...], tmp_path: Path, release: str
+    systemtap: SystemTap, libvirt: Installation, tmp_path: Path, release: str
 ) -> None:
     """With all its variables; omitted aliases do not resolve."""
-    warned = generate(tmp_path, "--release", release)
+    warned = generate(tmp_path, "--release", release, *libvirt.library_options)
     made = aliases(*(tmp_path / name for name in FILES))
     resolved = systemtap.until(2, script(tmp_path), tmp_path)
-    for path in libvirt[:3]:
+    for path in list(libvirt.binaries.values())[:3]:
         assert Path(path).resolve().name in resolved
     assert len(made) > 45
     whole = tmp_path / "whole"
-    generate(whole, "--release", release, "--all-probes")
+    generate(whole, "--release", release, "--all-probes", *libvirt.library_options)
     left_out = {
         alias: each for alias, each in aliases(*(whole / name for name in FILES)).items() if alias not in made
     }
@@ -97,28 +97,32 @@ def test_stap_parses_first_release(systemtap: SystemTap, tmp_path: Path) -> None
     systemtap.until(1, script(tmp_path), tmp_path)
 
 
+@pytest.mark.releases
 @pytest.mark.system("stap", "stapbpf", "gcc", "libvirtd")
-@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+@pytest.mark.parametrize("options", [(), ("--release", "10.0.0"), ("--release", "12.9.0")])
 def test_scripts_for_libvirt_tapsets_run_unchanged(
-    libvirt: tuple[str, ...], tmp_path: Path, release: str
+    libvirt: Installation, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    """All aliases have the same variables and strings, except for those that are reported as omitted."""
-    if not all((SHIPPED / name).exists() for name in FILES):
-        pytest.skip(f"no libvirt tapsets in {SHIPPED}")
-    warned = generate(tmp_path, "--release", release)
-    theirs = aliases(*(SHIPPED / name for name in FILES))
+    """All aliases have the same variables and strings, except for those that are reported as omitted. The
+    release of the definitions does not matter."""
+    shipped = [libvirt.tapset / name for name in FILES]
+    if not all(path.exists() for path in shipped):
+        pytest.skip(f"no libvirt tapsets in {libvirt.tapset}")
+    warned = generate(tmp_path, *options, *libvirt.library_options)
+    theirs = aliases(*shipped)
     ours = aliases(*(tmp_path / name for name in FILES))
     assert len(theirs) == 56
     left_out = {mark for alias, (mark, _) in theirs.items() if alias not in ours}
     assert left_out == set(re.findall(r"\b(?:rpc|qemu)_\w+", re.sub(r"libvirt\w*\.d", "", warned)))
-    for alias, described in theirs.items():
-        if alias in ours:
-            assert ours[alias] == described
+    assert len(ours) > 50
+    for alias, described in ours.items():
+        assert theirs[alias] == described
 
 
+@pytest.mark.releases
 @pytest.mark.system("readelf", "libvirtd")
-def test_probes_of_libvirt_match_readelf(libvirt: tuple[str, ...]) -> None:
-    for path in libvirt:
+def test_probes_of_libvirt_match_readelf(libvirt: Installation) -> None:
+    for path in libvirt.binaries.values():
         text = subprocess.run(
             ["readelf", "-n", "-W", path], capture_output=True, text=True, check=True
         ).stdout
@@ -155,9 +159,10 @@ def test_probes_of_custom_program(systemtap: SystemTap, root: Path, tmp_path: Pa
     tapset = tmp_path / "tapset"
     warned = generate(tapset, "--defs", str(golden), "--library", str(tmp_path / "demo"))
     assert "left out 2 probes missing from all binaries: stop, gone" in warned
-    assert f"left out changed: it has 2 arguments in the definitions, 1 in {tmp_path / 'demo'}" in warned
+    where = f"in the definitions, 1 in {tmp_path / 'demo'}"
+    assert f"changed has 2 arguments {where}: only a is kept" in warned
     made = aliases(tapset / "libvirt_demo_probes.stp")
-    assert set(made) == {"demo.start", "demo.twice", "demo.io.probe", "demo.io.read"}
+    assert set(made) == {"demo.start", "demo.twice", "demo.changed", "demo.io.probe", "demo.io.read"}
     systemtap.until(2, script(tapset), tapset)
     systemtap.until(1, (golden / "libvirt_demo_probes.stp").read_text(), tapset)
 

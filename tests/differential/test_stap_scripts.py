@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from libvirt_proto.cli.main import main
-from libvirt_proto_codegen.providers.binaries import installed
+from tests.differential.installation import MACHINE, Installation
 from tests.differential.systemtap import SystemTap
 
 pytestmark = pytest.mark.system("stap", "stapbpf", "gcc", "libvirtd")
@@ -29,28 +29,21 @@ def generate(*arguments: str) -> None:
     assert result.exit_code == 0, result.output
 
 
-@pytest.fixture(scope="module")
-def library() -> str:
-    """The path of the real libvirt."""
-    found = [path for path in installed() if Path(path).name == "libvirt.so.0"]
-    if not found:
-        pytest.skip("libvirt.so.0 is not installed")
-    return found[0]
-
-
 def resolve(systemtap: SystemTap, text: str, tapset: Path, library: str) -> list[str]:
     """The probes of a script after stap's second pass; `library` replaces its argument."""
     output = systemtap.until(2, text.replace("process(@1)", f'process("{library}")'), tapset)
     return re.findall(r'^process\("([^"]*)"\)', output.partition("# probes\n")[2], re.MULTILINE)
 
 
-@pytest.mark.parametrize("release", ["10.0.0", "12.6.0"])
+@pytest.mark.releases
+@pytest.mark.parametrize("release", ["10.0.0", "12.9.0"])
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_resolves(
-    systemtap: SystemTap, library: str, tmp_path: Path, release: str, name: str
+    systemtap: SystemTap, installation: Installation, tmp_path: Path, release: str, name: str
 ) -> None:
-    for target in ("systemtap", "probes"):
-        generate(target, "--release", release, "-o", str(tmp_path / "tapset"))
+    library, tapset = installation.library, str(tmp_path / "tapset")
+    generate("systemtap", "--release", release, "-o", tapset)
+    generate("probes", "--release", release, "-o", tapset, *installation.library_options)
     generate("scripts", "--release", release, "-o", str(tmp_path / "scripts"))
     assert {path.stem for path in (tmp_path / "scripts").iterdir()} == set(SCRIPTS)
     text = (tmp_path / "scripts" / f"{name}.stp").read_text()
@@ -64,13 +57,13 @@ def test_every_script_resolves(
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_stap_translates_every_script(systemtap: SystemTap, library: str, tmp_path: Path, name: str) -> None:
+def test_stap_translates_every_script(systemtap: SystemTap, tmp_path: Path, name: str) -> None:
     """To C for the kernel-module runtime."""
     for target in ("systemtap", "probes"):
         generate(target, "-o", str(tmp_path / "tapset"))
     generate("scripts", "-o", str(tmp_path / "scripts"))
     text = (tmp_path / "scripts" / f"{name}.stp").read_text()
-    systemtap.until(3, text.replace("process(@1)", f'process("{library}")'), tmp_path / "tapset")
+    systemtap.until(3, text.replace("process(@1)", f'process("{MACHINE.library}")'), tmp_path / "tapset")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from tests.differential import ours
 from tests.differential.libvirtd import PATIENCE, Libvirtd
 
-pytestmark = pytest.mark.system("libvirtd", "virsh", "strace", "tcpdump")
+pytestmark = [pytest.mark.releases, pytest.mark.system("libvirtd", "virsh", "strace", "tcpdump")]
 
 TRACE = "trace=%network,read,write,readv,writev,close"
 CLONES = "dup,dup2,dup3,fcntl,clone,clone3,fork,vfork,execve"
@@ -52,7 +52,10 @@ def virsh(libvirtd: Libvirtd, *before: str, uri: str = "", status: int = 1) -> N
     """A session of several commands, one of which fails."""
     uri = uri or f"test+tcp://127.0.0.1:{libvirtd.port}/default"
     done = subprocess.run(
-        [*before, "virsh", "-q", "-c", uri, COMMANDS], capture_output=True, text=True, timeout=60
+        [*before, *libvirtd.installation.command("virsh", "-q", "-c", uri, COMMANDS)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert "nosuch" in done.stderr
     assert done.returncode in (0, status), done.stderr
@@ -81,7 +84,8 @@ def test_trace_of_client_on_terminal(libvirtd: Libvirtd, tmp_path: Path) -> None
     capture, trace = tmp_path / "virsh.pcap", tmp_path / "strace.txt"
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
     with libvirtd.recorded(capture), trace.open("wb") as file:
-        command = ["strace", "-f", *WHOLE, "virsh", "-q", "-c", uri, COMMANDS]
+        virsh = libvirtd.installation.command("virsh", "-q", "-c", uri, COMMANDS)
+        command = ["strace", "-f", *WHOLE, *virsh]
         subprocess.run(command, stdout=file, stderr=file, timeout=60)
     port = ("--port", str(libvirtd.port))
     assert what(ours.decode(trace, *port)) == what(ours.decode(capture, *port))
@@ -151,7 +155,8 @@ def test_unix_socket_with_descriptors(libvirtd: Libvirtd, tmp_path: Path) -> Non
     commands = f"create {domain} --pass-fds 0,1,2; list; dumpxml test"
     with attached(libvirtd, daemon, "-yy", *WHOLE):
         strace = ["strace", "-f", "-yy", *WHOLE, "-o", str(client)]
-        subprocess.run([*strace, "virsh", "-q", "-c", uri, commands], capture_output=True, timeout=60)
+        virsh = libvirtd.installation.command("virsh", "-q", "-c", uri, commands)
+        subprocess.run([*strace, *virsh], capture_output=True, timeout=60)
     ours_, theirs = by_connection(ours.decode(client))[0], by_connection(ours.decode(daemon))[0]
     assert apart(ours_) == apart(theirs)
     assert ours_[0]["conn"].endswith(f"-{libvirtd.socket}")

@@ -87,7 +87,7 @@ def test_every_shape_matches_pdwtags(tmp_path: Path) -> None:
 
 def test_newest_release_matches_pdwtags(tmp_path: Path, root: Path) -> None:
     """For the types that upstream prints."""
-    source = root / "protocol-defs" / "12.6.0"
+    source = root / "protocol-defs" / "12.9.0"
     for path in source.glob("*.x"):
         needs_remote = '%#include "remote_protocol.h"' in path.read_text()
         header = "remote_protocol.h" if needs_remote else "outside.h"

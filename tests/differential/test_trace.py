@@ -8,29 +8,31 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from libvirt_proto.capture.objects import MESSAGES
 from libvirt_proto.capture.pcap.tcp import LIBVIRT_PORTS
-from libvirt_proto.capture.probes.provider import PROBES
+from libvirt_proto.capture.probes.chosen import chosen
+from libvirt_proto.capture.probes.loaded import named
+from libvirt_proto.capture.probes.provider import known_arguments
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.events import Chunk
 from tests.differential import certificates as tls
 from tests.differential import ours
+from tests.differential.installation import MACHINE, Installation
 from tests.differential.libvirtd import PATIENCE, Libvirtd, free_port, started
 from tests.differential.tracing import Tracer, trace
 
 pytestmark = [pytest.mark.system("libvirtd", "virsh", "tcpdump", "ss"), pytest.mark.usefixtures("tracing")]
 
-LIBRARY = "libvirt.so.0"
 FITS = 2560
 HEADER = ("dir", "length", "prog", "program", "vers", "proc", "procedure", "type", "status", "serial")
 PAYLOAD = ("fds", "payload_type", "payload", "data", "spare", "error")
@@ -45,17 +47,23 @@ for _ in range(int(sys.argv[2])):
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-@pytest.fixture
-def virsh(tmp_path: Path) -> Path:
+class Virsh(NamedTuple):
     """A virsh under a name that no other process has."""
-    name = tmp_path / f"vsh{os.getpid()}"
-    name.symlink_to(shutil.which("virsh") or "")
-    return name
+
+    name: str
+    command: list[str]
 
 
-def run(virsh: Path, uri: str, *command: str, pass_fds: tuple[int, ...] = ()) -> str:
+@pytest.fixture
+def virsh(installation: Installation, tmp_path: Path) -> Virsh:
+    name = f"vsh{os.getpid()}"
+    (tmp_path / name).symlink_to("/usr/bin/virsh")
+    return Virsh(name, installation.command(str(tmp_path / name)))
+
+
+def run(virsh: Virsh, uri: str, *command: str, pass_fds: tuple[int, ...] = ()) -> str:
     done = subprocess.run(
-        [virsh, "-q", "-c", uri, *command],
+        [*virsh.command, "-q", "-c", uri, *command],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -64,11 +72,6 @@ def run(virsh: Path, uri: str, *command: str, pass_fds: tuple[int, ...] = ()) ->
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def library() -> str:
-    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
-    return next(line.split(" => ")[1] for line in listed.splitlines() if line.strip().startswith(LIBRARY))
 
 
 def lines(output: Path) -> list[dict[str, Any]]:
@@ -95,22 +98,34 @@ def bytes_of(file: Path, *ports: int) -> dict[str, bytes]:
     return found
 
 
-TAPSET = Path("/usr/share/systemtap/tapset/libvirt_probes.stp")
 ALIAS = re.compile(r"mark\(\"rpc_(\w+)\"\) \{(.*?)\}", re.DOTALL)
+#: The name of the peer in the daemon's log.
+CONTEXT_NEW = re.compile(r"RPC_TLS_CONTEXT_NEW: (.*)")
+ALLOWED = re.compile(r": RPC_TLS_CONTEXT_SESSION_ALLOW: .* dname=(.*)$", re.MULTILINE)
+#: A number, or a file's name in the folder of the certificates; a null pointer, too.
+PATH_OR_NUMBER = re.compile(r"0x[0-9a-f]+|[0-9]+|\w+\.pem|<null>")
 ARGUMENT = re.compile(r"(\w+) = (user_string\()?\$arg\d")
 
 
-def test_names_match_libvirt_tapset() -> None:
-    if not TAPSET.exists():
+@pytest.mark.releases
+def test_names_match_libvirt_tapset(installation: Installation) -> None:
+    tapset = installation.tapset / "libvirt_probes.stp"
+    if not tapset.exists():
         pytest.skip("libvirt's tapset is not installed")
-    aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(TAPSET.read_text())}
+    aliases = {kind: ARGUMENT.findall(body) for kind, body in ALIAS.findall(tapset.read_text())}
     assert len(aliases) > 25
+    with ExitStack() as files:
+        (binary,) = named(files, (installation.library,))
+        (choice,) = chosen([binary]).values()
     for kind, arguments in aliases.items():
-        assert [(a.name, a.meaning == "text") for a in PROBES[kind]] == [(n, bool(t)) for n, t in arguments]
+        known = known_arguments(choice, f"rpc_{kind}", len(arguments))
+        assert [(a.name, a.meaning == "text") for a in known if a] == [(n, bool(t)) for n, t in arguments]
 
 
-def test_sets_every_probe_of_libvirt() -> None:
-    done = ours.run("trace", "--probes", "--library", library(), "--library", shutil.which("libvirtd") or "")
+@pytest.mark.releases
+def test_sets_every_probe_of_libvirt(installation: Installation) -> None:
+    libraries = ("--library", installation.library, "--library", installation.binaries["libvirtd"])
+    done = ours.run("trace", "--probes", *libraries)
     assert done.stderr == ""
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert {len(row) for row in rows} == {6}
@@ -121,7 +136,7 @@ def test_sets_every_probe_of_libvirt() -> None:
 
 
 def both_sides(
-    daemon: Libvirtd, virsh: Path, uri: str, *command: str, folder: Path, capture: Path
+    daemon: Libvirtd, virsh: Virsh, uri: str, *command: str, folder: Path, capture: Path
 ) -> dict[str, Path]:
     """Trace a command at both of its ends at once; the folder gets NAME.jsonl and NAME.pcapng."""
 
@@ -149,9 +164,10 @@ def _wait_for(file: Path, text: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.releases
 @pytest.mark.parametrize("command", [("domname", "1"), ("dumpxml", "test"), ("capabilities",)])
 def test_messages_match_tcpdump(
-    libvirtd: Libvirtd, virsh: Path, tmp_path: Path, command: tuple[str, ...]
+    libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     capture = tmp_path / "capture.pcap"
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
@@ -169,6 +185,7 @@ def test_messages_match_tcpdump(
             assert bytes_of(side.with_suffix(".pcapng")) == bytes_of(capture, libvirtd.port)
 
 
+@pytest.mark.releases
 def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     """`--stats` of the daemon's side, compared with `stats` of the packet capture."""
     capture, output = tmp_path / "capture.pcap", tmp_path / "out"
@@ -189,7 +206,8 @@ def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     assert ("domain_lookup_by_id", 2, 1) in {each[:3] for each in traced}
 
 
-def test_connection_events(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
+@pytest.mark.releases
+def test_connection_events(libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path) -> None:
     """Objects match, and addresses match the packets; closing the client ends the connection."""
     capture = tmp_path / "capture.pcap"
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
@@ -206,20 +224,26 @@ def test_connection_events(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> N
         assert kinds["keepalive_new"] == 1
 
 
+@pytest.mark.releases
 @pytest.mark.system("certtool")
-def test_traces_tls_in_clear_text(virsh: Path, certificates: Path, tmp_path: Path) -> None:
+def test_traces_tls_in_clear_text(
+    installation: Installation, virsh: Virsh, certificates: Path, tmp_path: Path
+) -> None:
     """The packet capture shows no message; the trace has the messages of a TCP session."""
     port = free_port()
     configuration = tls.CONFIGURATION.format(port=port, folder=certificates)
     plain, encrypted = tmp_path / "plain.pcap", tmp_path / "tls.pcap"
     uri = f"test+tls://localhost:{port}/default?pkipath={certificates}"
-    with started(configuration) as daemon:
+    with started(configuration, installation) as daemon:
         with daemon.recorded(plain):
             run(virsh, f"test+tcp://127.0.0.1:{daemon.port}/default", "domname", "1")
-        secure = Libvirtd(port, daemon.folder, daemon.pid)
+        secure = Libvirtd(port, daemon.folder, daemon.pid, installation)
         sides = both_sides(secure, virsh, uri, "domname", "1", folder=tmp_path, capture=encrypted)
         expected = apart(ours.decode(plain, "--port", str(daemon.port)))
         raw = bytes_of(plain, daemon.port)
+        # libvirt 11.3.0 reports an empty name.
+        logged = ALLOWED.findall(daemon.log.read_text())
+    assert logged in (["CN=localhost"], [""])
     for side in sides.values():
         assert apart(lines(side.with_suffix(".jsonl"))) == expected
         assert bytes_of(side.with_suffix(".pcapng")) == raw
@@ -227,16 +251,56 @@ def test_traces_tls_in_clear_text(virsh: Path, certificates: Path, tmp_path: Pat
         (checked,) = [
             line for line in lines(side.with_suffix(".jsonl")) if "context_session" in line.get("event", "")
         ]
-        assert (checked["event"], checked["details"]["dname"]) == (
-            "tls_context_session_allow",
-            "CN=localhost",
+        assert checked["event"] == "tls_context_session_allow"
+        assert [checked["details"]["dname"]] == logged
+    # Strings are paths; in 12.9.0 two of them are pointers.
+    (made,) = [
+        line
+        for line in lines(sides["client"].with_suffix(".jsonl"))
+        if line.get("event") == "tls_context_new"
+    ]
+    assert made["details"]["cacert"] == f"{certificates}/cacert.pem"
+    for name, value in made["details"].items():
+        assert name in ("process", "thread") or PATH_OR_NUMBER.fullmatch(
+            value.removeprefix(f"{certificates}/")
         )
     done = ours.run("decode", "--port", str(port), encrypted)
     assert done.stdout == ""
     assert "[encrypted]" in done.stderr
 
 
-def test_unix_sockets_and_descriptors(libvirtd: Libvirtd, virsh: Path, tmp_path: Path) -> None:
+@pytest.mark.releases
+@pytest.mark.system("certtool")
+def test_tls_context_has_the_values_of_the_log(
+    installation: Installation, virsh: Virsh, certificates: Path, tmp_path: Path
+) -> None:
+    """Two of its arguments are text until libvirt 11.3.0, and pointers in 12.9.0, where a trace showed memory
+    as text."""
+    port, output = free_port(), tmp_path / "out.jsonl"
+    configuration = tls.CONFIGURATION.format(port=port, folder=certificates)
+    with trace("--library", installation.library, "--format", "jsonl", "-o", output) as tracer:
+        assert f"trace: libvirt {installation.version}: arguments of probes as in " in tracer.said
+        with started(configuration, installation) as daemon:
+            run(virsh, f"test+tls://localhost:{port}/default?pkipath={certificates}", "domname", "1")
+            (logged,) = CONTEXT_NEW.findall(daemon.log.read_text())
+        status, err = tracer.end()
+    assert status == 0, err
+    found = [line["details"] for line in lines(output) if line.get("event") == "tls_context_new"]
+    (server,) = [each for each in found if each["process"] == f"libvirtd[{daemon.pid}]"]
+    words = dict(word.split("=", 1) for word in logged.split(" "))
+    # The log of 12.9.0 has another name than its provider file.
+    names = ["key" if name == "keys" else name for name in server if name not in ("process", "thread")]
+    assert dict(zip(names, list(server.values())[2:], strict=True)) == words
+    addresses = [name for name, value in words.items() if value.startswith("0x")]
+    assert addresses == (["ctxt", "cert", "key"] if installation.version == "12.9.0" else ["ctxt"])
+    (client,) = [each for each in found if each["process"].startswith(virsh.name)]
+    assert {name for name, value in client.items() if value.startswith("0x")} >= {"ctxt"}
+    for each in found:
+        assert all(value.isascii() and value.isprintable() for value in each.values())
+
+
+@pytest.mark.releases
+def test_unix_sockets_and_descriptors(libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path) -> None:
     output = tmp_path / "out"
     passed = tuple(os.open(os.devnull, os.O_RDONLY) for _ in range(3))
     start = f"domname 1; destroy test; start test --pass-fds {','.join(map(str, passed))}"
@@ -366,10 +430,12 @@ def _ends_well(*tracers: Tracer) -> None:
         assert (status, "no problems" in err) == (0, True), err
 
 
-def test_processes_start_and_exit(virsh: Path, libvirtd: Libvirtd, tmp_path: Path) -> None:
+def test_processes_start_and_exit(virsh: Virsh, libvirtd: Libvirtd, tmp_path: Path) -> None:
     """The daemon that runs at the start may exit, and others with the same library may start."""
     output = tmp_path / "out"
-    with trace("--comm", virsh.name, "--library", library(), "--format", "jsonl", "-o", output) as tracer:
+    with trace(
+        "--comm", virsh.name, "--library", MACHINE.library, "--format", "jsonl", "-o", output
+    ) as tracer:
         for _ in range(3):
             with started() as daemon:
                 run(virsh, f"test+tcp://127.0.0.1:{daemon.port}/default", "domname", "1")

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from tests.differential import ours
+from tests.differential.installation import MACHINE, Installation
 from tests.differential.libvirtd import Libvirtd
-from tests.differential.test_trace import SYSTEM_PYTHON, library
+from tests.differential.test_trace import SYSTEM_PYTHON
 from tests.differential.test_trace_program import talk
 from tests.differential.tracing import trace
 from tests.support.probes import OTHERS, program
 
 pytestmark = [pytest.mark.usefixtures("tracing")]
 
-DRIVER = Path("libvirt") / "connection-driver" / "libvirt_driver_qemu.so"
+DRIVER = "libvirt_driver_qemu.so"
 MONITOR = "0x7f5dc4004a90"
 #: A client with custom handles and timeouts, which reports its actions and its events.
 LOOP = """\
@@ -80,7 +81,16 @@ def test_client_event_loop_matches_its_reports(tmp_path: Path) -> None:
     with subprocess.Popen(
         [SYSTEM_PYTHON, "-c", LOOP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as client:
-        options = ("--library", library(), "--pid", str(client.pid), "--format", "monitor", "-o", output)
+        options = (
+            "--library",
+            MACHINE.library,
+            "--pid",
+            str(client.pid),
+            "--format",
+            "monitor",
+            "-o",
+            output,
+        )
         with trace("events", *options) as tracer:
             said, _ = client.communicate("\n", timeout=60)
             assert tracer.end()[0] == 0
@@ -91,6 +101,7 @@ def test_client_event_loop_matches_its_reports(tmp_path: Path) -> None:
     assert {line[0] for line in said.splitlines()} == {"+", "*", ">", "-"}
 
 
+@pytest.mark.releases
 @pytest.mark.system("libvirtd", "virsh", "tcpdump")
 def test_daemon_event_loop_is_consistent(libvirtd: Libvirtd, tmp_path: Path) -> None:
     """Events belong to handles that were added or existed before; removed ones have none."""
@@ -179,10 +190,11 @@ def test_monitor_lines_of_any_length(others: Path, tmp_path: Path) -> None:
             assert (line["json"], line["text"]) == (json.loads(text), None)
 
 
+@pytest.mark.releases
 @pytest.mark.system("libvirtd")
-def test_monitor_of_real_driver() -> None:
-    driver = Path(library()).parent / DRIVER
-    if not driver.exists():
+def test_monitor_of_real_driver(installation: Installation) -> None:
+    driver = installation.binaries.get(DRIVER)
+    if driver is None:
         pytest.skip("libvirt's driver of QEMU is not installed")
     names = {"qemu_monitor_send_msg", "qemu_monitor_recv_reply", "qemu_monitor_recv_event"}
     done = ours.run("trace", "qemu-monitor", "--library", driver, "--probes")

@@ -33,7 +33,7 @@ from libvirt_proto.codec.xdrtype import TypeTable, XdrType
 from libvirt_proto.errors import OverLimit
 from tests.support.values import NARROW
 
-from .rpcgen import ACCEPTED, REFUSED, Answer
+from .judge import ACCEPTED, REFUSED, Answer
 
 #: The kinds of explained disagreement, as docs/disagreements.md calls them.
 NUL, NARROWED, QUIET, DEEP, INLINE_BOOL = "nul", "narrow", "quiet-nan", "depth", "inline-bool"

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-
-@pytest.fixture(scope="module")
-def bare(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bare", root / "tools" / "bare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tools import bare, debian
 
 
-def test_pip_options_become_variables(
-    bare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pip_options_become_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment overrides a command's section, which overrides the global one."""
     config = tmp_path / "pip.conf"
     config.write_text(
@@ -37,7 +25,7 @@ def test_pip_options_become_variables(
     assert found["PIP_FIND_LINKS"].split() == [str(tmp_path), f"file://{tmp_path}/with%20blank/simple"]
 
 
-def test_local_indexes_and_wheels_are_shared(bare: ModuleType, tmp_path: Path) -> None:
+def test_local_indexes_and_wheels_are_shared(tmp_path: Path) -> None:
     """With a local index, the folder above it is shared, because its links lead there."""
     (tmp_path / "with blank" / "simple").mkdir(parents=True)
     address = f"file://{tmp_path}/with%20blank/simple"
@@ -49,11 +37,11 @@ def test_local_indexes_and_wheels_are_shared(bare: ModuleType, tmp_path: Path) -
 
 
 @pytest.mark.system("apt-config")
-def test_apt_proxies(bare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apt_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "apt.conf"
     config.write_text(
         'Acquire::http::Proxy "http://proxy.example:3128/";\nAcquire::https::Proxy "DIRECT";\n'
         'Acquire::http::Proxy::direct.example "DIRECT";\n'
     )
     monkeypatch.setenv("APT_CONFIG", str(config))
-    assert bare._apt_proxies() == {"http_proxy": "http://proxy.example:3128/"}
+    assert debian.apt_proxies() == {"http_proxy": "http://proxy.example:3128/"}

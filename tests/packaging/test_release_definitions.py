@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.release_files import deb, release_files
+
 pytestmark = pytest.mark.system("make")
 
 COMMAND = str(Path(sys.executable).with_name("libvirt-proto"))
@@ -107,8 +109,42 @@ def test_imports_next_release(copy: Copy, tmp_path: Path) -> None:
     assert copy.files() == after, "the same again changes nothing"
 
 
+@pytest.mark.system("dpkg-deb")
+def test_imports_release_from_packages(copy: Copy, tmp_path: Path) -> None:
+    """Without .x files: the packages prove that the definitions are those of the newest bundled release."""
+    before = newest(copy)
+    (copy.folder / "CHANGELOG.md").write_text(CHANGELOG.format(newest=before))
+    files = release_files("99.1.0")
+    library = deb(tmp_path, "libvirt0", {"usr/lib/libvirt.so.0.99001.0": files.pop("libvirt.so.0.99001.0")})
+    others = deb(tmp_path, "libvirt-common", {f"usr/share/{name}": data for name, data in files.items()})
+    words = ("release-definitions", f"SOURCE={library} {others}", "RELEASE=99.1.0")
+    said = copy.make(*words)
+    assert f"libvirt 99.1.0, from libvirt0.deb, libvirt-common.deb: the definitions of {before}" in said
+    assert newest(copy) == "99.1.0"
+    assert (
+        f"- libvirt 99.1.0, compared with {before}: nothing changed.\n"
+        in (copy.folder / "CHANGELOG.md").read_text()
+    )
+    listed = copy.run(COMMAND, "generate", "--list-releases").splitlines()[-1]
+    assert listed.split()[:2] == ["99.1.0", "rebuilt"]
+    assert "libvirt_qemu_probes.d unproven" in listed
+    after = copy.files()
+    copy.make(*words)
+    assert copy.files() == after, "the same again changes nothing"
+
+
+@pytest.mark.system("dpkg-deb")
+def test_packages_of_another_release_change_nothing(copy: Copy, tmp_path: Path) -> None:
+    files = release_files("99.1.0")
+    library = deb(tmp_path, "libvirt0", {"usr/lib/libvirt.so.0.99001.0": files.pop("libvirt.so.0.99001.0")})
+    before = copy.files()
+    said = copy.make("release-definitions", f"SOURCE={library}", "RELEASE=99.1.0", status=2)
+    assert "error: libvirt_functions.stp (package libvirt-common) is missing" in said
+    assert copy.files() == before
+
+
 def test_reports_missing_arguments(copy: Copy) -> None:
     said = copy.make("release-definitions", status=2)
-    assert "usage: make release-definitions SOURCE=libvirt-12.7.0.tar.xz RELEASE=12.7.0" in said
+    assert "usage: make release-definitions SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0" in said
     said = copy.make("release-definitions", "SOURCE=not-there.tar.xz", "RELEASE=99.1.0", status=2)
     assert "'not-there.tar.xz' does not exist" in said

@@ -43,6 +43,7 @@ COMMANDS = (
         "lookup",
         "list",
         "describe",
+        "identify",
         "generate",
         "import",
     ),
@@ -234,9 +235,9 @@ def test_generate_python_from_custom_definitions(installed: Installed) -> None:
 
 
 def test_imports_folder(installed: Installed, root: Path) -> None:
-    newest = root / "protocol-defs" / "12.6.0"
+    newest = root / "protocol-defs" / "12.9.0"
     shutil.copytree(newest, installed.folder / "source")
-    installed.run("libvirt-proto", "import", "source", "--release", "12.6.0", "-o", "imported")
+    installed.run("libvirt-proto", "import", "source", "--release", "12.9.0", "-o", "imported")
     for path in newest.glob("*.x"):
         (copy,) = (installed.folder / "imported").rglob(path.name)
         assert copy.read_text() == path.read_text(), path.name

@@ -22,7 +22,7 @@ DEFINITIONS = registry.default()
 OTHER = Connection(2, "127.0.0.1:40510", "127.0.0.1:16509")
 UUID = bytes(range(16))
 UUID_TEXT = "00010203-0405-0607-0809-0a0b0c0d0e0f"
-LOOKUP, SCREENSHOT, LOOKUP_ID = 23, 211, 22
+CLOSE, LOOKUP, SCREENSHOT, LOOKUP_ID = 2, 23, 211, 22
 RESUME, LIFECYCLE, VOL_INFO, POOL_LOOKUP = (
     DEFINITIONS.program("remote").procedure(name).number
     for name in (
@@ -43,9 +43,11 @@ def wire() -> Wire:
     return Wire()
 
 
-def shown(conditions: dict[str, Any], *items: Captured | Closed, start_ns: int = 0) -> list[int]:
+def shown(
+    conditions: dict[str, Any], *items: Captured | Closed, start_ns: int = 0, whole_calls: bool = False
+) -> list[int]:
     """The numbers of the messages that a filter accepts, in the order of the output."""
-    selection = Selection(Filter(DEFINITIONS, **conditions))
+    selection = Selection(Filter(DEFINITIONS, **conditions), whole_calls=whole_calls)
     selection.start_ns = start_ns
     found = [message.n for item in items for message in selection.feed(item)]
     return found + [message.n for message in selection.finish()]
@@ -295,3 +297,105 @@ def test_any_messages_are_shown_once(seen: list[Any], conditions: dict[str, Any]
     assert set(plain) <= set(more) <= set(fed)
     if not conditions:
         assert plain == fed
+
+
+def test_whole_calls_with_an_error(wire: Wire) -> None:
+    """Calls, replies and streams come with the message that fails, in order; data only with its length."""
+    stream = [
+        wire(CALL, 1, proc=SCREENSHOT, payload=domain() + word(0) * 2),
+        wire(REPLY, 1, proc=SCREENSHOT, payload=word(0)),
+        wire(STREAM, 1, CONTINUE, b"data", proc=SCREENSHOT),
+    ]
+    other = [wire(CALL, 2, proc=CLOSE), wire(REPLY, 2, proc=CLOSE), wire(EVENT, 0, proc=CLOSE)]
+    failure = wire(STREAM, 1, ERROR, error_payload(55, 10, b"no"), proc=SCREENSHOT)
+    last = [wire(CALL, 3, proc=CLOSE), wire(REPLY, 3, ERROR, error_payload(1, 10, b"no"), proc=CLOSE)]
+    items = [*stream, *other, failure, *last]
+    assert shown({"errors_only": True}, *items, whole_calls=True) == [1, 2, 3, 7, 8, 9]
+    assert shown({"errors_only": True, "types": ["call"]}, *items, whole_calls=True) == [1, 2, 3, 7, 8, 9]
+    assert shown({"messages": [4], "errors_only": True}, *items, whole_calls=True) == []
+    assert shown({"procedures": ["connect_close"]}, *items, whole_calls=True) == [4, 5, 6, 8, 9]
+    selection = Selection(Filter(DEFINITIONS, errors_only=True), whole_calls=True)
+    found = [message.message for item in items for message in selection.feed(item)]
+    assert (found[2].length, found[2].data) == (28 + 4, None)
+
+
+def test_memory_of_whole_calls_is_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream whose end may be an error is given up, and what follows counts as a stream without a call."""
+    monkeypatch.setattr(filters, "MAX_OPEN_BYTES", 20_000)
+    opening = [
+        wire(CALL, 1, proc=SCREENSHOT, payload=domain() + word(0) * 2),
+        wire(REPLY, 1, proc=SCREENSHOT, payload=word(0)),
+    ]
+    data = [wire(STREAM, 1, CONTINUE, bytes(30_000), proc=SCREENSHOT) for _ in range(100)]
+    failure = wire(STREAM, 1, ERROR, error_payload(55, 10, b"no"), proc=SCREENSHOT)
+    found = shown({"errors_only": True}, *opening, *data, failure, whole_calls=True)
+    assert 0 < len(found) <= 20
+    assert found == list(range(found[0], failure.n + 1))
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Captured]:
+    """Calls with their replies and streams, interleaved."""
+    screenshot = {"proc": SCREENSHOT}
+    calls: list[list[tuple[int, int, bytes, dict[str, int]]]] = []
+    for _ in range(draw(st.integers(0, 6))):
+        name = draw(st.sampled_from([b"vm1", b"vm2"]))
+        call = (CALL, 0, domain(name, bytes(16)), {"proc": RESUME})
+        upload = (CALL, 0, domain(name, bytes(16)) + word(0) * 2, screenshot)
+        answer, failed = (REPLY, 0, b"", {"proc": RESUME}), (REPLY, ERROR, error_payload(1, 1, b"no"), {})
+        opened, data = (REPLY, 0, word(0), screenshot), (STREAM, CONTINUE, b"1234", screenshot)
+        end, broken = (STREAM, 0, b"", screenshot), (STREAM, ERROR, error_payload(1, 1, b"no"), screenshot)
+        forms = [
+            [call],
+            [call, answer],
+            [call, (*failed[:3], {"proc": RESUME})],
+            [upload, opened, data, data, end],
+            [upload, opened, data, broken],
+            [upload, (*failed[:3], screenshot)],
+        ]
+        calls.append(list(draw(st.sampled_from(forms))))
+    order = draw(st.permutations([serial for serial, call in enumerate(calls) for _ in call]))
+    wire = Wire()
+    sent = []
+    for serial in order:
+        type_, status, payload, header = calls[serial].pop(0)
+        sent.append(wire(type_, serial, status, payload, **header))
+    return sent
+
+
+@given(
+    conversations(),
+    st.sampled_from(
+        [
+            {"errors_only": True},
+            {"slower_than": "3ms"},
+            {"slower_than": "3ms", "errors_only": True},
+            {"objects": ["vm1"], "errors_only": True},
+            {"procedures": [str(SCREENSHOT)]},
+            {"serials": ["1-3"]},
+            {"types": ["reply"], "errors_only": True},
+        ]
+    ),
+)
+def test_whole_calls_are_the_exchanges_that_pass(items: list[Captured], conditions: dict[str, Any]) -> None:
+    selection = Selection(Filter(DEFINITIONS, **conditions))
+    accepted = {each.header.serial for exchange in run(*items) for each in selection.exchange(exchange)}
+    expected = [item.n for item in items if item.message.header.serial in accepted]
+    assert sorted(shown(conditions, *items, whole_calls=True)) == expected
+
+
+@given(anything(), st.sampled_from([{"errors_only": True}, {"objects": ["vm1"]}, {"slower_than": 0}, {}]))
+def test_whole_calls_show_any_message_once(seen: list[Any], conditions: dict[str, Any]) -> None:
+    items = [item for item in seen if isinstance(item, Captured | Closed)]
+    found = shown(conditions, *items, whole_calls=True)
+    assert len(found) == len(set(found))
+    assert set(shown(conditions, *items)) <= set(found) <= {i.n for i in items if isinstance(i, Captured)}
+
+
+def test_exchange_of_a_message_that_failed() -> None:
+    """The message and the error may be two."""
+    wire = Wire()
+    failed = [wire(CALL, 1, proc=CLOSE), wire(REPLY, 1, ERROR, error_payload(1, 1, b"no"), proc=CLOSE)]
+    done = run(*failed, wire(CALL, 2, proc=CLOSE), wire(REPLY, 2, proc=CLOSE))
+    selection = Selection(Filter(DEFINITIONS, messages=["1-4"], types=["call"], errors_only=True))
+    assert [each.n for exchange in done for each in selection.exchange(exchange)] == [1]

@@ -139,7 +139,7 @@ COMMANDS: Final = tuple(
     import garbage/NAME --release 1.0.0 -o out
     import good/NAME --release 1.0.0 --same NAME
     diff NAME NAME
-    diff NAME.x 12.6.0
+    diff NAME.x 12.9.0
     diff good/NAME other/NAME
     diff --format json good/NAME other/NAME
     diff --format github good/NAME other/NAME

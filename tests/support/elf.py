@@ -30,8 +30,10 @@ def elf(
     notes: bytes | None = None,
     flags: int = 0,
     base: int | None = None,
+    symbols: bytes = b"",
 ) -> bytes:
     """Build a file with a note for each site; `notes` replaces the section's bytes, `flags` are its flags.
+    `symbols` are the names of dynamic symbols and of their versions, if there are any.
 
     `base` is the address of `.stapsdt.base`, if there is one; the notes have 0x2000. The whole file is loaded
     to 0x1000, where the notes place their probes.
@@ -39,12 +41,13 @@ def elf(
     order, width = ">" if big else "<", bits // 8
     word = "Q" if width == 8 else "I"
     content = b"".join(note(site, order, width) for site in sites) if notes is None else notes
-    names = b"\0.note.stapsdt\0.shstrtab\0.stapsdt.base\0"
-    sections = 3 if base is None else 4
+    names = b"\0.note.stapsdt\0.shstrtab\0.stapsdt.base\0.dynstr\0"
+    sections = 3 + (base is not None) + bool(symbols)
     header_size, section_size, segment_size = (64, 64, 56) if width == 8 else (52, 40, 32)
     content_at = header_size + segment_size
     names_at = content_at + len(content)
-    table_at = names_at + len(names)
+    symbols_at = names_at + len(names)
+    table_at = symbols_at + len(symbols)
     identity = b"\x7fELF" + bytes([width // 4, 2 if big else 1, 1]) + bytes(9)
     tables = header_size, table_at, 0, header_size, segment_size, 1, section_size, sections, 2
     header = struct.pack(f"{order}2HI3{word}I6H", 3, machine, 1, 0, *tables)
@@ -63,8 +66,9 @@ def elf(
         + section(1, 7, flags, content_at, len(content))
         + section(15, 3, 0, names_at, len(names))
         + (b"" if base is None else section(25, 1, 2, 0, 1, base))
+        + (section(39, 3, 2, symbols_at, len(symbols)) if symbols else b"")
     )
-    return identity + header + segment + content + names + table
+    return identity + header + segment + content + names + symbols + table
 
 
 #: Fields of a 64-bit ELF header and of a section header: offset and struct format.
@@ -181,3 +185,27 @@ def _judged(elf: Any, data: bytes, width: int, order: Any, base: int | None) -> 
     address = (location + moved) % 2 ** (8 * width)
     semaphores = offsets(semaphore + moved) if semaphore else ()
     return Judged(provider, name, arguments, address, offsets(address), semaphores)
+
+
+def with_symbols(names: list[str], versions: list[str]) -> bytes:
+    """An ELF file with sections of dynamic symbols and versions, in the place of its notes."""
+    strings = b"\0" + b"\0".join(name.encode() for name in [*names, *versions]) + b"\0"
+    table = bytes(24) + b"".join(
+        struct.pack("<IBBHQQ", strings.index(b"\0" + name.encode() + b"\0") + 1, 18, 0, 1, 0, 0)
+        for name in names
+    )
+    return elf_with({".dynstr": strings, ".dynsym": table, ".gnu.version_d": b""})
+
+
+def elf_with(sections: dict[str, bytes]) -> bytes:
+    """A little-endian ELF file of 64 bits with these sections."""
+    names = b"\0" + b"".join(name.encode() + b"\0" for name in [*sections, ".shstrtab"])
+    at, body, headers = 64, b"", [bytes(64)]
+    for name, content in (*sections.items(), (".shstrtab", names)):
+        offset = names.index(b"\0" + name.encode() + b"\0") + 1
+        headers.append(struct.pack("<2I4Q2I2Q", offset, 3, 0, 0, at + len(body), len(content), 0, 0, 1, 0))
+        body += content
+    identity = b"\x7fELF\x02\x01\x01" + bytes(9)
+    count = len(headers)
+    head = struct.pack("<2HI3QI6H", 3, 62, 1, 0, 0, at + len(body), 0, 64, 56, 0, 64, count, count - 1)
+    return identity + head + body + b"".join(headers)

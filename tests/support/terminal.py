@@ -12,13 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _RUN = "from libvirt_proto.cli.main import main; main()"
-#: Runs commands of a JSON list on separate terminals. They are forked, so that nothing is imported twice.
+#: Runs commands of a JSON list on separate terminals. They are forked, so that no module is imported twice.
 _RUN_EACH = """
-import json, os, pty, sys
+import gc, json, os, pkgutil, pty, sys
 from importlib import import_module
+import libvirt_proto, libvirt_proto_codegen
 from libvirt_proto.cli import main as cli
-for place, _ in cli.COMMANDS.values():
-    import_module(place.partition(":")[0])
+for package in (libvirt_proto, libvirt_proto_codegen):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+gc.freeze()
 shown = []
 for words in json.load(sys.stdin):
     process, main = pty.fork()
@@ -75,7 +79,9 @@ def on_terminal(*words: str, env: dict[str, str] | None = None, status: int = 0)
     return shown.decode().replace("\r\n", "\n")
 
 
-def on_terminals(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[str, tuple[int, str]]:
+def on_terminals(
+    commands: Mapping[str, Sequence[str]], folder: Path, env: Mapping[str, str] | None = None
+) -> dict[str, tuple[int, str]]:
     """The exit status and terminal output of each command. They run in a folder; bytes that are not UTF-8
     become lone surrogates."""
     root = Path(__file__).resolve().parent.parent
@@ -83,7 +89,7 @@ def on_terminals(commands: Mapping[str, Sequence[str]], folder: Path) -> dict[st
     done = subprocess.run(
         [sys.executable, "-c", _RUN_EACH],
         cwd=folder,
-        env=_environment() | {"TERM": "xterm", "PYTHONPATH": path},
+        env=_environment() | {"TERM": "xterm", "PYTHONPATH": path} | (env or {}),
         input=json.dumps(list(commands.values())),
         capture_output=True,
         text=True,

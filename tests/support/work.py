@@ -28,21 +28,23 @@ class Work(NamedTuple):
 def work(function: Callable[[], object]) -> Work:
     """The work of a function; its result is discarded."""
     calls = allocated = top = 0
-    held = tracemalloc.get_traced_memory
+    held, reset = tracemalloc.get_traced_memory, tracemalloc.reset_peak
 
     def count(_frame: object, _event: str, _argument: Any) -> None:
         nonlocal calls, allocated, top, last
         calls += 1
         now, peak = held()
-        allocated += max(peak - last, 0)
-        top = max(top, peak)
-        tracemalloc.reset_peak()
+        if peak > last:
+            allocated += peak - last
+            top = max(top, peak)
+        if peak > now:
+            reset()
         last = now
 
     tracemalloc.start()
     try:
         last = before = held()[0]
-        tracemalloc.reset_peak()
+        reset()
         sys.setprofile(count)
         try:
             function()

@@ -130,9 +130,9 @@ def generator(settings: Settings) -> Iterator[Row]:
     for number in range(settings.rounds):
         say(f"  generate: round {number + 1} of {settings.rounds}")
         with TemporaryDirectory(dir=settings.folder) as folder:
-            command = (OURS, "generate", "--release", "12.6.0", "--output", f"{folder}/out", "--quiet")
+            command = (OURS, "generate", "--release", "12.9.0", "--output", f"{folder}/out", "--quiet")
             runs.append(run(command, cores=one_core(), environment={"XDG_CACHE_HOME": folder}))
-    yield _limit("`libvirt-proto generate --release 12.6.0`, all targets, nothing cached", 4, runs)
+    yield _limit("`libvirt-proto generate --release 12.9.0`, all targets, nothing cached", 4, runs)
     if settings.shared is None:
         say("  left out: the definitions of all releases are not available")
         return

@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from ..compare import CATEGORIES, RULES, compare
+from ..releases import find
+from ..schema import Schema
 from .options import Define
 from .reporting import Reporter, reporting
-from .sources import complete_source, load, read_source
+from .sources import complete_source, file_of, load, read_source
 
 
 @click.command("diff")
@@ -24,13 +26,17 @@ from .sources import complete_source, load, read_source
 def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
     """Compare two versions of definitions, and report the effects on peers.
 
-    OLD and NEW are releases (12.6.0), folders with .x files in or below them, .x files (with the files that
+    OLD and NEW are releases (12.9.0), folders with .x files in or below them, .x files (with the files that
     they include), or git:REV:PATH: the files below PATH in a revision of the repository in the current
     directory.
 
     Programs and procedures are matched by number, and types by their position in payloads. Each finding
     gives its place on both sides, the effect on a peer with the other definitions, and the procedures it
-    reaches. WIRE breaks peers, LIMIT only old ones, SOURCE changes only names, ADDED is new.
+    reaches. WIRE breaks peers, LIMIT only old ones, ACCESS changes permissions and other annotations,
+    SOURCE changes only names, ADDED is new.
+
+    If a side is one .x file, only that file is compared: the other files of a release or folder on the
+    other side are not reported as removed.
 
     The exit status is 0, 1 if there are findings of a category of --fail-on (or the definitions cannot
     be read), or 2 for a usage error.
@@ -38,7 +44,8 @@ def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Repor
     \b
     Examples:
       libvirt-proto diff 1.0.4 1.0.5
-      libvirt-proto diff 12.6.0 ~/src/libvirt/src --format json
+      libvirt-proto diff 12.9.0 ~/src/libvirt/src --format json
+      libvirt-proto diff 12.9.0 src/remote/remote_protocol.x --fail-on WIRE --fail-on ACCESS
       libvirt-proto diff git:origin/master:src src --format github
       libvirt-proto diff --fail-on WIRE --fail-on LIMIT --ignore known.toml v1/ v2/
 
@@ -53,4 +60,16 @@ def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Repor
     before, after = load(
         lambda: (read_source(old, constants), read_source(new, constants)), then="nothing was compared"
     )
-    report(compare(before, after))
+    for side in (before, after):
+        _note_provenance(side)
+    report(compare(before, after, old_file=file_of(old), new_file=file_of(new)))
+
+
+def _note_provenance(side: Schema) -> None:
+    """Warn that a bundled release has the annotations of another one."""
+    # Only bundled releases have a history.
+    if side.release is None or side.history is None:
+        return
+    if find(side.release).origins.release == "derived":
+        text = f"libvirt {side.release} is derived from a later release, and may have its annotations"
+        click.echo(f"libvirt-proto: note: {text}", err=True)

@@ -9,12 +9,15 @@ from pathlib import Path
 import click
 
 from .. import pipeline
-from ..definitions import Providers, load_providers, load_release, load_release_providers, load_schema
+from ..definitions import load_binary_providers, load_providers, load_release, load_schema
 from ..errors import reason
 from ..output import Difference, ForeignFileError, compare, write
 from ..pipeline import DEFAULT_TARGETS, PROBE_TARGETS, TARGETS
+from ..providers.binaries import Binary
+from ..providers.selection import Providers
 from ..quoting import printable
 from ..releases import releases
+from ..releases.archive import Release
 from ..render import Artefact
 from ..schema import Schema
 from . import structs
@@ -47,8 +50,9 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     typedefs. There is none for log_protocol.x, as in libvirt, unless --defs names only that file.
 
     probes and bpftrace depend on the libvirt of a machine: by default the installed one, else the binaries
-    named by --library. Their ELF notes list their probes. The tapsets leave out probes that are in none of
-    them; bpftrace's scripts are for the first binary that has the message probes.
+    named by --library. Their ELF notes list their probes, and the version of libvirt decides which arguments
+    of a probe are known. The tapsets leave out probes that are in no binary; bpftrace's scripts are for the
+    first binary that has the message probes.
 
     \b
     Files go to DIR. With one TARGET they are in DIR itself (by default generated/TARGET), with several
@@ -110,7 +114,9 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 )
 @click.option("--force", is_flag=True, help="Overwrite files that were not generated.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
-@click.option("--list-releases", is_flag=True, help="Print the bundled releases, and exit.")
+@click.option(
+    "--list-releases", is_flag=True, help="Print the bundled releases, with their provenance, and exit."
+)
 def generate(
     targets: tuple[str, ...],
     release: str | None,
@@ -135,7 +141,7 @@ def generate(
             "--library requires the target probes or bpftrace, and --all-probes the target probes"
         )
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
-    made = _artefacts(names, release, defs, dict(defines), libraries, all_probes)
+    made = _artefacts(names, release, defs, dict(defines), libraries, all_probes, quiet)
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -163,28 +169,33 @@ def _artefacts(
     defines: dict[str, int],
     libraries: Sequence[str],
     all_probes: bool,
+    quiet: bool,
 ) -> dict[str, tuple[Artefact, ...]]:
     """Return the artefacts of each target."""
     made: dict[str, tuple[Artefact, ...]] = {}
     if set(targets) != {"probes"}:
         schema = load(lambda: _definitions(release, defs, defines), then=_NOTHING)
         made = {target: pipeline.generate(schema, target) for target in targets if target in TARGETS}
+
+    def select(binaries: Sequence[Binary]) -> Providers:
+        return load(lambda: _providers(release, defs, binaries), then=_NOTHING)
+
     if "probes" in targets:
-        providers = load(lambda: _providers(release, defs), then=_NOTHING)
-        made["probes"] = probes(providers, libraries, all_probes=all_probes)
+        made["probes"] = probes(select, libraries, all_probes=all_probes, quiet=quiet)
     if "bpftrace" in targets:
-        providers = load(lambda: _providers(release, defs), then=_NOTHING)
-        made["bpftrace"] = bpftrace(schema, providers, libraries)
+        made["bpftrace"] = bpftrace(schema, select, libraries, quiet=quiet)
     return made
 
 
 def _list_releases() -> list[str]:
-    return [
-        f"{release.name:<9} (the same from {release.first} to {release.last})"
-        if release.covers_others
-        else release.name
-        for release in releases()
-    ]
+    return [_release_line(release) for release in releases()]
+
+
+def _release_line(release: Release) -> str:
+    """`12.6.0     rebuilt   the same declarations from 12.5.0 to 12.9.0; libvirt_probes.d unproven`."""
+    remarks = [f"the same declarations from {release.first} to {release.last}"] * release.covers_others
+    remarks += [f"{file} {provenance}" for file, provenance in sorted(release.origins.files.items())]
+    return f"{release.name:<9}  {release.origins.release:<7}  {'; '.join(remarks)}".rstrip()
 
 
 def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Difference]:
@@ -202,8 +213,8 @@ def _definitions(release: str | None, defs: tuple[Path, ...], defines: dict[str,
     return load_schema(defs, defines=defines, known=True) if defs else load_release(release, defines=defines)
 
 
-def _providers(release: str | None, defs: tuple[Path, ...]) -> Providers:
-    return load_providers(defs) if defs else load_release_providers(release)
+def _providers(release: str | None, defs: tuple[Path, ...], binaries: Sequence[Binary]) -> Providers:
+    return load_providers(defs) if defs else load_binary_providers(binaries, release)
 
 
 def _place(output: Path | None, target: str, alone: bool) -> Path:

@@ -20,11 +20,12 @@ from ..quoting import printable
 from ..releases.archive import ARCHIVE
 from ..releases.collection import by_release
 from ..releases.facts import HISTORY
+from ..releases.provenance import OriginRules, Provenance
 from ..releases.update import Progress, has_archive
 from ..releases.version import follows, is_maintenance
 from ..schema import Module
 from ..source_tree import read_tree
-from .options import Define, Range
+from .options import Define, ProvenanceOf, Range
 
 
 @click.command(name="import")
@@ -32,7 +33,7 @@ from .options import Define, Range
 @click.option(
     "--release",
     metavar="R",
-    help="The release of the definitions. Default: taken from the name of SOURCE (libvirt-12.6.0.tar.xz).",
+    help="The release of the definitions. Default: taken from the name of SOURCE (libvirt-12.9.0.tar.xz).",
 )
 @click.option(
     "-o",
@@ -58,6 +59,15 @@ from .options import Define, Range
     help="No declaration changed from release A to B, of which one is imported. May be repeated.",
 )
 @click.option(
+    "--provenance",
+    "provenance",
+    metavar="[FILES=]P",
+    type=ProvenanceOf(),
+    multiple=True,
+    help="Origin of the definitions, or of files that match a pattern: genuine (default), rebuilt, derived or"
+    " unproven. May be repeated.",
+)
+@click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 and list the files if any would change."
 )
 def import_(
@@ -66,6 +76,7 @@ def import_(
     output: Path,
     defines: tuple[tuple[str, int], ...],
     same: tuple[tuple[str, str], ...],
+    provenance: tuple[tuple[str, Provenance], ...],
     check: bool,
 ) -> None:
     """Import libvirt's protocol definitions and probe providers.
@@ -81,13 +92,13 @@ def import_(
 
     \b
     Examples:
-      libvirt-proto import libvirt-12.6.0.tar.xz
-      libvirt-proto import ~/src/libvirt --release 12.7.0
-      libvirt-proto import files/ --release 12.6.0 --define VIR_UUID_BUFLEN=16
-      libvirt-proto import libvirt-12.6.0.tar.xz --check
-      libvirt-proto import all-releases.tar.xz --same 9.8.0:10.0.0 --same 12.5.0:12.6.0
+      libvirt-proto import libvirt-12.9.0.tar.xz
+      libvirt-proto import ~/src/libvirt --release 12.10.0
+      libvirt-proto import files/ --release 12.9.0 --define VIR_UUID_BUFLEN=16
+      libvirt-proto import libvirt-12.9.0.tar.xz --check
+      libvirt-proto import all-releases.tar.xz --same 9.8.0:10.0.0 --same 12.5.0:12.9.0
     """
-    how: _How = {"defines": dict(defines), "same": same, "check": check}
+    how: _How = {"defines": dict(defines), "same": same, "rules": _rules(provenance), "check": check}
     try:
         tree = read_tree(source)
         trees = by_release(tree)
@@ -121,9 +132,18 @@ def import_(
         words = [str(source), *(["--release", release] if release else []), "-o", str(output)]
         words += [f"--define={name}={value}" for name, value in defines]
         words += [f"--same={first}:{last}" for first, last in same]
+        words += [f"--provenance={f'{files}=' * bool(files)}{value}" for files, value in provenance]
         text = f"To fix it: {shlex.join(['libvirt-proto', 'import', *words])}"
         click.echo(printable(text), err=True)
         sys.exit(1)
+
+
+def _rules(provenance: tuple[tuple[str, Provenance], ...]) -> OriginRules | None:
+    """Return the provenance that the options state, None without any."""
+    if not provenance:
+        return None
+    files = dict(provenance)
+    return OriginRules(files.pop("", "genuine"), files)
 
 
 class _How(TypedDict):
@@ -131,6 +151,7 @@ class _How(TypedDict):
 
     defines: dict[str, int]
     same: tuple[tuple[str, str], ...]
+    rules: OriginRules | None
     check: bool
 
 
@@ -145,7 +166,9 @@ def _progress() -> Iterator[Progress | None]:
 
     # The command line's standard error escapes all that is written to it, except through `styled`.
     with Console(file=getattr(sys.stderr, "styled", sys.stderr)).status("Reading files") as status:
-        yield lambda what, release: status.update(Text(printable(f"{what} libvirt {release}")))
+        yield lambda what, release, number, total: status.update(
+            Text(printable(f"{what} libvirt {release} ({number} of {total})"))
+        )
 
 
 def summary(report: ImportReport, *, check: bool) -> str:

@@ -23,7 +23,7 @@ from .sources import complete_source, load, read_sources
 def lint_(sources: tuple[str, ...], defines: tuple[tuple[str, int], ...], report: Reporter) -> None:
     """Check definitions as libvirt's reviewers do.
 
-    SOURCE is a release (12.6.0), a folder of .x files, .x files, which are read together, or
+    SOURCE is a release (12.9.0), a folder of .x files, .x files, which are read together, or
     git:REV:PATH: the files below PATH in a revision of the repository in the current directory. By
     default, the newest release is checked.
 

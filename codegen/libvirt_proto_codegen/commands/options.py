@@ -6,6 +6,8 @@ import re
 
 import click
 
+from ..releases.provenance import Provenance, read_provenance
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _RANGE = re.compile(r"([A-Za-z0-9._+-]+):([A-Za-z0-9._+-]+)", re.ASCII)
 _NUMBER = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]{1,16})|0([0-7]{1,22})|(0|[1-9][0-9]{0,19}))", re.ASCII)
@@ -45,5 +47,21 @@ class Range(click.ParamType):  # type: ignore[type-arg] # generic in newer versi
         """Return the two names; a usage error for anything else."""
         match = _RANGE.fullmatch(str(value))
         if not match:
-            self.fail(f"expected A:B, such as 12.5.0:12.6.0, got {value!r}", param, ctx)
+            self.fail(f"expected A:B, such as 12.5.0:12.9.0, got {value!r}", param, ctx)
         return match[1], match[2]
+
+
+class ProvenanceOf(click.ParamType):  # type: ignore[type-arg] # as above
+    """[FILES=]PROVENANCE: the origin of definitions, or of the files that match a pattern."""
+
+    name = "[FILES=]PROVENANCE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Provenance]:
+        """Return the pattern, empty for all files, and the provenance; a usage error for anything else."""
+        files, _, word = str(value).rpartition("=")
+        try:
+            return files, read_provenance(word)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from .. import pipeline
-from ..definitions import Providers
-from ..providers.binaries import Binary, BinaryError, installed, read_binary
-from ..providers.placement import warnings
+from ..providers.binaries import Binary, BinaryError, installed, read_binary, version_of_path
+from ..providers.selection import Providers
 from ..quoting import printable
 from ..render import Artefact
 from ..schema import Schema
@@ -26,28 +25,48 @@ _NO_LIBVIRT = (
 )
 
 
-def probes(providers: Providers, libraries: Sequence[str], *, all_probes: bool) -> tuple[Artefact, ...]:
+#: Binaries → the providers that apply to them. Raises click's errors.
+Select = Callable[[Sequence[Binary]], Providers]
+
+
+def probes(
+    select: Select, libraries: Sequence[str], *, all_probes: bool, quiet: bool
+) -> tuple[Artefact, ...]:
     """Return the tapsets for the libraries, or for the installed libvirt; warn of probes left out."""
     binaries = _binaries(libraries, all_probes)
-    artefacts, left_out = pipeline.generate_probes(providers, binaries, all_probes=all_probes)
+    providers = _selected(select, binaries, quiet)
+    artefacts, problems = pipeline.generate_probes(providers, binaries, all_probes=all_probes)
     if not artefacts:
         places = ", ".join(binary.path for binary in binaries)
         raise click.ClickException(
             f"none of the probes is in {places}: expected a libvirt built with probes "
             "(--all-probes keeps them)"
         )
-    for words in warnings(left_out):
+    for words in problems:
         click.echo(printable(f"libvirt-proto: warning: {words}"), err=True)
     return artefacts
 
 
-def bpftrace(schema: Schema, providers: Providers, libraries: Sequence[str]) -> tuple[Artefact, ...]:
+def bpftrace(
+    schema: Schema, select: Select, libraries: Sequence[str], *, quiet: bool
+) -> tuple[Artefact, ...]:
     """Return bpftrace's scripts for the libraries, or for the installed libvirt."""
     binaries = _binaries(libraries, all_probes=False)
+    providers = _selected(select, binaries, quiet)
     try:
         return pipeline.generate_bpftrace(schema, providers, binaries)
     except NoScripts as error:
         raise click.ClickException(f"{error}") from None
+
+
+def _selected(select: Select, binaries: Sequence[Binary], quiet: bool) -> Providers:
+    """Select the providers, and report which ones."""
+    providers = select(binaries)
+    # Without any binary, there is no choice to report.
+    chosen = providers.other_versions if any(each.probes for each in binaries) else ()
+    for sentence in () if quiet else chosen:
+        click.echo(printable(f"libvirt-proto: {sentence}"), err=True)
+    return providers
 
 
 def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
@@ -63,7 +82,9 @@ def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
     try:
         # Complete tapsets may be for another machine.
         binaries = [
-            Binary(path, {}) if all_probes and not Path(path).exists() else read_binary(path)
+            Binary(path, {}, version=version_of_path(path))
+            if all_probes and not Path(path).exists()
+            else read_binary(path)
             for path in found
         ]
     except BinaryError as error:

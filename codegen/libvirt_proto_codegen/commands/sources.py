@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import click
@@ -27,7 +27,8 @@ def load(read: Callable[[], Loaded], *, then: str) -> Loaded:
         raise click.UsageError(str(error)) from None
     except DefinitionError as error:
         count = len(error.problems)
-        click.echo(str(error), err=True)
+        for problem in error.problems:
+            click.echo(problem.diagnostic(), err=True)
         raise click.ClickException(
             f"{count} problem{'s' if count != 1 else ''} in the definitions, {then}"
         ) from None
@@ -53,6 +54,18 @@ def read_sources(sources: Sequence[str], defines: Mapping[str, int]) -> tuple[Sc
 def _is_file(source: str, path: Path) -> bool:
     """Return True for a .x file, and for a source that was meant as one."""
     return not source.startswith(PREFIX) and (path.is_file() or (path.suffix == ".x" and not path.is_dir()))
+
+
+def file_of(source: str) -> str | None:
+    """Return the base name of the only .x file that a source names; None for a release or a folder."""
+    if source.startswith(PREFIX):
+        return PurePosixPath(source).name if source.endswith(".x") else None
+    path = Path(source)
+    return path.name if _is_file(source, path) or _is_pipe(path) else None
+
+
+def _is_pipe(path: Path) -> bool:
+    return path.is_relative_to("/dev") and not path.is_dir()
 
 
 def read_source(source: str, defines: Mapping[str, int]) -> Schema:

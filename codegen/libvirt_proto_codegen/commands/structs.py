@@ -19,6 +19,8 @@ from ..structs_files import Change, Comparison, compare_layouts, squeezed
 
 #: Maximum number of differences in words per file; the diff below them has all.
 _SHOWN: Final = 20
+#: Maximum number of line numbers in a sentence.
+_MAX_NUMBERS: Final = 10
 _WIRE: Final = {"changes": "the wire changes", "unclear": "the wire may change", "same": "the wire stays"}
 _COLOURS: Final = {"-": "red", "+": "green", "@": "cyan"}
 
@@ -57,7 +59,9 @@ def _verdict(found: Comparison) -> str:
         case "equal":
             return "equal"
         case "white space":
-            return f"equal except for white space in {_numbers(found.lines)}"
+            crlf = f"CRLF line endings ({found.crlf:,} lines)" if found.crlf else ""
+            others = f"white space in {_numbers(found.lines)}" if found.lines else ""
+            return f"equal except for {' and '.join(filter(None, (crlf, others)))}"
         case "spelling":
             return "the same layout, written differently"
         case "unreadable":
@@ -93,7 +97,9 @@ def _print(line: str, colour: str | None = None) -> None:
 
 
 def _numbers(lines: Sequence[int]) -> str:
-    words = [str(line) for line in lines]
+    words = [str(line) for line in lines[:_MAX_NUMBERS]]
+    if len(lines) > _MAX_NUMBERS:
+        words.append(f"{len(lines) - _MAX_NUMBERS:,} more")
     if len(words) == 1:
         return f"line {words[0]}"
     return f"lines {', '.join(words[:-1])} and {words[-1]}"

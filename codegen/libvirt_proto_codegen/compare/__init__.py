@@ -11,6 +11,7 @@ from ..findings import Finding
 from ..schema import Schema
 from ..schema_index import Placed, SchemaIndex, payload_types
 from . import effects
+from .annotations import Dates, compare_annotations
 from .bounds import Bounds
 from .constants import report_constants
 from .payloads import compare_payloads
@@ -18,28 +19,36 @@ from .programs import Programs, match_programs, report_programs
 from .reach import Reach
 from .report import At, Report
 from .rules import CATEGORIES, RULES
+from .scope import scope_of
 from .types import Types
 
 __all__ = ["CATEGORIES", "RULES", "compare"]
 
 
-def compare(old: Schema, new: Schema) -> tuple[Finding, ...]:
+def compare(
+    old: Schema, new: Schema, *, old_file: str | None = None, new_file: str | None = None
+) -> tuple[Finding, ...]:
     """Return all differences between two sets of definitions, in the order of RULES and then of the files.
 
     Programs and procedures are matched by number, types by position in payloads, fields by name and position;
     so renamed things are found without guessing. A changed limit is one finding, at its constant. The types
     and limits that only a new (or a removed) procedure uses are part of its finding.
+
+    With the base name of a file of a side, only that file is compared: other files of its side are read for
+    the types in its payloads, and of the other side only the files that correspond count.
     """
     before, after = SchemaIndex(old), SchemaIndex(new)
-    programs = match_programs(before, after)
+    scope = scope_of(old, new, old_file, new_file)
+    programs = match_programs(before, after, scope)
     payloads = [payload for pair in programs.pairs for payload in pair.payloads()]
-    report = Report(before, after, Reach(before, after, payloads))
+    report = Report(Reach(before, after, payloads), scope)
     bounds = Bounds(before, after, report)
     types = Types(before, after, report, bounds)
 
     report_programs(programs, report)
     for pair in programs.pairs:
         compare_payloads(pair, before, after, types, report)
+        compare_annotations(pair, report, Dates(old, new))
     types.compare()
     types.compare_by_name(but={*before.procedure_enums, *after.procedure_enums})
     _procedure_enums(programs, before, after, types)
@@ -67,6 +76,8 @@ def _types_alone(
     with_left = old.contents(_brought(programs.removed, *(pair.left() for pair in programs.pairs)))
     with_came = new.contents(_brought(programs.added, *(pair.came() for pair in programs.pairs)))
     for reference, definition in old.types.items():
+        if reference.module not in report.scope.old:
+            continue
         alone = reference in left and reference not in with_left and reference not in old.procedure_enums
         if alone and not definition.anonymous and reference.name not in new.types_by_name:
             at = At(old.symbol(reference), definition.span)
@@ -74,6 +85,8 @@ def _types_alone(
             message = f"the type {reference.name} is gone"
             report.add("TYPE_REMOVED", at, None, message, effects.NOTHING_SENT, program=program)
     for reference, definition in new.types.items():
+        if reference.module not in report.scope.new:
+            continue
         alone = reference in came and reference not in with_came and reference not in new.procedure_enums
         if alone and not definition.anonymous and reference.name not in old.types_by_name:
             at = At(new.symbol(reference), definition.span)

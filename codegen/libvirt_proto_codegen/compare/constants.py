@@ -27,6 +27,8 @@ def report_constants(
         return At(Symbol("constant", name, side.file(module)), side.constants[module, name].span)
 
     for module, name in old.constants:
+        if module not in report.scope.old:
+            continue
         if name not in new.constant_homes and name not in said and not _goes_with(old, name, left):
             message = f"the constant {name} was removed"
             program = report.program_of(old, module)
@@ -39,6 +41,8 @@ def report_constants(
                 program=program,
             )
     for (module, name), constant in new.constants.items():
+        if module not in report.scope.new:
+            continue
         program = report.program_of(new, module)
         if name not in old.constant_homes:
             if name not in said and not _goes_with(new, name, came):

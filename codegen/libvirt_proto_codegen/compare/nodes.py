@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from libvirt_proto.codec.types import (
-    Arm,
     Array,
     Bound,
     Enumeration,
@@ -161,7 +160,7 @@ def _inside(old: Node, new: Node) -> list[tuple[Node, Node]] | None:
                 return None
             return [(a.node, b.node) for a, b in zip(old.fields, new.fields, strict=True)]
         case UnionType(), UnionType():
-            arms, others = by_label(old), by_label(new)
+            arms, others = old.by_value, new.by_value
             if arms.keys() != others.keys():
                 return None
             pairs = [(arm.node, others[value].node) for value, arm in arms.items()]
@@ -209,11 +208,3 @@ def _measured(node: Node) -> _Measured | None:
 
 def _number(limit: Bound | None) -> int | None:
     return None if limit is None else limit.value
-
-
-def by_label(union: UnionType) -> dict[int | None, Arm]:
-    """Return a union's arms by the values of their discriminant, None for all others."""
-    arms: dict[int | None, Arm] = {label.value: arm for arm in union.arms for label in arm.labels}
-    if union.default:
-        arms[None] = union.default
-    return arms

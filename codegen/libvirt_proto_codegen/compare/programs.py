@@ -12,6 +12,7 @@ from ..schema_index import PARTS, Placed, SchemaIndex, payload_types
 from . import effects
 from .reach import Payload
 from .report import At, Report
+from .scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,10 @@ class Programs:
     added: tuple[Placed, ...]
 
 
-def match_programs(old: SchemaIndex, new: SchemaIndex) -> Programs:
+def match_programs(old: SchemaIndex, new: SchemaIndex, scope: Scope) -> Programs:
     """Match programs by number and version; those left over by number, and then by name."""
-    rest_old, rest_new = list(old.programs), list(new.programs)
+    rest_old = [each for each in old.programs if each.module.name in scope.old]
+    rest_new = [each for each in new.programs if each.module.name in scope.new]
     pairs: list[ProgramPair] = []
     for key in ("number version", "number", "name version"):
         for before in list(rest_old):
@@ -145,7 +147,7 @@ def _program_pair(pair: ProgramPair, report: Report) -> None:
     if old.name != new.name:
         message = f"{old.name} ({_hex(pair.new)}) was renamed to {new.name}"
         _program(report, "PROGRAM_RENAMED", pair.old, pair.new, message, effects.SOURCE)
-    if pair.old.module.file != pair.new.module.file and not report.single_files:
+    if pair.old.module.file != pair.new.module.file and not report.scope.single_files:
         message = f"{new.name} is defined in {pair.new.module.file}, was in {pair.old.module.file}"
         effect = "same bytes on the wire; code that includes the old file must be updated"
         _program(report, "PROGRAM_MOVED", pair.old, pair.new, message, effect)

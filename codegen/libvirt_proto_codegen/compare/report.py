@@ -12,6 +12,7 @@ from ..schema_index import SchemaIndex
 from ..source import Span
 from .reach import Payload, Reach
 from .rules import RULES
+from .scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,10 @@ class At:
 class Report:
     """The findings so far."""
 
-    def __init__(self, old: SchemaIndex, new: SchemaIndex, reach: Reach) -> None:
+    def __init__(self, reach: Reach, scope: Scope) -> None:
         self.findings: list[Finding] = []
-        self._old = old
-        self._new = new
+        self.scope = scope
         self._reach = reach
-        #: True if a file is compared with a file, so that their names may differ.
-        self.single_files = len(old.schema.modules) == len(new.schema.modules) == 1
 
     def add(
         self,

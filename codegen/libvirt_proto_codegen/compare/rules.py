@@ -15,6 +15,11 @@ CATEGORIES: Final[Categories] = {
             "old and new peers read the same bytes differently, or refuse each other's messages",
         ),
         Category("LIMIT", "warning", "old peers refuse what new ones may send, but not vice versa"),
+        Category(
+            "ACCESS",
+            "warning",
+            "the same bytes, but a call needs other permissions, or peers handle it differently",
+        ),
         Category("SOURCE", "notice", "the same bytes, but code that uses the definitions must be updated"),
         Category("ADDED", "notice", "affects only code that uses it"),
     )
@@ -47,6 +52,21 @@ _SUMMARIES: Final = {
     "LIMIT": {
         "LIMIT_RAISED": "A list, string or opaque has a higher limit.",
         "LIMIT_REMOVED": "A list, string or opaque no longer has a limit.",
+    },
+    "ACCESS": {
+        "ACL_REMOVED": "A procedure has no @acl any more.",
+        "ACL_LOOSENED": "A procedure needs fewer permissions: an @acl line was removed, or has a condition.",
+        "ACL_CHANGED": "A procedure needs another permission, or the same one under another condition.",
+        "ACL_TIGHTENED": "A procedure needs more permissions: an @acl line was added, or has no condition.",
+        "ACL_ADDED": "A procedure has an @acl and had none.",
+        "ACL_REWRITTEN": "An @acl has other lines, and the same callers pass.",
+        "ACL_FILTER_LOOSENED": "Fewer objects are left out: an @aclfilter was removed.",
+        "ACL_FILTER_CHANGED": "Objects are left out by another permission.",
+        "ACL_FILTER_TIGHTENED": "More objects are left out: an @aclfilter was added.",
+        "PRIORITY_CHANGED": "A procedure has another priority; the default is low.",
+        "GENERATE_CHANGED": "A procedure's code is generated for other sides.",
+        "STREAM_CHANGED": "A procedure has another stream, or the stream is another parameter.",
+        "SPARSE_FLAG_CHANGED": "Another flag of a procedure allows holes in its stream.",
     },
     "SOURCE": {
         "PROGRAM_RENAMED": "A program has another name, and the same number.",

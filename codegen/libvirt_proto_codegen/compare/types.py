@@ -46,7 +46,7 @@ class Types:
         """Compare the types that no payload led to, except some, by name."""
         met = {new for _, new in self._seen} | set(but)
         for new, definition in self._new.types.items():
-            if new in met or definition.anonymous:
+            if new in met or definition.anonymous or new.module not in self._report.scope.new:
                 continue
             candidates = [old for old in self._old.types_by_name.get(new.name, ()) if old not in but]
             if candidates:

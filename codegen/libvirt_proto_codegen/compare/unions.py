@@ -8,7 +8,6 @@ from libvirt_proto.codec.types import Arm, Node, UnionType
 
 from ..findings import Symbol
 from . import effects
-from .nodes import by_label
 from .pair import Pair, Place
 from .report import At, Report
 
@@ -25,7 +24,7 @@ def compare_arms(
 ) -> None:
     """Report changes to the arms of a union. A value without an arm uses the default's. `declared` compares
     the declarations of an arm, and returns True if its bytes differ."""
-    arms_old, arms_new = by_label(old), by_label(new)
+    arms_old, arms_new = old.by_value, new.by_value
     values: dict[_Both, list[int | None]] = {}
     for value in dict.fromkeys((*arms_old, *arms_new)):
         both = arms_old.get(value, old.default), arms_new.get(value, new.default)

@@ -122,7 +122,7 @@ class LintIndex(SchemaIndex):
     @cached_property
     def payload_max(self) -> int:
         """The maximum size of a message's payload in bytes: the definitions' own, else that of libvirt
-        12.6.0."""
+        12.9.0."""
         said = [constant.value for (_, name), constant in self.constants.items() if name == _PAYLOAD_MAX_NAME]
         return said[0] if said else _PAYLOAD_MAX
 

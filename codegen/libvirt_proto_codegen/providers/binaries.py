@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Final
 
 from libvirt_proto.codec.elf import ElfError
 from libvirt_proto.codec.elfnotes import Site, read_notes
+from libvirt_proto.codec.libvirt_version import version_of_name
 
 from ..errors import reason
 from ..files import open_regular
@@ -29,13 +31,15 @@ class BinaryError(Exception):
 @dataclass(frozen=True, slots=True)
 class Binary:
     """A program or library: its path as given; for each (provider, probe) the argument counts at its sites
-    (one or more); its architecture (`x86_64`, `aarch64`); the sites; and a sentence per unusable note."""
+    (one or more); its architecture (`x86_64`, `aarch64`); the sites; a sentence per unusable note; and the
+    release of libvirt that it belongs to, None if unknown."""
 
     path: str
     probes: Mapping[tuple[str, str], frozenset[int]]
     machine: str = ""
     sites: Mapping[tuple[str, str], tuple[Site, ...]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    version: str | None = None
 
 
 def read_binary(path: str) -> Binary:
@@ -56,7 +60,13 @@ def read_binary(path: str) -> Binary:
         machine=notes.machine,
         sites={probe: tuple(each) for probe, each in sites.items()},
         problems=notes.problems,
+        version=notes.libvirt or version_of_path(path),
     )
+
+
+def version_of_path(path: str) -> str | None:
+    """Return the release of libvirt that a library's file name gives, to which the path may be a link."""
+    return version_of_name(os.path.basename(os.path.realpath(path)))
 
 
 def installed(root: Path = Path("/")) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def releases() -> tuple[Release, ...]:
 
 
 def canonical(name: str) -> str:
-    """Return the name of a release that may be written as a tag (`v12.6.0`) or as `latest`."""
+    """Return the name of a release that may be written as a tag (`v12.9.0`) or as `latest`."""
     return newest() if name == LATEST else name.removeprefix("v")
 
 

@@ -1,7 +1,8 @@
 """The definitions of many releases in one file, `protocol-defs/releases.weave`.
 
-    release 12.4.0
-    release 12.6.0 = 12.5.0:12.6.0   no declaration changed from 12.5.0 to 12.6.0
+    release 12.4.0 rebuilt           from other releases, not from its sources
+    release 12.6.0 = 12.5.0:12.9.0 rebuilt libvirt_probes.d:unproven
+                                     no declaration changed from 12.5.0 to 12.9.0; the file may be another's
     file remote_protocol.x
     @ 0.9.7:                         lines that all releases from 0.9.7 to the newest have
      const REMOTE_STRING_MAX = 4194304;
@@ -19,11 +20,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Final
 
 from libvirt_proto.errors import Error
 
+from .provenance import GENUINE, Origins, read_provenance
 from .version import SAFE, is_maintenance, version_key
 from .weave import Run, unweave, weave
 
@@ -49,16 +51,23 @@ class UnknownRelease(Error, LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release with known definitions, which are the same in all releases from `first` to `last`."""
+    """A release with known definitions. No declaration changed from `first` to `last`; annotations and probe
+    providers may have."""
 
     name: str
     first: str
     last: str
+    origins: Origins = GENUINE
 
     @property
     def covers_others(self) -> bool:
         """True if the definitions are those of several releases."""
         return self.first != self.last
+
+    def covers(self, name: str) -> bool:
+        """Return True for a full name (`9.9.0`, not `9.9`) in the range."""
+        inside = version_key(self.first) <= version_key(name) <= version_key(self.last)
+        return inside and name.count(".") > 1
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,14 @@ class Archive:
         return tuple(release.name for release in self.releases)
 
     def find(self, name: str) -> Release:
-        """Return the release that has the definitions of the release `name`; raises UnknownRelease."""
-        key = version_key(name)
-        for release in self.releases:
-            inside = version_key(release.first) <= key <= version_key(release.last) and name.count(".") > 1
-            if name == release.name or inside:
-                return release
-        raise UnknownRelease(f"libvirt {name} is not bundled ({self._closest(name)})")
+        """Return the release that has the definitions of the release `name`; raises UnknownRelease.
+
+        Of several that cover it, this is the first one after it, else the last one before it."""
+        covering = [release for release in self.releases if name == release.name or release.covers(name)]
+        if not covering:
+            raise UnknownRelease(f"libvirt {name} is not bundled ({self._closest(name)})")
+        after = [each for each in covering if version_key(each.name) >= version_key(name)]
+        return after[0] if after else covering[-1]
 
     def _closest(self, name: str) -> str:
         """Return `10.x: 10.0.0, 10.1.0, 10.2.0` for a part of a name, else `closest: ` and the neighbours."""
@@ -104,13 +114,24 @@ class Archive:
         return {file: text for file, text in texts if text is not None}
 
 
-def make_archive(releases: Iterable[Release], texts: Mapping[str, Mapping[str, str]]) -> Archive:
-    """Build the archive of releases, in any order; `texts` has file → text for each of their names."""
+def make_archive(
+    releases: Iterable[Release], texts: Mapping[str, Mapping[str, str]], old: Archive | None = None
+) -> Archive:
+    """Build the archive of releases, in any order; `texts` has file → text for each of their names.
+
+    The weave of the oldest releases is reused from an old archive, as far as it has the same ones."""
     ordered = sorted(releases, key=lambda release: version_key(release.name))
     files = sorted({file for release in ordered for file in texts[release.name]})
+    old = old or Archive()
+    same = (
+        release.name == name and texts[name] == old.texts(name)
+        for release, name in zip(ordered, old.names, strict=False)
+    )
+    known = sum(takewhile(bool, same))
+    later = [texts[release.name] for release in ordered[known:]]
     return Archive(
         tuple(ordered),
-        {file: weave(texts[release.name].get(file) for release in ordered) for file in files},
+        {file: weave((each.get(file) for each in later), old.files.get(file, ()), known) for file in files},
     )
 
 
@@ -119,13 +140,20 @@ def write_archive(archive: Archive) -> str:
     lines = [_HEAD]
     for release in archive.releases:
         others = f" = {release.first}:{release.last}" if release.covers_others else ""
-        lines.append(f"release {release.name}{others}\n")
+        lines.append(f"release {release.name}{others}{_spell_origins(release.origins)}\n")
     for file, runs in archive.files.items():
         lines.append(f"file {file}\n")
         for run in runs:
             lines.append(f"@ {_spell(run.versions, archive.names)}\n")
             lines += [f" {line}\n" if line else "\n" for line in run.lines]
     return "".join(lines)
+
+
+def _spell_origins(origins: Origins) -> str:
+    """` rebuilt libvirt_probes.d:unproven`; nothing for a genuine release."""
+    words: list[str] = [origins.release] if origins != GENUINE else []
+    words += [f"{file}:{provenance}" for file, provenance in sorted(origins.files.items())]
+    return "".join(f" {word}" for word in words)
 
 
 def _spell(versions: int, names: Sequence[str]) -> str:
@@ -187,8 +215,11 @@ class _Reader:
             raise ValueError("expected `release`, `file`, `@` or a line of a file")
 
     def _release(self, words: str) -> None:
-        name, equals, others = words.partition(" = ")
-        first, _, last = others.partition(":") if equals else (name, "", name)
+        name, *rest = words.split(" ")
+        first = last = name
+        if rest[:1] == ["="]:
+            first, _, last = "".join(rest[1:2]).partition(":")
+            rest = rest[2:]
         for each in (name, first, last):
             if not SAFE.fullmatch(each):
                 raise ValueError(f"expected the name of a release, got {each!r}")
@@ -196,7 +227,18 @@ class _Reader:
         if self._files or name in self._releases or ordered != sorted(ordered):
             raise ValueError("expected releases before files, in version order")
         self._indexes[name] = len(self._releases)
-        self._releases[name] = Release(name, first, last)
+        self._releases[name] = Release(name, first, last, self._origins(rest))
+
+    def _origins(self, words: Sequence[str]) -> Origins:
+        if not words:
+            return GENUINE
+        files = {}
+        for word in words[1:]:
+            file, _, provenance = word.partition(":")
+            if not _FILE.fullmatch(file):
+                raise ValueError(f"expected FILE:PROVENANCE, got {word!r}")
+            files[file] = read_provenance(provenance)
+        return Origins(read_provenance(words[0]), files)
 
     def _file(self, name: str) -> None:
         if not _FILE.fullmatch(name) or name in self._files:

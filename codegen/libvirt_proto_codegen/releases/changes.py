@@ -32,10 +32,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All differences, and old key → new key of everything that both releases have."""
+    """All differences, and old key → new key of what was renamed, other than fields of a renamed type."""
 
     all: tuple[Change, ...] = ()
-    keys: Mapping[Key, Key] = field(default_factory=dict)
+    renamed: Mapping[Key, Key] = field(default_factory=dict)
+
+    def following(self, key: Key) -> Key:
+        """Return the key that a thing of the old release has in the new one, or would have."""
+        return goes_on(key, self.renamed)
 
 
 def changes(old: Schema, new: Schema) -> Changes:
@@ -44,14 +48,16 @@ def changes(old: Schema, new: Schema) -> Changes:
     if old.modules == new.modules:
         return Changes()
     before, after = symbols(old), symbols(new)
-    renamed = {
-        one: other for one, other in renames(old, new).items() if one not in after and other not in before
-    }
-    keys = {key: goes_on for key in before if (goes_on := _goes_on(key, renamed)) in after}
-    return Changes(tuple(_changes(before, after, keys, renamed)), keys)
+    renamed: dict[Key, Key] = {}
+    if before.keys() - after.keys() and after.keys() - before.keys():  # else nothing can have been renamed
+        renamed = {
+            one: other for one, other in renames(old, new).items() if one not in after and other not in before
+        }
+    keys = {key: later for key in before if (later := goes_on(key, renamed)) in after}
+    return Changes(tuple(_changes(before, after, keys, renamed)), renamed)
 
 
-def _goes_on(key: Key, renamed: Mapping[Key, Key]) -> Key:
+def goes_on(key: Key, renamed: Mapping[Key, Key]) -> Key:
     """Return the key that the same thing has in the new release, if it exists; fields follow their type."""
     if key in renamed:
         return renamed[key]
@@ -72,10 +78,10 @@ def _changes(
             if owner(key) is None or owner(key) in keys:
                 yield Change(key, "left")
             continue
-        goes_on = keys[key]
-        if key[-1] != goes_on[-1]:
-            yield Change(goes_on, "renamed", before=key[-1])
-        yield from _aspects(goes_on, before[key], after[goes_on], {**names, key[-1]: goes_on[-1]})
+        later = keys[key]
+        if key[-1] != later[-1]:
+            yield Change(later, "renamed", before=key[-1])
+        yield from _aspects(later, before[key], after[later], {**names, key[-1]: later[-1]})
     for key in after:
         if key in came and owner(key) not in came:
             yield Change(key, "came")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from libvirt_proto.codec.history import KINDS, Event, Key, Span
+from libvirt_proto.codec.history import KINDS, Event, Key, Provenance, Span
 
 #: The history's file name, next to the archive.
 HISTORY: Final = "history.json"
@@ -41,13 +41,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class History:
-    """The facts of all releases from `first` to `last`. `releases` names the bundled ones, the newest last;
-    stored histories omit it."""
+    """The facts of all releases from `first` to `last`. `releases` names the bundled ones, the newest last,
+    and `provenance` has that of the changes that a release brought, if they are not genuine; stored histories
+    omit both."""
 
     first: str
     last: str
     facts: Mapping[Key, Facts] = field(default_factory=dict)
     releases: tuple[str, ...] = ()
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
 
     def since(self, key: Key) -> Span:
         """When a thing came that the definitions have or had."""

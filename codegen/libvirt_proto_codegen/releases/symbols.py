@@ -10,6 +10,7 @@ The key of a program is its number, that of a procedure its program's and its ow
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from libvirt_proto.codec.history import Key
 from libvirt_proto.codec.types import (
@@ -26,6 +27,8 @@ from ..schema import Module, Procedure, Schema
 
 #: The changeable aspects of a thing: `number`, `xdr`, `name`, `args`, … → its value.
 Aspects = Mapping[str, int | str | None]
+#: The aspects of a procedure that libvirt writes in comments, not in declarations.
+ANNOTATIONS: Final = ("priority", "readstream", "writestream", "sparseflag", "acl", "aclfilter")
 
 
 def symbols(schema: Schema) -> dict[Key, Aspects]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,16 @@ from ..schema import Schema
 from ..source import Source
 from . import archive_of
 from .archive import ARCHIVE, Archive, Release, make_archive, write_archive
-from .facts import HISTORY, Facts, History, HistoryError, read_history, write_history
-from .fold import extend, fold
-from .version import is_maintenance, version_key
+from .changes import Changes
+from .facts import HISTORY, HistoryError, read_history, write_history
+from .fold import Difference, difference, fold, pairs
+from .provenance import Origins
+from .ranges import check_ranges, with_ranges
+from .unfold import Pair, unfold
 from .weave import WeaveError
 
-#: Receives the current step and release: ("Comparing", "1.0.5").
-Progress = Callable[[str, str], None]
+#: Receives the current step, the release, its number from 1 and their total: ("Comparing", "1.0.5", 3, 133).
+Progress = Callable[[str, str, int, int], None]
 #: Maximum number of cached Schemas: a release is compared with the one before it.
 _SCHEMAS: Final = 2
 
@@ -32,27 +35,35 @@ def has_archive(folder: Path) -> bool:
     return (folder / ARCHIVE).is_file()
 
 
+def check_plan(folder: Path, names: Collection[str], same: Sequence[tuple[str, str]]) -> None:
+    """Raise DefinitionError if releases with these names cannot join the archive of a folder, or if a range
+    in `same` has none. Nothing has to be read for that."""
+    with_ranges(archive_of(folder).releases, names, same)
+
+
 def updated(
     folder: Path,
     news: Mapping[str, Mapping[str, str]],
     *,
+    origins: Mapping[str, Origins] | None = None,
     same: Iterable[tuple[str, str]] = (),
-    anew: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, str]:
     """Return the archive and the history of a folder (file → text), with the releases of `news` added.
 
-    `news` maps release → file → text. `same` has ranges (first, last) of releases with the same declarations.
+    `news` maps release → file → text, and `origins` some of these releases to their provenance; that of
+    others is kept, or genuine. `same` has ranges (first, last) of releases with the same declarations.
 
-    Releases after the newest one only extend the history; otherwise, or with `anew`, all of it is rebuilt.
+    Only releases next to those of `news` are compared; without a history of the archive, all are.
     Raises DefinitionError for unreadable files and invalid ranges.
     """
     old = archive_of(folder)
     try:
-        new = _with_news(old, news, list(same))
-        history = None if anew else _grown(_history(folder), old, new, progress)
-        if history is None:
-            history = fold(new.releases, Schemas(new, progress))
+        new = _with_news(old, news, origins or {}, list(same))
+        load = Schemas(new)
+        check_ranges(old, new, load)
+        known = _known_changes(folder, old, new)
+        history = fold(new.releases, _Comparisons(new, known, difference(load), progress))
     except (WeaveError, HistoryError) as error:
         raise DefinitionError(
             [Problem("too-large", None, f"{error}: expected releases of libvirt")]
@@ -61,89 +72,71 @@ def updated(
 
 
 def _with_news(
-    old: Archive, news: Mapping[str, Mapping[str, str]], same: Sequence[tuple[str, str]]
+    old: Archive,
+    news: Mapping[str, Mapping[str, str]],
+    origins: Mapping[str, Origins],
+    same: Sequence[tuple[str, str]],
 ) -> Archive:
     """Return the archive with releases added or replaced."""
-    known = {release.name: release for release in old.releases}
     texts = {name: old.texts(name) for name in old.names}
-    releases = _with_ranges(
-        known | {name: Release(name, name, name) for name in news if name not in known}, same
-    )
+    releases = [
+        replace(release, origins=origins.get(release.name, release.origins))
+        for release in with_ranges(old.releases, news, same)
+    ]
     if tuple(releases) == old.releases and all(texts[name] == files for name, files in news.items()):
         return old
-    return make_archive(releases, {**texts, **news})
+    return make_archive(releases, {**texts, **news}, old)
 
 
-def _grown(history: History | None, old: Archive, new: Archive, progress: Progress | None) -> History | None:
-    """Return the history extended by the releases after its last one. None if it does not match the old
-    archive, if the new archive has more than that, and if a maintenance release may share facts with a new
-    one."""
-    kept = new.releases[: len(old.releases)] == old.releases and all(
-        old.texts(name) == new.texts(name) for name in old.names
-    )
-    added = new.releases[len(old.releases) :]
-    if history is None or not kept or any(is_maintenance(release.name) for release in added):
-        return None
-    if added and any(_is_of_maintenance(facts) for facts in history.facts.values()):
-        return None
-    main = [release for release in old.releases if not is_maintenance(release.name)]
-    if not main or (history.first, history.last) != (main[0].first, main[-1].name):
-        return None
-    load = Schemas(new, progress)
-    for before, release in zip([main[-1], *added], added, strict=False):
-        history = extend(history, before, release, load)
-    return history
-
-
-def _is_of_maintenance(facts: Facts) -> bool:
-    """Return True if a thing, or one of its facts, exists only in a maintenance release."""
-    spans = [facts.since, *(event.when for event in facts.events)]
-    return any(span and span.release and is_maintenance(span.release) for span in spans)
-
-
-def _history(folder: Path) -> History | None:
-    """Return the history in a folder; None if it is missing or unreadable, and must be rebuilt."""
+def _known_changes(folder: Path, old: Archive, new: Archive) -> Mapping[Pair, Changes]:
+    """Return the changes between releases of the old archive that the new archive has with the same texts;
+    none if the history is missing, unreadable or that of other releases, and must be rebuilt."""
     try:
-        return read_history((folder / HISTORY).read_text("utf-8"))
+        history = read_history((folder / HISTORY).read_text("utf-8"))
+        found = unfold(history, old.releases)
     except (OSError, UnicodeDecodeError, HistoryError):
-        return None
+        return {}
+    kept = {name for name in old.names if name in new.names and old.texts(name) == new.texts(name)}
+    return {pair: changes for pair, changes in found.items() if kept.issuperset(pair)}
 
 
-def _with_ranges(releases: Mapping[str, Release], ranges: Sequence[tuple[str, str]]) -> list[Release]:
-    """Return the releases with the ranges that they cover."""
-    found = dict(releases)
-    for first, last in ranges:
-        low, high = version_key(first), version_key(last)
-        inside = [name for name in releases if low <= version_key(name) <= high]
-        if len(inside) != 1:
-            names = ", ".join(inside) or "none"
-            message = f"expected one release with known definitions in the range {first}:{last}, got {names}"
-            raise DefinitionError([Problem("bad-range", None, message)])
-        found[inside[0]] = Release(inside[0], first, last)
-    ordered = sorted(found.values(), key=lambda release: version_key(release.name))
-    for before, release in itertools.pairwise(ordered):
-        if version_key(before.last) >= version_key(release.first):
-            one, other = (f"{each.name} ({each.first}:{each.last})" for each in (before, release))
-            message = f"the ranges of {one} and {other} overlap"
-            hint = f"--same {release.name}:{release.name} limits {release.name} to itself"
-            raise DefinitionError([Problem("bad-range", None, message, hint)])
-    return ordered
+class _Comparisons:
+    """Compares two releases unless their changes are known, and reports the progress."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        known: Mapping[Pair, Changes],
+        compare: Difference,
+        progress: Progress | None,
+    ) -> None:
+        self._known = known
+        self._compare = compare
+        self._progress = progress
+        self._total = sum((old.name, new.name) not in known for old, new in pairs(archive.releases))
+        self._number = 0
+
+    def __call__(self, old: Release, new: Release) -> Changes:
+        known = self._known.get((old.name, new.name))
+        if known is not None:
+            return known
+        self._number += 1
+        if self._progress is not None:
+            self._progress("Comparing", new.name, self._number, self._total)
+        return self._compare(old, new)
 
 
 class Schemas:
     """Loads the Schemas of an archive's releases; files that two releases share are parsed once."""
 
-    def __init__(self, archive: Archive, progress: Progress | None = None) -> None:
+    def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._progress = progress
         #: Those of the last release, which shares most of them with its neighbours.
         self._known: dict[tuple[str, str], Specification] = {}
         self._schema = lru_cache(_SCHEMAS)(self._of)
 
     def __call__(self, release: Release) -> Schema:
         """Return the Schema of a release; the same object for releases with the same texts."""
-        if self._progress is not None:
-            self._progress("Comparing", release.name)
         return self._schema(tuple(self._archive.texts(release.name).items()))
 
     def _of(self, texts: tuple[tuple[str, str], ...]) -> Schema:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from libvirt_proto.codec.history import version_key as version_key
+
 #: Valid names of releases, which become names of folders.
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", re.ASCII)
 #: Since 3.0.0 the major number is that of a year, which has at least ten releases (0 to about 10).
 _YEARS: Final = 3
 _LAST_OF_A_YEAR: Final = 10
-
-
-def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
-    """Return the sort key of a release, which orders by numbers: 9.0.0 before 10.0.0."""
-    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in release.split("."))
 
 
 def is_maintenance(release: str) -> bool:
@@ -25,7 +22,7 @@ def is_maintenance(release: str) -> bool:
 def follows(release: str, before: str) -> bool:
     """Return True if no release lies between the two, as far as their numbers show.
 
-    4.0.0 follows 3.10.0 and 2.0.0 follows 1.3.5, but 13.0.0 does not follow 12.6.0.
+    4.0.0 follows 3.10.0 and 2.0.0 follows 1.3.5, but 13.0.0 does not follow 12.9.0.
     """
     try:
         (major, minor, micro), (old_major, old_minor, old_micro) = (

@@ -29,15 +29,18 @@ class Run:
     lines: tuple[str, ...]
 
 
-def weave(texts: Iterable[str | None]) -> tuple[Run, ...]:
+def weave(texts: Iterable[str | None], runs: Iterable[Run] = (), known: int = 0) -> tuple[Run, ...]:
     """Return the weave of a text's versions; None is a version without the text.
 
+    `runs` is a weave of which the first `known` versions are the same; `texts` has the versions after them.
     Raises WeaveError for more than MAX_LINES lines.
     """
-    woven: list[_Line] = []
-    current: list[_Line] = []
-    previous: str | None = None
-    for version, text in enumerate(texts):
+    mask = (1 << known) - 1
+    kept = [Run(run.versions & mask, run.lines) for run in runs if run.versions & mask]
+    woven = [_Line(text, run.versions) for run in kept for text in run.lines]
+    current = [each for each in woven if known and each.versions >> (known - 1)]
+    previous = unweave(kept, known - 1) if known else None
+    for version, text in enumerate(texts, known):
         if text != previous:
             woven, current = _with_version(woven, current, [] if text is None else text.split("\n"))
             previous = text
@@ -45,8 +48,8 @@ def weave(texts: Iterable[str | None]) -> tuple[Run, ...]:
                 raise WeaveError(f"the versions of a file have more than {MAX_LINES:,} different lines")
         for line in current:
             line.versions |= 1 << version
-    runs = groupby(woven, lambda line: line.versions)
-    return tuple(Run(versions, tuple(line.text for line in lines)) for versions, lines in runs)
+    groups = groupby(woven, lambda line: line.versions)
+    return tuple(Run(versions, tuple(line.text for line in lines)) for versions, lines in groups)
 
 
 def unweave(runs: Iterable[Run], version: int) -> str | None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from ..objects import MESSAGES, quoted
-from ..probes.provider import PROBES, Argument
+from ..probes.provider import COMMON, Argument
 from .descriptions import Description, begins, descriptions, may_contain
 
 _HEAD: Final = re.compile(
@@ -59,10 +59,10 @@ _MAX_FAILURES: Final = 16
 #: Names of words in the log, by their names in the provider.
 _ALIASES: Final = {"authtype": "auth"}
 
-#: The arguments of libvirt's probes, by name in the log.
+#: The arguments that a probe has in all releases, by its name in the log.
 _ARGUMENTS: Final[Mapping[str, tuple[Argument, ...]]] = {
     kind.upper() if kind.startswith(("event_", "qemu_")) else f"RPC_{kind.upper()}": arguments
-    for kind, arguments in PROBES.items()
+    for kind, arguments in COMMON.items()
 }
 #: Probes about references, which libvirt had before 1.0.
 _REFERENCES: Final = frozenset(

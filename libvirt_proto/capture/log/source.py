@@ -23,7 +23,7 @@ from ..entries import TEXTS, Entry, field, objects
 from ..monitor_lines import TOKENS as RECORDING_TOKENS
 from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
-from ..probes.provider import PROBES
+from ..probes.provider import COMMON
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
 from .described import Described, Descriptions
 from .grammar import DESCRIPTION, NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
@@ -758,7 +758,7 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
     """Yield the event of a probe that is not about RPC, if its numbers are numbers."""
     arguments = dict[str, int | str]()
     values = record.values()
-    for name, meaning in PROBES.get(record.kind, ()):
+    for name, meaning in COMMON.get(record.kind, ()):
         value = values.get(name)
         if value is None:  # older versions have others
             continue

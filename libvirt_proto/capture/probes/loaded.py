@@ -15,10 +15,11 @@ import re
 import stat
 from collections.abc import Container, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from ...codec.libvirt_version import common_version, version_of_name
 from ...errors import reason
 from .errors import TraceError
 from .notes import Notes, NotesError, read_notes
@@ -28,6 +29,9 @@ from .provider import PROVIDER
 MAX_FILES: Final = 256
 #: Maximum number of notes after which no other file is read; a libvirt has 41, and a file of 1 MiB 20,000.
 MAX_NOTES: Final = 16_384
+
+#: The library's name, without its version.
+LIBRARY: Final = "libvirt.so.0"
 
 _PROC: Final = Path("/proc")
 #: A mapping with code: its addresses, device, inode and path.
@@ -41,12 +45,13 @@ _DELETED: Final = " (deleted)"
 @dataclass(frozen=True, slots=True, eq=False)
 class Binary:
     """An open file with probes. `name` is its name in messages, `path` its path in a shell; neither is given
-    to the kernel."""
+    to the kernel. `version` is the release of libvirt that it belongs to, None if unknown."""
 
     file: BinaryIO
     name: str
     path: str
     notes: Notes
+    version: str | None = None
 
     @property
     def size(self) -> int:
@@ -79,12 +84,15 @@ def named(files: ExitStack, paths: tuple[str, ...]) -> list[Binary]:
     found: dict[tuple[int, int], Binary] = {}
     for path in paths:
         try:
-            file = files.enter_context(_open(path))
-            binary = Binary(file, path, os.path.abspath(path), read_notes(file))
+            file = files.enter_context(open_file(path))
+            notes = read_notes(file)
+            version = notes.libvirt or version_of_name(os.path.basename(os.path.realpath(path)))
+            binary = Binary(file, path, os.path.abspath(path), notes, version)
         except (OSError, NotesError) as error:
             raise TraceError(f"{path}: {_reason(error)}") from None
         found.setdefault(_identity(file), binary)
-    return list(found.values())
+    version = common_version(binary.version for binary in found.values())
+    return [_with_version(binary, version) for binary in found.values()]
 
 
 def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Container[str] = ()) -> Loaded:
@@ -97,6 +105,7 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
     for pid in sorted(processes(), key=lambda pid: (_is_of_a_user(pid), pid)):
         if (pids and pid not in pids) or (comms and comm(pid) not in comms):
             continue
+        first = len(found.binaries)
         for mapped in _files(pid, library):
             with ExitStack() as opened:
                 try:
@@ -118,12 +127,29 @@ def loaded(files: ExitStack, library: str, pids: Container[int] = (), comms: Con
                 if notes.problems or any(site.provider == PROVIDER for site in notes.sites):
                     found.binaries.append(mapped.binary(file, notes))
                     files.push(opened.pop_all())
+        found.binaries[first:] = _with_versions(pid, found.binaries[first:])
     if left_out:
         found.problems.append(
             f"{left_out} more mappings of files called {library}: the limit is {MAX_FILES} files and"
             f" {MAX_NOTES:,} probes; choose processes with --pid or --comm, or files with --library"
         )
     return found
+
+
+def _with_versions(pid: int, binaries: list[Binary]) -> list[Binary]:
+    """Return the files of a process: those without a version have that of the libvirt.so.0 that it has
+    mapped."""
+    if all(binary.version for binary in binaries):
+        return binaries
+    version = common_version(binary.version for binary in binaries)
+    if version is None:
+        names = (os.path.basename(mapped.path) for mapped in _files(pid, LIBRARY))
+        version = common_version(map(version_of_name, names))
+    return [_with_version(binary, version) for binary in binaries]
+
+
+def _with_version(binary: Binary, version: str | None) -> Binary:
+    return binary if binary.version else replace(binary, version=version)
 
 
 def processes() -> Iterator[int]:
@@ -159,18 +185,19 @@ class _Mapped(NamedTuple):
     def open(self) -> BinaryIO:
         """Open the file. Raises OSError."""
         try:
-            return _open(self.link)
+            return open_file(self.link)
         except PermissionError:
             if self.identity is None:
                 raise
             # map_files needs CAP_CHECKPOINT_RESTORE. Use the path, if it still leads to the same file.
-            return _open(self.path, self.identity)
+            return open_file(self.path, self.identity)
 
     def binary(self, file: BinaryIO, notes: Notes) -> Binary:
+        version = notes.libvirt or version_of_name(os.path.basename(self.path))
         with suppress(OSError):
             if os.path.samestat(os.stat(self.path), os.fstat(file.fileno())):
-                return Binary(file, self.path, self.path, notes)
-        return Binary(file, f"{self.path} (process {self.pid})", self.link, notes)
+                return Binary(file, self.path, self.path, notes, version)
+        return Binary(file, f"{self.path} (process {self.pid})", self.link, notes, version)
 
 
 def _files(pid: int, library: str) -> Iterator[_Mapped]:
@@ -205,7 +232,7 @@ def _is_of_a_user(pid: int) -> bool:
         return True
 
 
-def _open(path: str, identity: tuple[int, int] | None = None) -> BinaryIO:
+def open_file(path: str, identity: tuple[int, int] | None = None) -> BinaryIO:
     """Open a regular file, with this device and inode if they are given. Raises OSError.
 
     Any other file stays closed, since opening a device can have effects. The call does not wait, for instance

@@ -12,7 +12,6 @@ from ...events import Notice, ProbeEvent
 from .formats import Values
 from .live import Reader, bytes_of, number_of, text_of
 from .plan import UprobeEvent
-from .provider import PROBES
 from .tasks import Process
 
 
@@ -24,7 +23,7 @@ class ProbeEventReader(Reader[ProbeEvent | Notice]):
     ) -> Iterator[ProbeEvent]:
         arguments: dict[str, int | str] = {}
         cut = False
-        for name, meaning in PROBES[event.kind]:
+        for name, meaning in event.arguments:
             value = values[name]
             if meaning in ("signed", "unsigned"):
                 arguments[name] = int(text_of(value, meaning))

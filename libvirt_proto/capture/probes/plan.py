@@ -13,15 +13,17 @@ virnetmessage.h, the kernel's uprobetracer document.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from ...codec.providers import Choice
 from ..objects import MESSAGES
+from .chosen import chosen
 from .loaded import Binary, threads
 from .notes import Site
 from .operands import Operand, OperandError, operands
-from .provider import KINDS, PROBES, PROVIDER, Subject
+from .provider import KINDS, PROBES, PROVIDER, Argument, Subject, known_arguments
 
 #: 64-bit words of a short message, and of a long one: an array has a maximum of 64 elements, and an event of
 #: 3,072 bytes of arguments.
@@ -51,7 +53,8 @@ Sides = Literal["client", "server", "both"]
 class UprobeEvent(NamedTuple):
     """A uprobe event. `definition` follows the path of its file (`0x1f0(0x3028) sock=%ax:u64`), `filter` is
     the kernel's. `binary` is the file's name in messages; `arrays` is the number of fields (p0, p1, …) with
-    the first bytes of the message or line."""
+    the first bytes of the message or line. `known` are the known arguments of the probe, None for those of
+    the newest release."""
 
     kind: str
     name: str
@@ -59,6 +62,12 @@ class UprobeEvent(NamedTuple):
     filter: str
     binary: str
     arrays: int = 0
+    known: tuple[Argument, ...] | None = None
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The known arguments of the probe."""
+        return PROBES[self.kind] if self.known is None else self.known
 
 
 class Step(NamedTuple):
@@ -70,12 +79,15 @@ class Step(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A place of a probe, with the operands of its arguments, or the problem that makes it unusable."""
+    """A place of a probe, with the operands of its arguments and the arguments, None for each unknown one; or
+    the problem that makes it unusable. `choice` has the declarations that apply to its file."""
 
     binary: Binary
     site: Site
     operands: tuple[Operand, ...]
     problem: str = ""
+    arguments: tuple[Argument | None, ...] = ()
+    choice: Choice | None = None
 
     @property
     def subject(self) -> Subject | None:
@@ -93,29 +105,42 @@ class Probe(NamedTuple):
         return self.kind in MESSAGES and not self.problem and self.operands[1].displacement is not None
 
 
-def probes(binaries: Iterable[Binary]) -> list[Probe]:
+def probes(binaries: Sequence[Binary]) -> list[Probe]:
     """Return all libvirt probes in the files. Those beyond MAX_PLACES and MAX_ALL_PLACES have a problem."""
+    choices = chosen(binaries)
     used: Counter[tuple[Subject, Binary | None]] = Counter()
     return [
-        _limited(_probe(binary, site), used)
+        _limited(_probe(binary, site, choices[binary])._replace(choice=choices[binary]), used)
         for binary in binaries
         for site in binary.notes.sites
         if site.provider == PROVIDER
     ]
 
 
-def _probe(binary: Binary, site: Site) -> Probe:
+def _probe(binary: Binary, site: Site, choice: Choice) -> Probe:
     if max(site.offset, site.semaphore or 0) >= binary.size:
         return Probe(binary, site, (), "its offsets are beyond the end of the file")
     try:
         found = operands(site.arguments, binary.notes.machine)
     except OperandError as error:
         return Probe(binary, site, (), str(error))
-    _, kind = KINDS.get(site.name, (None, None))
-    if kind is not None and len(found) != len(PROBES[kind]):
+    subject, kind = KINDS.get(site.name, (None, None))
+    if kind is None:
+        return Probe(binary, site, found)
+    known = known_arguments(choice, site.name, len(found))
+    declared = choice.has((PROVIDER, site.name), len(found))
+    if subject == "rpc" and kind not in MESSAGES and choice.basis != "unknown":
+        # The object is enough for an event of its connection, if the file is certainly libvirt's.
+        usable = bool(known and known[0])
+    else:
+        usable = declared and None not in known
+    if not usable:
         expected = len(PROBES[kind])
-        return Probe(binary, site, found, f"expected {expected} arguments, got {len(found)}")
-    return Probe(binary, site, found)
+        problem = "its arguments are unknown"
+        if len(found) != expected:
+            problem = f"expected {expected} arguments, got {len(found)}"
+        return Probe(binary, site, found, problem, known)
+    return Probe(binary, site, found, "", known)
 
 
 def _limited(probe: Probe, used: Counter[tuple[Subject, Binary | None]]) -> Probe:
@@ -205,19 +230,21 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[UprobeEvent]:
     place = f"{probe.site.offset:#x}"
     if probe.site.semaphore is not None:
         place += f"({probe.site.semaphore:#x})"
+    known = [(each, operand) for each, operand in zip(probe.arguments, probe.operands, strict=True) if each]
     words = [
         f"{argument.name}={operand.string if argument.meaning == 'text' else operand.fetch}"
-        for argument, operand in zip(PROBES[kind], probe.operands, strict=True)
+        for argument, operand in known
     ]
+    arguments = tuple(argument for argument, _ in known)
     name, binary = f"{kind}_{number}", probe.binary.name
-    lines = [o for a, o in zip(PROBES[kind], probe.operands, strict=True) if a.meaning == "line"]
+    lines = [operand for argument, operand in known if argument.meaning == "line"]
     if lines and lines[0].register is not None:
         parts = [f"p{i}={lines[0].words(8 * sum(LINE[:i]), count)}" for i, count in enumerate(LINE)]
-        yield UprobeEvent(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE))
+        yield UprobeEvent(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE), arguments)
         return
     if not probe.carries_bytes:
         condition = "len > 0" if kind in MESSAGES else ""
-        yield UprobeEvent(kind, name, " ".join((place, *words)), condition, binary)
+        yield UprobeEvent(kind, name, " ".join((place, *words)), condition, binary, 0, arguments)
         return
     for suffix, arrays, condition in (
         ("", SHORT, f"len > 0 && len <= {_SHORT_BYTES}"),
@@ -227,6 +254,5 @@ def _events(probe: Probe, kind: str, number: int) -> Iterator[UprobeEvent]:
         for index, count in enumerate(arrays):
             parts.append(f"p{index}={probe.operands[1].array(at, count)}")
             at += 8 * count
-        yield UprobeEvent(
-            kind, name + suffix, " ".join((place, *words, *parts)), condition, binary, len(arrays)
-        )
+        text = " ".join((place, *words, *parts))
+        yield UprobeEvent(kind, name + suffix, text, condition, binary, len(arrays), arguments)

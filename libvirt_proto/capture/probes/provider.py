@@ -1,14 +1,17 @@
-"""The traced probes by subject, with the names and meanings of their arguments in libvirt.
+"""The traced probes by subject, with the meanings of their arguments.
 
 The kind of an event is the name of its probe; RPC probes have the prefix `rpc_`, which libvirt's log leaves
-out. Source: libvirt_probes.d, libvirt_qemu_probes.d and the PROBE macros.
+out. Source: the provider files of all releases (generated/probes.py), and the PROBE macros.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
-from ..objects import MESSAGES
+from ...codec import providers
+from ...codec.providers import Choice, Declaration, read_declarations
+from ...generated import probes as data
 
 PROVIDER: Final = "libvirt"
 
@@ -19,79 +22,21 @@ Subject = Literal["rpc", "events", "qemu-monitor"]
 #: text of any length, a line of the monitor.
 Meaning = Literal["object", "signed", "unsigned", "text", "line"]
 _MEANINGS: Final[dict[str, Meaning]] = {
-    **dict.fromkeys(("client", "sock", "ka", "ctxt", "sess"), "object"),
-    **dict.fromkeys(("localAddr", "remoteAddr", "identity", "cacert", "cacrl", "cert", "key"), "text"),
-    **dict.fromkeys(("dname", "hostname"), "text"),
     **dict.fromkeys(("fd", "errfd", "pid", "interval", "coundToDeath"), "signed"),
     **dict.fromkeys(("proc", "type", "status"), "signed"),
-    **dict.fromkeys(("cb", "opaque", "ff", "mon"), "object"),
     **dict.fromkeys(("watch", "events", "timer", "frequency", "nfds", "timeout"), "signed"),
-    **dict.fromkeys(("msg", "reply", "event"), "line"),
+    **dict.fromkeys(
+        ("len", "prog", "vers", "serial", "authtype", "idle", "count", "refs", "all"), "unsigned"
+    ),
+    **dict.fromkeys(("sanityCheckCert", "requireValidCert", "isServer"), "unsigned"),
 }
-
-_MESSAGE: Final = "client len prog vers proc type status serial"
-_RPC: Final = {
-    **dict.fromkeys(MESSAGES, _MESSAGE),
-    "socket_new": "sock fd errfd pid localAddr remoteAddr",
-    "socket_dispose": "sock",
-    "socket_send_fd": "sock fd",
-    "socket_recv_fd": "sock fd",
-    "client_new": "client sock",
-    "client_dispose": "client",
-    "server_client_new": "client sock",
-    "server_client_dispose": "client",
-    "server_client_auth_allow": "client authtype identity",
-    "server_client_auth_deny": "client authtype identity",
-    "server_client_auth_fail": "client authtype",
-    "tls_context_new": "ctxt cacert cacrl cert key sanityCheckCert requireValidCert isServer",
-    "tls_context_dispose": "ctxt",
-    "tls_context_session_allow": "ctxt sess dname",
-    "tls_context_session_deny": "ctxt sess dname",
-    "tls_context_session_fail": "ctxt sess",
-    "tls_session_new": "sess ctxt hostname isServer",
-    "tls_session_dispose": "sess",
-    "tls_session_handshake_pass": "sess",
-    "tls_session_handshake_fail": "sess",
-    "keepalive_new": "ka client",
-    "keepalive_dispose": "ka",
-    "keepalive_start": "ka client interval count",
-    "keepalive_stop": "ka client",
-    "keepalive_send": "ka client prog vers proc",
-    "keepalive_received": "ka client prog vers proc",
-    "keepalive_timeout": "ka client coundToDeath idle",
-}
-#: Before libvirt 6.1 the event loop was libvirt's own; since then it is GLib's.
-_EVENTS: Final = {
-    "event_glib_add_handle": "watch fd events cb opaque ff",
-    "event_glib_update_handle": "watch events",
-    "event_glib_dispatch_handle": "watch events cb opaque",
-    "event_glib_remove_handle": "watch",
-    "event_glib_add_timeout": "timer frequency cb opaque ff",
-    "event_glib_update_timeout": "timer frequency",
-    "event_glib_dispatch_timeout": "timer cb opaque",
-    "event_glib_remove_timeout": "timer",
-    "event_poll_add_handle": "watch fd events cb opaque ff",
-    "event_poll_update_handle": "watch events",
-    "event_poll_dispatch_handle": "watch events",
-    "event_poll_remove_handle": "watch",
-    "event_poll_purge_handle": "watch",
-    "event_poll_add_timeout": "timer frequency cb opaque ff",
-    "event_poll_update_timeout": "timer frequency",
-    "event_poll_dispatch_timeout": "timer",
-    "event_poll_remove_timeout": "timer",
-    "event_poll_purge_timeout": "timer",
-    "event_poll_run": "nfds timeout",
-}
-_QEMU_MONITOR: Final = {
-    "qemu_monitor_send_msg": "mon msg fd",
-    "qemu_monitor_recv_reply": "mon reply",
-    "qemu_monitor_recv_event": "mon event",
-}
-_ARGUMENTS: Final[dict[Subject, dict[str, str]]] = {
-    "rpc": _RPC,
-    "events": _EVENTS,
-    "qemu-monitor": _QEMU_MONITOR,
-}
+#: Text that is a line of the monitor.
+_LINES: Final = frozenset({"msg", "reply", "event"})
+#: Ends of the names of probes about references, and about the end of a removal, which are not traced.
+_NOT_TRACED: Final = ("_ref", "_unref", "_free", "_idle")
+_QEMU_MONITOR: Final = frozenset(
+    {"qemu_monitor_send_msg", "qemu_monitor_recv_reply", "qemu_monitor_recv_event"}
+)
 
 
 class Argument(NamedTuple):
@@ -101,15 +46,55 @@ class Argument(NamedTuple):
     meaning: Meaning
 
 
-#: Arguments of the probe, by kind of event.
-PROBES: Final = {
-    kind: tuple(Argument(name, _MEANINGS.get(name, "unsigned")) for name in names.split())
-    for kinds in _ARGUMENTS.values()
-    for kind, names in kinds.items()
-}
+#: What libvirt's releases declare.
+DECLARATIONS: Final[tuple[Declaration, ...]] = read_declarations(data.RANGES, data.PROBES)
+
+
+def _argument(argument: providers.Argument) -> Argument:
+    """Return an argument with its meaning. A number with an unknown meaning may be an address."""
+    if argument.is_text:
+        return Argument(argument.name, "line" if argument.name in _LINES else "text")
+    return Argument(argument.name, _MEANINGS.get(argument.name, "object"))
+
+
+def _subject(probe: str) -> Subject | None:
+    if probe in _QEMU_MONITOR:
+        return "qemu-monitor"
+    if probe.endswith(_NOT_TRACED):
+        return None
+    return "rpc" if probe.startswith("rpc_") else "events" if probe.startswith("event_") else None
+
+
+def _layouts() -> Iterator[tuple[str, tuple[Argument, ...]]]:
+    """Yield the arguments of each traced probe, those of older releases first."""
+    for declaration in DECLARATIONS:
+        for (provider, probe), arguments in declaration.probes.items():
+            if provider == PROVIDER and _subject(probe):
+                yield probe, tuple(map(_argument, arguments))
+
+
 #: Subject and kind of events, by name of the probe.
 KINDS: Final[dict[str, tuple[Subject, str]]] = {
-    f"rpc_{kind}" if subject == "rpc" else kind: (subject, kind)
-    for subject, kinds in _ARGUMENTS.items()
-    for kind in kinds
+    probe: (subject, probe.removeprefix("rpc_")) for probe, _ in _layouts() if (subject := _subject(probe))
 }
+#: Arguments of the probe in the newest release that has it, by kind of event.
+PROBES: Final = {KINDS[probe][1]: arguments for probe, arguments in _layouts()}
+
+
+def _common() -> dict[str, tuple[Argument, ...]]:
+    common = dict(PROBES)
+    for probe, arguments in _layouts():
+        names = {argument.name for argument in arguments}
+        kind = KINDS[probe][1]
+        common[kind] = tuple(argument for argument in common[kind] if argument.name in names)
+    return common
+
+
+#: Those of them that all releases with the probe have, by name.
+COMMON: Final = _common()
+
+
+def known_arguments(choice: Choice, probe: str, count: int) -> tuple[Argument | None, ...]:
+    """Return the `count` arguments that a traced probe has in a file, None for each unknown one."""
+    found = choice.arguments((PROVIDER, probe), count)
+    return tuple(None if argument is None else _argument(argument) for argument in found)

@@ -15,7 +15,6 @@ from ..objects import FIELDS, MESSAGES, Objects, header
 from .formats import Format, FormatError, Values
 from .live import Reader, Selection, bytes_of, number_of, text_of
 from .plan import UprobeEvent
-from .provider import PROBES
 from .tasks import Process, Tasks
 
 
@@ -73,7 +72,7 @@ class RpcReader(Reader[Item]):
         yield from self._objects.message(event.kind, time_ns, str(process.pid), client, data, length)
 
     def _event(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
-        words = {a.name: text_of(values[a.name], a.meaning) for a in PROBES[event.kind]}
+        words = {a.name: text_of(values[a.name], a.meaning) for a in event.arguments}
         thread = str(values["common_pid"])
         details = (("process", str(process)), ("thread", thread), *words.items())
         yield from self._objects.event(event.kind, time_ns, str(process.pid), words, details)

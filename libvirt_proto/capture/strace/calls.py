@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 from ...bounded import BoundedDict
 from ...events import Chunk, Connections
+from ...rpc.wire import MIN_FRAME
+from .copies import Copies
 from .descriptors import MAX_DESCRIPTORS, Descriptors, Table
 from .line import UNIX, BadCallError, address, descriptor, descriptors, label
 from .sockets import Move, Socket
@@ -63,6 +65,7 @@ class Calls:
     def __init__(self, ports: frozenset[int]) -> None:
         self.out: list[Chunk] = []
         self.descriptors = Descriptors()
+        self.copies = Copies()
         self._connections = Connections()
         #: Size of what waits for unfinished calls: bytes, and a fixed cost per call.
         self.waiting = 0
@@ -132,8 +135,9 @@ class Calls:
         moves = [
             (Move(True, time_ns, transfer.shown(transfer.size), open=True), transfer) for transfer in found
         ]
-        for move, _ in moves:
+        for move, transfer in moves:
             self._add(socket, move)
+            self._check_copy(process, socket, transfer)
         return Sending(socket, moves, several=io.form == "messages")
 
     def sent(self, sending: Sending, value: int | None) -> None:
@@ -171,6 +175,7 @@ class Calls:
         if name is None:
             if socket is None and new and number >= 0:
                 socket = self._new(process, number)
+                socket.explained = False
                 self.descriptors.put(table, number, socket)
             return socket
         if socket is not None and socket.label == name:
@@ -291,11 +296,18 @@ class Calls:
                 self._add(socket, Move(False, time_ns, [], end=True))
             elif count:
                 self._add(socket, Move(io.sends, time_ns, transfer.shown(count)))
+                self._check_copy(call.process, socket, transfer)
             if transfer.rights is not None and not io.sends:
                 table = self.descriptors.table(call.process)
                 for received, _ in descriptors(call.text, transfer.rights):
                     self.descriptors.close(table, received)
                 self._close_ended(time_ns)
+
+    def _check_copy(self, process: int | None, socket: Socket, transfer: Transfer) -> None:
+        """Look whether a message is on a copy of a descriptor, unless strace names the sockets."""
+        if socket.connection is not None and socket.label is None:
+            data = b"".join(data for data, _ in transfer.shown(transfer.size)[:MIN_FRAME])
+            self.copies.add(self.descriptors.table(process), socket, data)
 
     def _socket(self, call: Call) -> None:
         if call.value is None or call.value < 0:

@@ -17,12 +17,16 @@ MAX_PROCESSES: Final = 65_536
 class Table:
     """The descriptors of one process, or of processes that share them."""
 
-    __slots__ = ("closed_on_exec", "processes", "sockets")
+    __slots__ = ("began", "closed_on_exec", "last_call", "processes", "sockets")
 
     def __init__(self) -> None:
         self.sockets: BoundedDict[int, Socket] = BoundedDict(MAX_PER_TABLE)
         self.closed_on_exec: set[int] = set()
         self.processes = 0
+        #: Whether the start of the program is in the trace.
+        self.began = False
+        #: The socket and the serial of the last libvirt call.
+        self.last_call: tuple[Socket, int] | None = None
 
 
 class Descriptors:
@@ -73,6 +77,7 @@ class Descriptors:
 
     def _copy(self, table: Table) -> Table:
         copy = Table()
+        copy.began = table.began
         if self._count + len(table.sockets) <= MAX_DESCRIPTORS:
             copy.sockets = table.sockets.copy()
             copy.closed_on_exec = table.closed_on_exec.copy()
@@ -90,6 +95,7 @@ class Descriptors:
             self._leave(self._of.pop(process))
             self._join(process, own)
             table = own
+        table.began = True
         for number in sorted(table.closed_on_exec):
             self.close(table, number)
 

@@ -64,6 +64,7 @@ class Socket:
         "_missing",
         "_wanted",
         "connection",
+        "explained",
         "holders",
         "key",
         "label",
@@ -89,6 +90,8 @@ class Socket:
         self.role: Role | None = None
         #: Whether the start of the connection was seen.
         self.opened = False
+        #: Whether a call created its descriptor, or strace names it.
+        self.explained = True
         self.local: str | None = None
         self.remote: str | None = None
         #: Its name in strace (-y), and a short form of it.

@@ -302,6 +302,14 @@ class _Trace:
                     " copying of the descriptor (dup, dup2, dup3, fcntl)"
                 )
             yield Notice(NoticeCode.HIDDEN_CALLS, text)
+        copies = self._calls.copies.found
+        if copies and not missing:
+            more = f" (and {len(copies) - 1} more)" if copies[1:] else ""
+            text = (
+                f"{copies[0]}{more} continues a connection, and no call opens or copies it: a filter (-e)"
+                " hides dup, dup2, dup3 or fcntl"
+            )
+            yield Notice(NoticeCode.HIDDEN_CALLS, text)
 
     def _show(self, chunk: Chunk) -> None:
         """Note the direction of bytes. A client waits for the first reply before it sends another call."""

@@ -1,21 +1,27 @@
-"""`libvirt-proto describe`: a type or a procedure as XDR, with all that it is made of."""
+"""`libvirt-proto describe`: a type or a procedure as XDR, with all that it is made of; an enum of the public
+API."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from ...errors import UnknownName
 from ...filters import procedure_numbers
+from ...names import public as publicnames
+from ...names.meanings import meanings_of
+from ...presenters.table import wrap
 from ...similar import did_you_mean
 from ...text import amount, printable
 from .. import complete as names
 from .. import descriptions, options
+from ..output import width
 from .lookup import size
 
 if TYPE_CHECKING:
@@ -24,18 +30,35 @@ if TYPE_CHECKING:
     from ...presenters.style import Palette
     from ...registry import Registry
 
-#: How many procedures are named as users of a type before `--all`.
+#: How many procedures that use a type, and names newer than it, are listed before `--all`.
 USERS = 12
 _WORD = re.compile(r"\b[A-Za-z]\w*\b")
 #: A type precedes the declared name, which is followed by `;`, `<`, `[` or `{`.
+_FIELD = re.compile(r"\b(\w+);$")
+#: How many enums of a field are named.
+_ENUMS = 3
 _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 
 
+@dataclass(frozen=True)
+class PublicEnum:
+    """An enum of the public API."""
+
+    name: str
+
+
+Described: TypeAlias = "XdrType | tuple[Program, Procedure] | PublicEnum"
+
+
 @click.command()
-@click.argument("name", shell_complete=names.types_and_procedures)
+@click.argument("name", shell_complete=names.described)
 @click.option(
-    "--all", "all_users", is_flag=True, help=f"Name all procedures that use a type, not only {USERS}."
+    "--all",
+    "everything",
+    is_flag=True,
+    help=f"Name all procedures that use a type, and all newer names, not only {USERS}.",
 )
+@options.wide
 @options.text_or_json("an array: a type, or all procedures of this name")
 @click.option(
     "--json-schema",
@@ -49,21 +72,24 @@ _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 def describe(
     ctx: click.Context,
     name: str,
-    all_users: bool,
+    everything: bool,
+    wide: bool,
     as_json: bool,
     as_schema: bool,
     registry: Registry,
     color: str,
 ) -> None:
     """Print a type as XDR (RFC 4506) with every type that it contains, its size on the wire, and the
-    procedures that use it; or a procedure with its annotations and its types. A procedure is given by name,
-    symbol or number, with its program before it where several have one of that name.
+    procedures that use it; or a procedure with its annotations and its types; or an enum of the public API. A
+    procedure is given by name, symbol or number, with its program before it where several have one of that
+    name. Comments name the enums whose numbers are in a field, and the release that added each newer member.
 
     \b
     Examples:
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto describe domain_get_info
       libvirt-proto describe qemu.domain_monitor_command
+      libvirt-proto describe virDomainEventID
       libvirt-proto describe remote.66 --format json
       libvirt-proto describe --json-schema remote_domain_get_info_ret
     """
@@ -72,7 +98,11 @@ def describe(
     graph = Graph(registry)
     described = _find(registry, graph, name)
     if not described:
-        known = [*graph.types, *(p.name for program in registry.programs() for p in program.procedures)]
+        known = [
+            *graph.types,
+            *(p.name for program in registry.programs() for p in program.procedures),
+            *publicnames.enums(),
+        ]
         hint = did_you_mean(name, known)
         click.echo(f"libvirt-proto: error: unknown type or procedure {printable(name)!r}.{hint}", err=True)
         ctx.exit(1)
@@ -85,7 +115,8 @@ def describe(
         click.echo(json.format(json.encode([_facts(graph, thing) for thing in described]), indent=2))
         return
     colour = options.palette(color, sys.stdout)
-    blocks = ("\n".join(_block(graph, thing, colour, all_users)) for thing in described)
+    page = _Page(graph, colour, None if everything else USERS, width(fit=not wide))
+    blocks = ("\n".join(page.block(thing)) for thing in described)
     click.echo("\n\n".join(blocks), color=True)
 
 
@@ -125,6 +156,15 @@ class Graph:
         )
         return [event["text"] for event in known.get("history", [])]
 
+    def enums(self, name: str) -> dict[str, tuple[str, ...]]:
+        """Return field → the enums of the public API whose numbers it holds, of a type."""
+        type_ = self.types[name]
+        return {
+            field: enums
+            for field, enums in publicnames.enums_of(name).items()
+            if field in meanings_of(type_.types, type_.reference)
+        }
+
     def closure(self, names: Iterable[str]) -> list[str]:
         """The types and all that they are made of: parts before what has them."""
         found: dict[str, None] = {}
@@ -158,10 +198,12 @@ def _payloads(procedure: Procedure) -> dict[str, XdrType]:
     return {role: type_ for role, type_ in payloads.items() if type_ is not None}
 
 
-def _find(registry: Registry, graph: Graph, name: str) -> list[XdrType | tuple[Program, Procedure]]:
-    """The type of this name, or else every procedure that it can mean."""
+def _find(registry: Registry, graph: Graph, name: str) -> list[Described]:
+    """The type of this name, or the enum of the public API, or else every procedure that it can mean."""
     if name in graph.types:
         return [graph.types[name]]
+    if name in publicnames.enums():
+        return [PublicEnum(name)]
     programs = registry.programs()
     try:
         wanted = procedure_numbers(programs, name)
@@ -175,9 +217,7 @@ def _find(registry: Registry, graph: Graph, name: str) -> list[XdrType | tuple[P
     ]
 
 
-def _print_schema(
-    ctx: click.Context, name: str, described: list[XdrType | tuple[Program, Procedure]]
-) -> None:
+def _print_schema(ctx: click.Context, name: str, described: list[Described]) -> None:
     """The JSON Schema of a type, or of what any message of the procedures can carry."""
     from msgspec import json
 
@@ -187,7 +227,7 @@ def _print_schema(
     for thing in described:
         if isinstance(thing, tuple):
             types.update((type_.name, type_) for type_ in _payloads(thing[1]).values())
-        else:
+        elif not isinstance(thing, PublicEnum):
             types[thing.name] = thing
     if not types:
         click.echo(f"libvirt-proto: error: {printable(name)} has no payloads", err=True)
@@ -196,7 +236,9 @@ def _print_schema(
     click.echo(json.format(json.encode(schema), indent=2))
 
 
-def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> descriptions.Description:
+def _facts(graph: Graph, thing: Described) -> descriptions.Description:
+    if isinstance(thing, PublicEnum):
+        return _enum_facts(graph, thing)
     if isinstance(thing, tuple):
         made_of = graph.closure(type_.name for type_ in _payloads(thing[1]).values())
         description = descriptions.with_history(graph.registry, descriptions.procedure(*thing))
@@ -210,48 +252,139 @@ def _facts(graph: Graph, thing: XdrType | tuple[Program, Procedure]) -> descript
 
 
 def _type_facts(graph: Graph, name: str) -> descriptions.Description:
-    return descriptions.type_(graph.file(name), graph.types[name])
+    """Return the facts of a type; if it has numbers of the public API, also the enums by field (`enums`), and
+    the names that are newer than the type (`later`)."""
+    facts = descriptions.type_(graph.file(name), graph.types[name])
+    later = descriptions.later_names(graph.registry, name)
+    more = {
+        "enums": graph.enums(name),
+        "later": [{"name": each, "since": since} for each, since in later.items()],
+    }
+    return facts | {key: value for key, value in more.items() if value}
 
 
-def _block(
-    graph: Graph, thing: XdrType | tuple[Program, Procedure], colour: Palette, all_users: bool
-) -> Iterator[str]:
-    if isinstance(thing, tuple):
-        yield from _procedure_lines(graph, *thing, colour)
-        return
-    yield from _definitions(graph, [thing.name], colour)
-    yield ""
-    about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
-    about += [f"  {line}" for line in _history_lines(graph, _type_facts(graph, thing.name))]
-    yield from _comment(about, colour)
-    users = graph.users.get(thing.name, [])
-    shown = users if all_users else users[:USERS]
-    if users:
-        lines = [f"used by {amount(len(users), 'procedure')}:", *(f"  {user}" for user in shown)]
-        if len(shown) < len(users):
-            lines.append(f"  … {len(users) - len(shown):,} more (--all)")
-        yield from _comment(lines, colour)
+def _enum_facts(graph: Graph, enum: PublicEnum) -> descriptions.Description:
+    source, members = publicnames.enums()[enum.name]
+    return descriptions.with_fields(graph.registry, descriptions.public_enum(enum.name, source, members))
 
 
-def _procedure_lines(graph: Graph, program: Program, procedure: Procedure, colour: Palette) -> Iterator[str]:
-    lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
-    lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
-    for key, value in descriptions.annotations_of(procedure.annotations).items():
-        values = value if isinstance(value, list) else [value]
-        lines += [f"  @{key}: {one}" for one in values or ["none"]]
-    for role in ("args", "ret", "msg"):
-        type_ = getattr(procedure, role)
-        if type_ is not None:
-            lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
-            known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
-            lines += [f"    {event['text']}" for event in known.get("history", [])]
-        elif role != "msg":
-            lines.append(f"  {role}: void")
-    yield from _comment(lines, colour)
-    names = [type_.name for type_ in _payloads(procedure).values()]
-    if names:
+class _Page:
+    """Things as XDR, with comments within `width`, if possible. Lists of users of a type and of newer names
+    have at most `limit` entries (None: all)."""
+
+    def __init__(self, graph: Graph, colour: Palette, limit: int | None, width: int) -> None:
+        self._graph = graph
+        self._colour = colour
+        self._limit = limit
+        self._width = width
+
+    def block(self, thing: Described) -> Iterator[str]:
+        """Yield the lines of a type, a procedure or an enum of the public API."""
+        if isinstance(thing, tuple):
+            yield from self._procedure(*thing)
+        elif isinstance(thing, PublicEnum):
+            yield from self._enum(_enum_facts(self._graph, thing))
+        else:
+            yield from self._type(thing)
+
+    def _type(self, type_: XdrType) -> Iterator[str]:
+        yield from self._definitions([type_.name])
         yield ""
-        yield from _definitions(graph, names, colour)
+        about = [f"{type_.name}: {size(type_.min_size, type_.max_size)} on the wire"]
+        about += [f"  {line}" for line in _history_lines(self._graph, _type_facts(self._graph, type_.name))]
+        about += [f"  {line}" for line in self._later(type_.name)]
+        yield from self._comment(about)
+        users = self._graph.users.get(type_.name, [])
+        if users:
+            heading = f"used by {amount(len(users), 'procedure')}:"
+            yield from self._comment([heading, *(f"  {line}" for line in self._shortened(users))])
+
+    def _enum(self, facts: descriptions.Description) -> Iterator[str]:
+        yield from self._comment([facts["file"]])
+        yield from facts["text"].splitlines()
+        yield ""
+        since = [f"  since libvirt {facts['since']}"] if facts["since"] is not None else []
+        yield from self._comment([facts["name"], *since])
+        if facts["fields"]:
+            fields = amount(len(facts["fields"]), "field")
+            yield from self._comment([f"numbers in {fields}:", *(f"  {field}" for field in facts["fields"])])
+
+    def _procedure(self, program: Program, procedure: Procedure) -> Iterator[str]:
+        graph = self._graph
+        lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
+        lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
+        for key, value in descriptions.annotations_of(procedure.annotations).items():
+            values = value if isinstance(value, list) else [value]
+            lines += [f"  @{key}: {one}" for one in values or ["none"]]
+        for role in ("args", "ret", "msg"):
+            type_ = getattr(procedure, role)
+            if type_ is not None:
+                lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
+                known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
+                lines += [f"    {event['text']}" for event in known.get("history", [])]
+                lines += [f"    {line}" for line in self._later(type_.name)]
+            elif role != "msg":
+                lines.append(f"  {role}: void")
+        yield from self._comment(lines)
+        names = [type_.name for type_ in _payloads(procedure).values()]
+        if names:
+            yield ""
+            yield from self._definitions(names)
+
+    def _later(self, name: str) -> list[str]:
+        """Return the lines about names of the public API that are newer than a type with their numbers."""
+        later = descriptions.later_names(self._graph.registry, name)
+        return self._shortened([f"{each}: since {since}" for each, since in later.items()])
+
+    def _shortened(self, lines: list[str]) -> list[str]:
+        shown = lines[: self._limit]
+        more = len(lines) - len(shown)
+        return [*shown, f"… {more:,} more (--all)"] if more else shown
+
+    def _definitions(self, names: list[str]) -> Iterator[str]:
+        """Yield definitions in an order in which each comes after all that it needs, after the constants in
+        them; the file is named where it changes."""
+        graph, colour, file = self._graph, self._colour, None
+        all_names = graph.closure(names)
+        constants = graph.constants(all_names)
+        for name, value in constants.items():
+            yield from self._constant(f"const {name} = {value};", graph.events(name))
+        for index, name in enumerate(all_names):
+            if index or constants:
+                yield ""
+            if graph.file(name) != file:
+                file = graph.file(name)
+                yield from self._comment([file])
+            enums = graph.enums(name)
+            shade = colour.name if name in names else ""
+            for line in graph.types[name].text.splitlines():
+                found = enums.get(match[1]) if enums and (match := _FIELD.search(line)) else None
+                note = f" {colour.quiet}/* {_joined(found)} */{colour.off}" if found else ""
+                yield f"{shade}{line}{colour.off if shade else ''}{note}"
+
+    def _constant(self, definition: str, events: list[str]) -> Iterator[str]:
+        """Yield a constant with its changes after it, or before it where they are too long."""
+        [note, *more] = [*self._comment(["; ".join(events)])] if events else [""]
+        if more or len(definition) + len("; ".join(events)) + len(" /*  */") > self._width:
+            yield from (note, *more, definition)
+        else:
+            yield f"{definition} {note}".rstrip()
+
+    def _comment(self, lines: list[str]) -> Iterator[str]:
+        """Yield lines as an XDR comment."""
+        colour, room = self._colour, self._width - len("/*  */")
+        lines = [
+            part for line in lines for part in wrap(line, room, " " * (len(line) - len(line.lstrip()) + 2))
+        ]
+        for index, line in enumerate(lines):
+            start = "/* " if index == 0 else " * "
+            end = " */" if index == len(lines) - 1 else ""
+            yield f"{colour.quiet}{start}{line}{end}{colour.off}"
+
+
+def _joined(enums: tuple[str, ...]) -> str:
+    """Return the first two of some enums, and the number of the others."""
+    return ", ".join(enums) if len(enums) <= _ENUMS else f"{enums[0]} and {len(enums) - 1} more"
 
 
 def _history_lines(graph: Graph, description: descriptions.Description) -> Iterator[str]:
@@ -260,32 +393,3 @@ def _history_lines(graph: Graph, description: descriptions.Description) -> Itera
     if (since := descriptions.addition(known)) is not None:
         yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
     yield from (event["text"] for event in known.get("history", []))
-
-
-def _definitions(graph: Graph, names: list[str], colour: Palette) -> Iterator[str]:
-    """Definitions in an order in which each comes after all that it needs, after the constants in
-    them; the file is named where it changes."""
-    file = None
-    all_names = graph.closure(names)
-    constants = graph.constants(all_names)
-    for name, value in constants.items():
-        events = graph.events(name)
-        note = f" {colour.quiet}/* {'; '.join(events)} */{colour.off}" if events else ""
-        yield f"const {name} = {value};{note}"
-    for index, name in enumerate(all_names):
-        if index or constants:
-            yield ""
-        if graph.file(name) != file:
-            file = graph.file(name)
-            yield from _comment([file], colour)
-        text = graph.types[name].text
-        shade = colour.name if name in names else ""
-        yield from (f"{shade}{line}{colour.off if shade else ''}" for line in text.splitlines())
-
-
-def _comment(lines: list[str], colour: Palette) -> Iterator[str]:
-    """Lines as an XDR comment."""
-    for index, line in enumerate(lines):
-        start = "/* " if index == 0 else " * "
-        end = " */" if index == len(lines) - 1 else ""
-        yield f"{colour.quiet}{start}{line}{end}{colour.off}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import shutil
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from ...presenters import table
 from ...similar import did_you_mean
 from .. import complete as names
 from .. import descriptions, meanings, options
+from ..output import width
 
 if TYPE_CHECKING:
     from ...registry import Module, Registry
@@ -56,6 +56,7 @@ NUMBERS = frozenset(("number", "version", "procedures", "min_size", "max_size", 
     help="Only procedures that require this permission (domain:read, domain:*), or none. May be repeated.",
 )
 @options.text_or_json("an array, one object per line of the table")
+@options.top("Rows of the table, or objects of the array")
 @options.wide
 @options.definitions
 @options.colour
@@ -64,6 +65,7 @@ def list_(
     words: tuple[str, ...],
     permissions: tuple[str, ...],
     as_json: bool,
+    top: int | None,
     wide: bool,
     registry: Registry,
     color: str,
@@ -90,26 +92,33 @@ def list_(
             raise click.UsageError("--acl requires procedures")
         required = _required(registry, permissions)
         rows = [row for row in rows if required & _permissions_of(row)]
+    shown = rows[:top]
     if as_json:
         from msgspec import json
 
-        click.echo(json.format(json.encode(rows), indent=2))
+        click.echo(json.format(json.encode(shown), indent=2))
         return
     names = COLUMNS[what]
-    cells = [[_cell(row, column) for column in names] for row in rows]
+    cells = [[_cell(row, column) for column in names] for row in shown]
     if not sys.stdout.isatty():
         for line in cells:
             click.echo("\t".join(line))
         return
     columns = [
         table.Column(
-            name.replace("_", " "), texts, DROPS.get(name), right=name in NUMBERS, cut=name not in NUMBERS
+            name.replace("_", " "),
+            [line[number] for line in cells],
+            DROPS.get(name),
+            right=name in NUMBERS,
+            cut=name not in NUMBERS,
         )
-        for name, texts in zip(names, zip(*cells, strict=True), strict=True)
+        for number, name in enumerate(names)
     ]
-    width = table.WIDE if wide else shutil.get_terminal_size().columns
-    for text in table.lines(columns, width, options.palette(color, sys.stdout)):
+    colour = options.palette(color, sys.stdout)
+    for text in table.lines(columns, width(fit=not wide), colour):
         click.echo(text, color=True)
+    if len(rows) > len(shown):
+        click.echo(f"{colour.quiet}… {len(rows) - len(shown):,} more{colour.off}", color=True)
 
 
 def _rows(registry: Registry, what: str, wanted: set[int] | None) -> list[descriptions.Description]:

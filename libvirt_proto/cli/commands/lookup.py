@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from ...presenters import table
+from ...presenters.table import Column
 from ...text import printable
 from .. import complete as names
 from .. import descriptions, meanings, options
 from ..descriptions import Description
+from ..output import width
 
 if TYPE_CHECKING:
     from ...presenters.style import Palette
@@ -24,7 +27,7 @@ _BLOCKS: Final = 3
 _HEADER_DIGITS: Final = 48
 #: Number of decimal digits in several words that show a header in any form: names have fewer.
 _FEWEST_DIGITS: Final = 12
-#: Number of lines of a table, and of names in a list, without --all.
+#: Number of lines of a table or a list, by default.
 _LINES: Final = 12
 #: Facts that are lists of lines.
 _LISTS: Final = frozenset(("history", "procedures", "filtered", "fields"))
@@ -51,7 +54,9 @@ def _is_negative(word: str) -> bool:
 @click.command(cls=_LookupCommand)
 @click.argument("words", metavar="WORD...", nargs=-1, required=True, shell_complete=names.lookup_words)
 @options.text_or_json("an array, one object per meaning")
+@options.top("Lines of each list", _LINES)
 @click.option("--all", "everything", is_flag=True, help="Shorten no list.")
+@options.wide
 @options.definitions
 @options.colour
 @click.pass_context
@@ -59,7 +64,9 @@ def lookup(
     ctx: click.Context,
     words: tuple[str, ...],
     as_json: bool,
+    top: int,
     everything: bool,
+    wide: bool,
     registry: Registry,
     color: str,
 ) -> None:
@@ -91,7 +98,8 @@ def lookup(
         rows = [{"query": word, **meaning} for word, meant in found.items() for meaning in meant]
         click.echo(json.format(json.encode(rows), indent=2))
     else:
-        pages = Pages(options.palette(color, sys.stdout), None if everything else _LINES)
+        palette = options.palette(color, sys.stdout)
+        pages = Pages(palette, None if everything else top, width(fit=not wide))
         text = "\n\n".join("\n".join(block) for meant in found.values() for block in pages.blocks(meant))
         if text:
             click.echo(text, color=True)
@@ -126,11 +134,13 @@ def _quoted(registry: Registry, text: str) -> list[Description]:
 
 
 class Pages:
-    """The meanings of a word as blocks of lines. Lists have at most `limit` lines (None: no limit)."""
+    """The meanings of a word as blocks of lines within `width`, if possible. Lists have at most `limit` lines
+    (None: no limit)."""
 
-    def __init__(self, colour: Palette, limit: int | None) -> None:
+    def __init__(self, colour: Palette, limit: int | None, width: int) -> None:
         self._colour = colour
         self._limit = limit
+        self._width = width
 
     def blocks(self, meant: Sequence[Description]) -> Iterator[Sequence[str]]:
         """Yield a block for each meaning, and a table for many of one kind."""
@@ -145,13 +155,10 @@ class Pages:
         """Yield a line for each meaning under a heading."""
         yield f"{self._colour.quiet}{_PLURALS[kind]}{self._colour.off}"
         shown = meant[: self._limit]
-        rows = [(meaning["name"], *_columns(meaning)) for meaning in shown]
-        first, *others, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for name, *middle, last in rows:
-            cells = [f"{cell:<{width}}" for cell, width in zip(middle, others, strict=True)]
-            yield "  ".join(
-                ["", f"{self._colour.name}{name:<{first}}{self._colour.off}", *cells, last]
-            ).rstrip()
+        names = Column("", [meaning["name"] for meaning in shown], right=False)
+        for line in islice(table.lines([names, *_columns(kind, shown)], self._width - 2), 1, None):
+            name, rest = line[: names.width], line[names.width :]
+            yield f"  {self._colour.name}{name}{self._colour.off}{rest}"
         if len(meant) > len(shown):
             yield f"  … {len(meant) - len(shown):,} more (--all)"
 
@@ -162,7 +169,9 @@ class Pages:
         lines = [line for key, value in _facts(meaning).items() for line in self._lines(meaning, key, value)]
         width = max((len(label) for label, _ in lines), default=0)
         for label, text in lines:
-            yield f"  {colour.field}{label:<{width}}{colour.off}  {text}"
+            first, *more = table.wrap(text, self._width - width - 4)
+            yield f"  {colour.field}{label:<{width}}{colour.off}  {first}"
+            yield from (f"{'':<{width}}    {line}" for line in more)
         if "text" in meaning:
             yield from (f"  {colour.quiet}│{colour.off} {line}" for line in meaning["text"].splitlines())
 
@@ -185,14 +194,16 @@ def _facts(meaning: Description) -> Description:
         rest["since"] = since
     elif "since" in rest:
         del rest["since"]
-    rest.pop("function", None)
+    for shown_in_since in ("function", "provenance"):
+        rest.pop(shown_in_since, None)
     if "min_size" in rest:
         rest["size"] = size(rest.pop("min_size"), rest.pop("max_size"))
     if "last" in rest:
         rest["releases"] = _span(rest.pop("first"), rest.pop("last"))
         rest["now"] = rest.pop("now")
-    if "history" in rest:
-        rest["history"] = rest.pop("history")  # last
+    history = rest.pop("history", None)
+    if history is not None and meaning["kind"] != descriptions.API_ENUM:  # its text has the releases
+        rest["history"] = history  # last
     return rest
 
 
@@ -219,17 +230,28 @@ def _calls(called: list[str]) -> str:
     return ", ".join("messages of a stream that another call opened" if c == "stream" else c for c in called)
 
 
-def _columns(meaning: Description) -> tuple[str, ...]:
-    """Return the cells after the name in the line of a table."""
-    match meaning["kind"]:
+def _columns(kind: str, meant: Sequence[Description]) -> list[Column]:
+    """Return the columns after the name in a table."""
+    match kind:
         case "constant":
-            changes = [e["text"] for e in meaning.get("history", []) if e.get("what") == "number"]
-            return ("".join(changes[-1:]),)
+            return [Column("", [_last_change(each) for each in meant], right=False, cut=True)]
         case "former value":
-            return _span(meaning["first"], meaning["last"]), f"now {meaning['now'] or 'removed'}"
+            return [
+                Column("", [_span(each["first"], each["last"]) for each in meant], right=False),
+                Column("", [f"now {each['now'] or 'removed'}" for each in meant], right=False),
+            ]
         case _:
-            first, *more = meaning["fields"] or [""]
-            return meaning["enum"], f"{first} and {len(more)} more" if more else first
+            fields = [each["fields"] for each in meant]
+            return [
+                Column("", [each["enum"] for each in meant], 1, right=False),
+                Column("", ["".join(names[:1]) for names in fields], right=False, cut=True),
+                Column("", [f"and {len(n) - 1} more" if n[1:] else "" for n in fields], 2, right=False),
+            ]
+
+
+def _last_change(constant: Description) -> str:
+    changes = [event["text"] for event in constant.get("history", []) if event.get("what") == "number"]
+    return "".join(changes[-1:])
 
 
 def size(least: int, most: int | None) -> str:

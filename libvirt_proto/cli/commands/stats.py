@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from .. import options
+from ..filter_options import CONDITIONS, filters
 from ..inputs import Inputs
 from ..inputs import inputs as inputs_option
 from ..output import destination
@@ -18,12 +19,15 @@ from ..statistics import rendered
 from ..status import Status
 
 if TYPE_CHECKING:
+    from ...filters import Filter
     from ...redact.redactor import What
     from ...registry import Registry
 
 
-#: Options that decide about messages and their numbers, for the commands that show them.
-_READING: Final = ("--port", "--keylog", "--redact", "--release", "--defs", "--package", "--define")
+#: Parameters that decide about messages and their numbers, for the commands that show them.
+_READING: Final = frozenset(
+    {"ports", "keylog", "input_format", "redact", "release", "defs", "package", "defines"}
+)
 
 
 @click.command(cls=options.RedactingCommand)
@@ -35,10 +39,12 @@ _READING: Final = ("--port", "--keylog", "--redact", "--release", "--defs", "--p
     help="table: for people; json: one JSON object with all figures. Default: table on a terminal, otherwise"
     " json.",
 )
-@options.top
+@options.top_figures
 @options.wide
+@options.as_of
 @options.redact
 @options.definitions
+@filters
 @options.colour
 @options.output
 @click.pass_context
@@ -48,8 +54,10 @@ def stats(
     format_: str | None,
     top: int,
     wide: bool,
+    as_of: str | None,
     redact: What | None,
     registry: Registry,
+    filter: Filter,
     color: str,
     output: Path | None,
 ) -> None:
@@ -62,23 +70,37 @@ def stats(
     Below failed, unanswered and slow calls is the command that shows them. Tables fit the terminal's width;
     JSON has everything, in nanoseconds and bytes. An interrupt (Ctrl-C) shows the figures so far.
 
+    Filters are those of `decode`. A call counts with its reply and stream if one of these messages matches.
+
     \b
     Examples:
       libvirt-proto stats capture.pcap
       libvirt-proto stats --top 30 monday.pcap tuesday.pcap
+      libvirt-proto stats --object vm1 --since 13:28 --until 13:30 capture.pcap
       libvirt-proto stats --format json capture.pcap | jq '.procedures[] | select(.errors > 0)'
+      libvirt-proto stats --as-of 9.0.0 capture.pcap
       ssh host tcpdump -i any -w - 'tcp port 16509' | libvirt-proto stats -
 
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(output)
+    old = None if as_of is None else options.open_registry(as_of)
+    from ...compatibility import CompatibilityCheck
     from ...figures.collector import Measure
 
     on_terminal = output is None and sys.stdout.isatty()
     format_ = format_ or ("table" if on_terminal else "json")
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
-    measure = Measure(registry, top, redact, decode=("libvirt-proto", "decode", *_reading_options(ctx)))
+    measure = Measure(
+        registry,
+        top,
+        redact,
+        decode=("libvirt-proto", "decode", *_given(ctx, _READING)),
+        # --type selects messages, so that none shows all failures of calls.
+        failures=None if ctx.params["types"] else ("--exchanges", *_given(ctx, CONDITIONS), "--errors-only"),
+    )
+    check = None if old is None else CompatibilityCheck(registry, old)
     interrupted = False
     with destination(output) as out:
         with status:
@@ -86,10 +108,17 @@ def stats(
                 with stopping(inputs.follow):
                     for file in inputs.files:
                         measure.source(file)
-                        with inputs.open(file, registry, status, redact=redact) as capture:
+                        with inputs.open(file, registry, status, filter=filter, redact=redact) as capture:
+                            if check is not None:
+                                capture.watch(lambda captured: check.add(captured.message))
                             capture.measure(measure)
             except KeyboardInterrupt:
                 interrupted = True
+            if check is not None:
+                if len(inputs.files) > 1:
+                    status.source(f"{len(inputs.files)} files")
+                for notice in check.notices():
+                    status.notice(notice)
         statistics = measure.finish(status.notices)
         fit = output is None and not wide
         for text in rendered(statistics, as_json=format_ == "json", top=top, palette=palette, fit=fit):
@@ -100,11 +129,11 @@ def stats(
     ctx.exit(1 if status.problems else 0)
 
 
-def _reading_options(ctx: click.Context) -> Iterator[str]:
-    """Yield the options that decide about the messages and their numbers, as they were given."""
+def _given(ctx: click.Context, names: Container[str]) -> Iterator[str]:
+    """Yield the options that set these parameters, as they were given, except for flags."""
     for option in ctx.command.params:
         values = ctx.params.get(option.name or "")
-        if not isinstance(option, click.Option) or max(option.opts, key=len) not in _READING or not values:
+        if option.name not in names or not isinstance(option, click.Option) or option.is_flag or not values:
             continue
         if isinstance(values, dict):
             values = [f"{name}={value}" for name, value in values.items()]

@@ -48,7 +48,8 @@ def trace(
 
     By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
     programs; --library names other files. Processes that start later are covered if they load one of the
-    same files. A daemon and its client on one machine are two connections.
+    same files. The arguments of probes are shown as far as they are known for the version of libvirt, which
+    is reported before "begin". A daemon and its client on one machine are two connections.
 
     Messages are truncated after 2,560 bytes. Filters, -o and -w are those of decode. -w and -o may contain
     secrets that never appear on a network: --redact blanks them.
@@ -75,7 +76,7 @@ def trace(
         )
     sides: Sides = "client" if client_only else "server" if server_only else "both"
     with failing_in_words(), tracing.probes() as found:
-        if tracing.shows(found, show.color, sides):
+        if tracing.shows(found, show.color, sides, wide=show.wide):
             return
         status = show.status(summary=True)
         status.source("trace")

@@ -26,7 +26,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _output(command: Command) -> Command:
-    """Add `--format`, `--color` and `-o`; without `--format`, parameter `format_` is None."""
+    """Add `--format`, `--color`, `--wide` and `-o`; without `--format`, parameter `format_` is None."""
 
     @click.option(
         "--format",
@@ -36,6 +36,7 @@ def _output(command: Command) -> Command:
         " Default: monitor on a terminal, otherwise jsonl.",
     )
     @options.colour
+    @options.wide
     @options.output
     @wraps(command)
     def with_output(*args: Any, **rest: Any) -> Any:
@@ -49,7 +50,7 @@ def _output(command: Command) -> Command:
 @_output
 @click.pass_context
 def events(
-    ctx: click.Context, tracing: Tracing, format_: str | None, color: str, output: Path | None
+    ctx: click.Context, tracing: Tracing, format_: str | None, color: str, wide: bool, output: Path | None
 ) -> None:
     """Show the event loops of running daemons and clients.
 
@@ -81,7 +82,7 @@ def events(
     Probes are found, set and removed as by `libvirt-proto trace`; see its help. The exit status is 1 if
     events were lost, or tracing is not possible here.
     """
-    _trace(ctx, tracing, format_, color, output)
+    _trace(ctx, tracing, format_, color, wide, output)
 
 
 @click.command("qemu-monitor", cls=options.RedactingCommand)
@@ -97,6 +98,7 @@ def qemu_monitor(
     redact: What | None,
     format_: str | None,
     color: str,
+    wide: bool,
     output: Path | None,
 ) -> None:
     """Show the traffic between libvirt and QEMU on the monitors of virtual machines.
@@ -131,6 +133,7 @@ def qemu_monitor(
         tracing,
         "monitor" if pretty_json else format_,
         color,
+        wide,
         output,
         pretty_json=pretty_json,
         redact=redact,
@@ -142,6 +145,7 @@ def _trace(
     tracing: Tracing,
     format_: str | None,
     color: str,
+    wide: bool,
     output: Path | None,
     *,
     pretty_json: bool = False,
@@ -152,7 +156,7 @@ def _trace(
     from ...events import Notice
 
     with failing_in_words(), tracing.probes() as found:
-        if tracing.shows(found, color):
+        if tracing.shows(found, color, wide=wide):
             return
         terminal = output is None and sys.stdout.isatty()
         palette = options.stdout_palette("never" if output and color == "auto" else color)

@@ -426,6 +426,12 @@ def test_merges_two_files(captures: Path, tmp_path: Path) -> None:
         first, second = sorted(line["sightings"], key=lambda sighting: sighting["time_ns"])
         assert second["time_ns"] - first["time_ns"] == 40_000
         assert first["recording"] == ("server.pcap" if line["dir"] == "s2c" else "virsh-domname.pcap")
+    assert "frame" not in lines[0]
+    alone = [json.loads(line) for line in ours.run("decode", client).stdout.splitlines()]
+    frames = [line["frame"] for line in alone]
+    assert [[each["frame"] for each in line["sightings"]] for line in lines] == [[n, n] for n in frames]
+    found = ours.run("decode", "--merge", "--frame", str(frames[3]), client, server).stdout
+    assert json.loads(found) == lines[3]
     assert (
         "note: the clock of server.pcap is 1800.000000 s ahead of that of virsh-domname.pcap,"
         " give or take 0.000040 s (from 18 messages) [clock-difference]"

@@ -70,15 +70,15 @@ def test_generated_file_is_named(tiny: Path) -> None:
 
 
 def test_imported_folder_is_named(root: Path, tiny: Path) -> None:
-    source = root / "protocol-defs" / "12.6.0"
-    error = said("import", source, "--release", "12.6.0", "-o", tiny)
-    assert f"cannot write {tiny}/12.6.0: {FULL}" in error
+    source = root / "protocol-defs" / "12.9.0"
+    error = said("import", source, "--release", "12.9.0", "-o", tiny)
+    assert f"cannot write {tiny}/12.9.0: {FULL}" in error
     assert os.listdir(tiny) == []
 
 
 def test_report_is_named(tiny: Path) -> None:
     assert (
-        said("diff", "1.0.0", "12.6.0", "-o", tiny / "out") == f"libvirt-proto: error: {tiny}/out: {FULL}\n"
+        said("diff", "1.0.0", "12.9.0", "-o", tiny / "out") == f"libvirt-proto: error: {tiny}/out: {FULL}\n"
     )
 
 

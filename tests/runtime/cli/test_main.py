@@ -53,7 +53,7 @@ def test_commands_do_not_import_the_generator(captures: Path) -> None:
     [
         ("lookup", "66"),
         ("lookup", "auth_list", "REMOTE_PROGRAM", "VIR_NET_REPLY", "REMOTE_STRING_MAX", "VIR_DOMAIN_RUNNING"),
-        ("lookup", "--release", "12.6.0", "0x20008086", "remote.66"),
+        ("lookup", "--release", "12.9.0", "0x20008086", "remote.66"),
     ],
 )
 def test_numbers_and_names_load_no_types(words: tuple[str, ...]) -> None:

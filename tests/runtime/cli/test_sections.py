@@ -53,7 +53,7 @@ def test_every_command_is_in_a_group() -> None:
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["decode", "stats", "guess", "lookup", "list", "describe"])
+@pytest.mark.parametrize("command", ["decode", "stats", "guess", "lookup", "list", "describe", "identify"])
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_format_means_the_same_everywhere(command: str, format_: str) -> None:
     """`json` and `text` are accepted, whatever the command calls its formats."""

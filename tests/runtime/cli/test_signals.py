@@ -118,6 +118,61 @@ with interrupting():
     assert (done.returncode, done.stdout, done.stderr) == (0, "143\n", "")
 
 
+#: Runs a command in one process for each line of ours, contextlib and signal that is executed after the
+#: command, and sends the signal there. Prints the lines at which the end was not silent, or had another
+#: status.
+AT_EVERY_LINE = """
+import os, signal, sys
+from libvirt_proto.__main__ import main
+
+number = int(sys.argv[1])
+
+def run(at):
+    count = ended = 0
+    def trace(frame, event, arg):
+        nonlocal count, ended
+        ended = ended or (event == "return" and frame.f_code.co_name == "completion")
+        file = frame.f_code.co_filename
+        ours = "/libvirt_proto/cli/" in file or file.endswith(("/contextlib.py", "/signal.py"))
+        count += ended and ours and event == "line"
+        if count == at:
+            os.write(where, f"{file}:{frame.f_lineno}".encode())
+            sys.settrace(None)
+            os.kill(os.getpid(), number)
+        return trace
+    sys.settrace(trace)
+    main(["completion", "bash"])
+
+main(["completion", "bash"], standalone_mode=False)
+print("places: ", flush=True)
+for at in range(1, 1000):
+    (where_read, where), (error_read, error) = os.pipe(), os.pipe()
+    if (child := os.fork()) == 0:
+        os.dup2(error, 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        run(at)
+    os.close(where), os.close(error)
+    place, said = (open(fd, "rb").read().decode() for fd in (where_read, error_read))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not place:
+        break
+    if said or status not in (0, 128 + number, -number):
+        print(place, status, said)
+print(at)
+"""
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_signal_at_the_end_of_a_command_is_silent(number: signal.Signals) -> None:
+    """The command has ended, and the handlers are still there, or some of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EVERY_LINE, str(int(number))], capture_output=True, text=True, check=True
+    )
+    *problems, count = done.stdout.partition("places: \n")[2].splitlines()
+    assert problems == []
+    assert int(count) > 20
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_generate_leaves_no_partial_files(tmp_path: Path, number: signal.Signals) -> None:
     """From the first file on, the command is always writing some file."""
@@ -138,10 +193,10 @@ def test_generate_leaves_no_partial_files(tmp_path: Path, number: signal.Signals
 def test_import_leaves_the_old_folder_or_the_new_one(
     root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    source, out = root / "protocol-defs" / "12.6.0", tmp_path / "out"
-    words = ["import", source, "--release", "12.6.0", "-o", out]
+    source, out = root / "protocol-defs" / "12.9.0", tmp_path / "out"
+    words = ["import", source, "--release", "12.9.0", "-o", out]
     subprocess.run([COMMAND, *words], check=True, stdout=subprocess.DEVNULL)
-    whole = sorted(os.listdir(out / "12.6.0"))
+    whole = sorted(os.listdir(out / "12.9.0"))
     for delay in (0.0, 0.002, 0.004, 0.01):
         with started(words) as process:
             until(lambda: len(os.listdir(out)) > 1, process)
@@ -149,8 +204,8 @@ def test_import_leaves_the_old_folder_or_the_new_one(
             process.send_signal(number)
             # Killed by the signal itself if it has ended already, except for Python's shutdown.
             assert process.wait(PATIENCE) in (0, 128 + number, -number)
-        assert os.listdir(out) == ["12.6.0"]
-        assert sorted(os.listdir(out / "12.6.0")) == whole
+        assert os.listdir(out) == ["12.9.0"]
+        assert sorted(os.listdir(out / "12.9.0")) == whole
 
 
 @pytest.mark.system("tshark")

@@ -127,7 +127,7 @@ def test_top_limits_every_table(captures: Path) -> None:
 def test_commands_show_slow_and_failed_calls(captures: Path) -> None:
     """Each command that is printed shows its call, with the options that numbers depend on."""
     capture = captures / "tour.pcap"
-    result = run("stats", "--format", "text", "--top", "2", "--port", "16509", "--release", "12.6.0", capture)
+    result = run("stats", "--format", "text", "--top", "2", "--port", "16509", "--release", "12.9.0", capture)
     found = commands(result.stdout)
     assert len(found) == 2 + 1 + 2
     shown = [CliRunner().invoke(cli.main, [*words[1:], "--format", "json"]).stdout for words in found]
@@ -140,6 +140,53 @@ def test_commands_show_slow_and_failed_calls(captures: Path) -> None:
         *("libvirt-proto", "decode", "--exchanges", "--message", "3"),
         str(capture),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "messages", "calls", "errors"),
+    [
+        (("--errors-only",), 680, 340, 340),
+        (("--procedure", "domain_get_job_info", "--procedure", "domain_get_info"), 160, 80, 20),
+        (("--frame", "71"), 2, 1, 1),
+        (("--message", "65", "--errors-only"), 2, 1, 1),
+        (("--serial", "32", "--type", "call"), 2, 1, 1),
+        (("--slower-than", "600us"), 4, 2, 0),
+        (("--object", "no such domain"), 0, 0, 0),
+        (("--program", "qemu"), 0, 0, 0),
+    ],
+)
+def test_filters_count_whole_calls(
+    captures: Path, words: tuple[str, ...], messages: int, calls: int, errors: int
+) -> None:
+    totals = as_json(*words, captures / "tour.pcap")["totals"]
+    assert (totals["messages"], totals["calls"], totals["errors"]) == (messages, calls, errors)
+    assert totals["exchanges"] == sum(totals["outcomes"].values()) == calls
+    assert set(totals["outcomes"]) <= {"ok", "error"}
+    assert totals["input_messages"] == 5012
+
+
+def test_commands_below_filtered_figures(captures: Path) -> None:
+    """They show the same calls; times count from the beginning of the capture."""
+    words = ("--since", "0.05", "--until", "60ms", "--object", "test", "--top", "3")
+    result = run("stats", "--format", "text", *words, captures / "tour.pcap")
+    lines = without_commands(result.stdout)
+    assert lines[0].startswith("82 of 5,012 messages, ")
+    assert "not closed" not in result.stdout
+    found = commands(result.stdout)
+    shown = [
+        CliRunner().invoke(cli.main, [*each[1:], "--format", "json"]).stdout.splitlines() for each in found
+    ]
+    errors = int(re.search(r"(\d+) errors", lines[1])[1])  # type: ignore[index]
+    assert [len(each) for each in shown] == [1] * (len(found) - 4) + [errors] + [1] * 3
+    start = lines.index("Slowest exchanges") + 2
+    assert all(0.05 <= float(line.split()[2]) <= 0.06 for line in lines[start : start + 3])
+
+
+def test_type_has_no_command_for_all_failures(captures: Path) -> None:
+    """Exchanges have several types."""
+    output = run("stats", "--format", "text", "--type", "reply", captures / "tour.pcap").stdout
+    assert "Errors" in output
+    assert "All of them" not in output
 
 
 def test_commands_quote_files(captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

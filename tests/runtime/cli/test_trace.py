@@ -178,7 +178,9 @@ def test_completes_words() -> None:
 
 
 def test_lists_probes_as_table_on_terminal(binary: Path) -> None:
-    lines = on_terminal("trace", "--probes", "--color", "never", "--library", str(binary)).splitlines()
+    words = ("trace", "--probes", "--color", "never", "--library", str(binary))
+    assert all(len(line) <= 80 for line in on_terminal(*words).splitlines())
+    lines = on_terminal(*words, "--wide").splitlines()
     assert lines[0].split() == ["probe", "site", "semaphore", "payload", "arguments", "file"]
     (new,) = [line for line in lines if line.startswith("rpc_socket_new ")]
     assert new.index("0x") == lines[0].index("site")

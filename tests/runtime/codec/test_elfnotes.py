@@ -262,6 +262,41 @@ def test_memory_and_reads_are_bounded_at_the_limits(name: str) -> None:
     assert peak <= 32 * MAX_SIZE
 
 
+PRIVATE = b"\0libvirt.so.0\0LIBVIRT_0.0.3\0LIBVIRT_PRIVATE_12.9.0\0LIBVIRT_12.5.0\0"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "version"),
+    [
+        (PRIVATE, "12.9.0"),
+        (PRIVATE.replace(b"12.9.0", b"1.2.9.3"), "1.2.9.3"),
+        (PRIVATE * 2, "12.9.0"),
+        (PRIVATE + b"LIBVIRT_PRIVATE_9.0.0\0", None),
+        (PRIVATE.replace(b"_PRIVATE", b""), None),
+        (PRIVATE.replace(b"12.9.0\0", b"12.9.0"), None),
+        (PRIVATE.replace(b"12.9.0", b"12"), None),
+        (PRIVATE.replace(b"12.9.0", b"12." + b"9" * 5000 + b".0"), None),
+        (b"\0", None),
+        (b"", None),
+    ],
+)
+def test_version_of_libvirt_in_symbols(symbols: bytes, version: str | None) -> None:
+    for big in (False, True):
+        assert read_notes(io.BytesIO(elf([SITES[1]], big=big, symbols=symbols))).libvirt == version
+    assert read_notes(io.BytesIO(elf([], symbols=symbols))).libvirt is None  # there is nothing to trace
+
+
+def test_symbols_share_the_limit_of_the_notes() -> None:
+    """Names beyond it are not read."""
+    notes = described(ADDRESSES + b"a\0b\0\0") * (MAX_SIZE // 2 // 52)
+    for size, version in ((MAX_SIZE - len(notes), "12.9.0"), (MAX_SIZE - len(notes) + 1, None)):
+        file = Counting(elf([], notes=notes, symbols=PRIVATE.rjust(size, b"\0")))
+        assert read_notes(file).libvirt == version
+        assert file.read_bytes <= 4 * MAX_SIZE
+    damaged = claim(elf([SITES[1]], symbols=PRIVATE), 3, sh_size=MAX_SIZE // 2)
+    assert len(read_notes(io.BytesIO(damaged)).sites) == 1
+
+
 @pytest.mark.parametrize(
     "content",
     [bytes(12), described(b""), described(ADDRESSES + b"a\0b\0\0")],

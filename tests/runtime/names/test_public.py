@@ -6,8 +6,10 @@ import ast
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.codec.types import Integer, Structure, UnionType, part_names, resolved
+from libvirt_proto.codec.history import version_key
+from libvirt_proto.codec.types import (
+    Array,
+    FixedArray,
+    Integer,
+    Optional,
+    Structure,
+    UnionType,
+    declared_parts,
+    part_names,
+    resolved,
+)
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto.names import public as publicnames
+from libvirt_proto.names.index import FIELDS
 from libvirt_proto.names.meanings import key, meanings_of
 from libvirt_proto.names.public import Bits, By, OneOf
 from libvirt_proto_codegen.releases import folders
@@ -32,9 +46,18 @@ PYTHON = Path("/usr/bin/python3")
 LISTED = "import libvirt; print({n: v for n, v in vars(libvirt).items() if n[:4] == 'VIR_'})"
 
 
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 FOLDER = Path(publicnames.__file__).parent
 IMPORTED = msgspec.json.decode((FOLDER / "publicnames.json").read_bytes())
 BY_HAND = tomllib.loads((FOLDER / "fieldnames.toml").read_text())
+DESCRIBED = msgspec.json.decode((TOOLS / "described_fields.json").read_bytes())
+UNNAMED = tomllib.loads((TOOLS / "unnamed_fields.toml").read_text())
+#: `struct.field` → the reason.
+UNNAMED_FIELDS = {
+    f"{struct}.{field}": reason
+    for struct, fields in UNNAMED["fields"].items()
+    for field, reason in fields.items()
+}
 STRUCTS = sorted(IMPORTED["fields"] | BY_HAND["fields"])
 
 
@@ -90,11 +113,85 @@ def test_what_is_written_by_hand_is_not_imported() -> None:
             assert IMPORTED["fields"].get(struct, {}).get(field) != said, (struct, field)
 
 
+def test_every_public_name_has_a_release() -> None:
+    unknown = {
+        enum
+        for enum in publicnames.enums()
+        for name in publicnames.names(enum).values()
+        if not publicnames.since(name)
+    }
+    assert unknown == {"virDrvFeature"}
+    assert publicnames.additions("virDrvFeature") == {}
+    assert publicnames.since("VIR_NO_SUCH_NAME") is None
+    assert publicnames.later("virDomainState", "0.0.1") == {
+        "VIR_DOMAIN_CRASHED": "0.0.2",
+        "VIR_DOMAIN_PMSUSPENDED": "0.9.11",
+    }
+
+
+@pytest.mark.parametrize("kind", ["Domain", "Network", "StoragePool", "NodeDevice", "Secret"])
+def test_event_ids_are_as_old_as_their_messages(kind: str) -> None:
+    """The releases of ids come from the API description, those of procedures from the .x files."""
+    remote, compared = registry.default().program("remote"), 0
+    for name, release in publicnames.additions(f"vir{kind}EventID").items():
+        event = name.lower().removeprefix("vir_").replace("_id_", "_")
+        wide = event.replace("_event_", "_event_callback_")
+        spans = [
+            registry.default().since(f"remote.{each}") for each in (event, wide) if each in remote.by_name
+        ]
+        assert spans, name
+        compared += any(
+            span.release == release
+            or (
+                span.by is not None
+                and version_key(span.after or "0.3.0") < version_key(release) <= version_key(span.by)
+            )
+            for span in spans
+        )
+    assert compared == len(publicnames.additions(f"vir{kind}EventID")) > 0
+
+
+def test_an_alias_is_as_old_as_its_first_name() -> None:
+    assert publicnames.since("VIR_DOMAIN_SETVCPU_AFFECT_LIVE") == "12.4.0"
+    assert (
+        publicnames.first_since("VIR_DOMAIN_SETVCPU_AFFECT_LIVE") == "0.7.7"
+    )  # VIR_DOMAIN_DEVICE_MODIFY_LIVE
+    assert publicnames.first_since("VIR_DOMAIN_SETVCPU_ASYNC_UNPLUG") == "12.4.0"
+    assert publicnames.first_since("VIR_DRV_FEATURE_REMOTE") is None
+
+
+@pytest.mark.system("pkg-config")
+def test_headers_have_the_names_of_their_release_and_no_newer_ones() -> None:
+    headers = [HEADERS / enum.source for enum in publicnames.enums().values()]
+    known = {word for path in set(headers) if path.exists() for word in re.findall(r"\w+", path.read_text())}
+    if not known:
+        pytest.skip("system test: libvirt's headers are not installed")
+    asked = subprocess.run(
+        ["pkg-config", "--modversion", "libvirt"], capture_output=True, text=True, check=True
+    )
+    release = version_key(asked.stdout.strip())
+    for enum in publicnames.enums().values():
+        for name in enum.names:
+            if (HEADERS / enum.source).exists() and (since := publicnames.since(name)) is not None:
+                assert (name in known) == (version_key(since) <= release), name
+
+
 @pytest.mark.system("pkg-config")
 def test_the_data_is_current(root: Path) -> None:
     if not Path("/usr/share/libvirt/api/libvirt-api.xml").exists():
         pytest.skip("system test: libvirt's API description is not installed")
     subprocess.run([sys.executable, root / "tools" / "import_public_names.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize("release", ["11.3.0", "12.9.0"])
+def test_data_is_that_of_other_descriptions(root: Path, shared: Path, tmp_path: Path, release: str) -> None:
+    """Equal for the release of the data; an older one has nothing else, and the same releases of names."""
+    with tarfile.open(shared / "libvirt" / "api" / f"api-xml-{release}.tar.xz") as archive:
+        for member in archive:
+            if (file := archive.extractfile(member)) is not None:
+                (tmp_path / Path(member.name).name).write_bytes(file.read())
+    tool = root / "tools" / "import_public_names.py"
+    subprocess.run([sys.executable, tool, tmp_path, "--release", release, "--check"], check=True)
 
 
 def test_index_is_current(root: Path) -> None:
@@ -169,6 +266,63 @@ def test_every_field_of_the_table_is_an_integer_of_the_newest_release(struct: st
         if isinstance(meaning, Bits):
             assert all(bit.bit_count() == 1 for bit in meaning.names)
     assert name_keys(type_) == {f"{field}_name" for field in fields}
+
+
+def integer_fields(type_: XdrType) -> Iterator[str]:
+    """The parts of a struct or a union that are integers, or arrays of integers."""
+    for part in declared_parts(type_.node):
+        node = resolved(part.node, type_.types)
+        while isinstance(node, Array | FixedArray | Optional):
+            node = resolved(node.element, type_.types)
+        if part.name is not None and isinstance(node, Integer):
+            yield part.name
+
+
+def enums_of(described: Any) -> set[str]:
+    """The enums of an entry of the table of fields."""
+    if isinstance(described, str):
+        return {described}
+    return set(described) if isinstance(described, list) else set(described.values())
+
+
+def test_every_integer_has_names_or_a_reason_to_have_none() -> None:
+    """Candidates are all integers of payloads, whatever the table of fields has."""
+    reasons = {name: reason for reason, names in UNNAMED["names"].items() for name in names}
+    unexplained = []
+    for struct, type_ in types(folders()[-1]).items():
+        named = publicnames.meanings(struct)
+        for field in integer_fields(type_):
+            full = f"{struct}.{field}"
+            by_name = field in reasons and full not in DESCRIBED["enums"]
+            if not (field in named or full in UNNAMED_FIELDS or full in DESCRIBED["unused"] or by_name):
+                unexplained.append(full)
+    assert not unexplained, "add them to fieldnames.toml, or to tools/unnamed_fields.toml with a reason"
+
+
+def test_fields_have_an_enum_of_their_description() -> None:
+    """The API description of an argument, a callback or a struct is evidence for fields that carry it."""
+    assert len(DESCRIBED["enums"]) > 200
+    for full, enums in DESCRIBED["enums"].items():
+        struct, _, field = full.partition(".")
+        if full not in UNNAMED_FIELDS:
+            assert enums_of(FIELDS[struct][field]) & set(enums), full
+    for full in DESCRIBED["unused"]:
+        struct, _, field = full.partition(".")
+        # The client's library adds the bit that it accepts strings, whatever its user gave.
+        assert enums_of(FIELDS.get(struct, {}).get(field, [])) <= {"virTypedParameterFlags"}, full
+
+
+def test_reasons_are_needed() -> None:
+    newest = types(folders()[-1])
+    fields = {f"{struct}.{field}" for struct, type_ in newest.items() for field in integer_fields(type_)}
+    assert UNNAMED_FIELDS.keys() <= fields
+    for full in UNNAMED_FIELDS:
+        struct, _, field = full.partition(".")
+        assert field not in publicnames.meanings(struct), full
+        assert full not in DESCRIBED["unused"]
+    listed = [name for names in UNNAMED["names"].values() for name in names]
+    assert max(Counter(listed).values()) == 1
+    assert set(listed) <= {full.partition(".")[2] for full in fields}
 
 
 def test_a_bit_has_two_names_only_where_the_table_says_which() -> None:

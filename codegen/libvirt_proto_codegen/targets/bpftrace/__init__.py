@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from libvirt_proto.codec.providers import Choice
 from libvirt_proto.codec.types import Enumeration
 
 from ...providers.binaries import Binary
@@ -79,11 +80,12 @@ class _Script:
 
 
 def generate(
-    schema: Schema, provider: Provider, binary: Binary, inputs: Sequence[Input], command: str
+    schema: Schema, provider: Provider, binary: Binary, choice: Choice, inputs: Sequence[Input], command: str
 ) -> tuple[Artefact, ...]:
     """Return the scripts for a library; raises NoScripts.
 
-    `inputs` are the files of the definitions and of the provider; `command` is the part after `generate`.
+    `choice` has the arguments of the library's probes. `inputs` are the files of the definitions and of the
+    provider; `command` is the part after `generate`.
     """
     types, statuses = _members(schema, "virNetMessageType"), _members(schema, "virNetMessageStatus")
     programs = [program for module in schema.modules for program in module.programs]
@@ -94,7 +96,7 @@ def generate(
         raise NoScripts(
             "expected libvirt's definitions for bpftrace scripts: virnetprotocol.x and at least one program"
         )
-    points = dict(_points(provider, binary))
+    points = dict(_points(provider, binary, choice))
     if missing := [f"rpc_{name}" for name in (*_MESSAGES, *_OTHERS) if name not in points]:
         raise NoScripts(f"{binary.path} has no probe {missing[0]}: expected a libvirt.so.0 built with probes")
     views = (
@@ -140,7 +142,7 @@ def _name(text: str) -> str:
     return bpftrace_string(text[:_LONGEST])
 
 
-def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
+def _points(provider: Provider, binary: Binary, choice: Choice) -> Iterator[tuple[str, _Point]]:
     """Yield the provider's RPC probes that are in the library."""
     if not _PLAIN.fullmatch(binary.path):
         raise NoScripts(
@@ -151,14 +153,21 @@ def _points(provider: Provider, binary: Binary) -> Iterator[tuple[str, _Point]]:
     wanted = {f"rpc_{name}": name for name in (*_MESSAGES, *_OTHERS, *_ENDS)}
     for _, probe in provider.probes:
         if probe.name in wanted and (provider.name, probe.name) in binary.sites:
-            for site in binary.sites[provider.name, probe.name]:
-                if len(site.operands) != len(probe.arguments):
-                    raise NoScripts(
-                        f"{probe.name} has {len(probe.arguments)} arguments in the definitions, "
-                        f"{len(site.operands)} in {binary.path}: pass --release if that is another libvirt"
-                    )
+            name = provider.name, probe.name
+            (known, *others) = {choice.arguments(name, count) for count in sorted(binary.probes[name])}
+            if others or len(known) != len(probe.arguments):
+                has = " or ".join(map(str, sorted(binary.probes[name])))
+                raise NoScripts(
+                    f"{probe.name} has {len(probe.arguments)} arguments in the definitions, {has} in "
+                    f"{binary.path}: pass --release if that is another libvirt"
+                )
+            if None in known:
+                raise NoScripts(
+                    f"the arguments of {probe.name} are unknown in {binary.path} ({choice}): use a release of"
+                    " this tool that has its libvirt"
+                )
             arguments = {
-                each.name: _value(provider, probe, binary, n) for n, each in enumerate(probe.arguments)
+                each.name: _value(provider, probe, binary, n) for n, each in enumerate(known) if each
             }
             yield wanted[probe.name], _Point(f"usdt:{binary.path}:{provider.name}:{probe.name}", arguments)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from libvirt_proto.codec.providers import declaration_rows
+
+from ...providers.known import known_providers
 from ...render import Artefact, banner, render
 from ...schema import Module, Schema
 from .functions import function_rows
@@ -25,7 +28,8 @@ class Package(Mapping[str, str]):
 
     `__init__.py` is the index, `_plan.py` has all types as data. A module per .x file has classes, a
     decoder and an encoder for each type, enumerations and constants. With a history, docstrings show it,
-    and history.py has it as data; functions.py has the functions of the public API.
+    and history.py has it as data; probes.py has the arguments of static probes in each release, functions.py
+    the functions of the public API.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -35,6 +39,7 @@ class Package(Mapping[str, str]):
         self._files |= {f"{module.name}.py": partial(self._module, module) for module in schema.modules}
         if schema.history is not None:
             self._files["history.py"] = self._history
+            self._files["probes.py"] = self._probes
         if schema.functions is not None:
             self._files["functions.py"] = self._functions
 
@@ -68,9 +73,19 @@ class Package(Mapping[str, str]):
             "first": repr(history.first),
             "last": repr(history.last),
             "releases": list(map(repr, history.releases)),
+            "provenance": [(repr(one), repr(other)) for one, other in history.provenance.items()],
             "rows": rows(history),
         }
         return render("python", "history.py.j2", view)
+
+    def _probes(self) -> str:
+        ranges, rows = declaration_rows([each.declaration for each in known_providers()])
+        view = {
+            "banner": banner(self._schema, "python"),
+            "ranges": list(map(repr, ranges)),
+            "rows": [(repr(name), repr(runs)) for name, runs in rows.items()],
+        }
+        return render("python", "probes.py.j2", view)
 
     def _functions(self) -> str:
         functions = self._schema.functions

@@ -110,12 +110,12 @@ def test_unprivileged_path_must_be_the_mapped_file(binary: Path, tmp_path: Path,
     place, other = copy(binary, tmp_path / "a"), copy(binary, tmp_path / "b")
     stat = os.stat(place)
     mapped = module._Mapped(1, "/proc/1/no such link", str(place), (stat.st_dev, stat.st_ino))
-    with module._open(str(place), mapped.identity) as file:
+    with module.open_file(str(place), mapped.identity) as file:
         assert file.read() == binary.read_bytes()
     place.unlink()
     place.symlink_to(other)
     with pytest.raises(OSError, match="the path leads to another file"):
-        module._open(str(place), mapped.identity)
+        module.open_file(str(place), mapped.identity)
 
 
 def test_does_not_open_devices_or_block(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_does_not_open_devices_or_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero")):
         with pytest.raises(OSError, match="expected a regular file"):
-            module._open(str(path))
+            module.open_file(str(path))
     (tmp_path / "file").write_text("text")
     with (tmp_path / "file").open("r+") as holder:
         try:
@@ -134,7 +134,7 @@ def test_does_not_open_devices_or_block(tmp_path: Path) -> None:
         before = signal.signal(signal.SIGIO, signal.SIG_IGN)
         try:
             with pytest.raises(BlockingIOError):
-                module._open(str(tmp_path / "file"))
+                module.open_file(str(tmp_path / "file"))
         finally:
             signal.signal(signal.SIGIO, before)
 
@@ -211,13 +211,13 @@ def test_file_mapped_many_times_is_opened_once(
 ) -> None:
     """One process with 60,000 mappings of a file delayed a trace by 7 s."""
     opened = []
-    open_ = module._open
+    open_ = module.open_file
 
     def count(path: str, *identity: tuple[int, int]) -> BinaryIO:
         opened.append(path)
         return open_(path, *identity)
 
-    monkeypatch.setattr(module, "_open", count)
+    monkeypatch.setattr(module, "open_file", count)
     command = [sys.executable, "-c", MAPS_OFTEN, str(binary)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

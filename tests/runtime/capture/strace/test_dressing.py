@@ -134,6 +134,46 @@ def test_reports_filters() -> None:
     assert notice.text.startswith("a filter (-e) hides the calls that receive: read, ")
 
 
+def exchange(fd: int, serial: int, process: str = "") -> str:
+    """A call and its reply on a descriptor."""
+    number = f"\\0\\0\\0\\{serial:o}"
+    head = r"\0\0\0\34 \0\200\206\0\0\0\1\0\0\0B"
+    call, reply = f"{head}\\0\\0\\0\\0{number}\\0\\0\\0\\0", f"{head}\\0\\0\\0\\1{number}\\0\\0\\0\\0"
+    return f'{process}write({fd}, "{call}", 28) = 28\n{process}read({fd}, "{reply}", 28) = 28\n'
+
+
+EXECUTED = 'execve("/usr/bin/virsh", ["virsh"], 0x7ffc0 /* 20 vars */) = 0\n'
+ATTACHED = exchange(9, 3) + exchange(9, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        (EXECUTED + exchange(4, 2), True),
+        (f"{EXECUTED}{CONNECT}\n" + exchange(3, 0) + exchange(5, 1) + exchange(5, 2), True),
+        (f"{CONNECT}\n" + exchange(3, 0) + exchange(5, 1) + exchange(5, 2), True),
+        (f"{CONNECT}\n" + exchange(3, 0) + "dup(3) = 5\n" + exchange(5, 1), False),
+        (f"{CONNECT}\n" + exchange(3, 0) + exchange(5, 1) + exchange(3, 1), False),
+        (f"{CONNECT}\n" + exchange(3, 0) + exchange(5, 0), False),
+        (f"{CONNECT}\n" + exchange(3, 0) + exchange(5, 7), False),
+        (EXECUTED + exchange(4, 0) + exchange(4, 1), False),
+        (EXECUTED + exchange(1, 5), False),
+        (f"{ATTACHED}{CONNECT}\n" + exchange(3, 0) + exchange(9, 5), False),
+    ],
+)
+def test_reports_hidden_copies_of_descriptors(text: str, hidden: bool) -> None:
+    """Both directions of each descriptor are there."""
+    notices = [item for item in read_source(io.BytesIO(text.encode()), "x") if isinstance(item, Notice)]
+    assert [notice.code for notice in notices] == ["hidden-calls"] * hidden
+    assert all("hides dup, dup2, dup3 or fcntl" in notice.text for notice in notices)
+
+
+def test_names_of_sockets_need_no_copies() -> None:
+    """With -y the copy has the name of the same socket."""
+    text = EXECUTED + exchange(5, 3).replace("(5,", "(5<UNIX-STREAM:[1->2]>,")
+    assert not [item for item in read_source(io.BytesIO(text.encode()), "x") if isinstance(item, Notice)]
+
+
 def test_does_not_claim_that_unparsed_calls_have_no_bytes() -> None:
     text = f'write(3, [unknown "{CALL}"], 28) = 28\n' + 'write(3, "\\q", 28) = 28\n'
     (notice,) = [item for item in read_source(io.BytesIO(text.encode()), "x") if isinstance(item, Notice)]

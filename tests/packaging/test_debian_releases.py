@@ -1,0 +1,43 @@
+"""`make test-releases` without its prerequisites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import releases
+
+ABSENT = releases.Release("99.0.0", ("bookworm",), ("libvirt-daemon",))
+
+
+@pytest.fixture(autouse=True)
+def _absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that is not installed, and no tools to install it."""
+    monkeypatch.setattr(releases, "RELEASES", (ABSENT,))
+    monkeypatch.setattr(releases, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def test_missing_tool_leaves_release_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(releases, "REQUIRED", False)
+    with pytest.raises(SystemExit) as stopped:
+        releases.main()
+    assert stopped.value.code == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("make test-releases: libvirt 99.0.0 is not tested: ")
+    assert "root is required" in line or "debootstrap is not installed" in line
+
+
+def test_missing_tool_is_an_error_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "REQUIRED", True)
+    with pytest.raises(SystemExit) as stopped:
+        releases.main()
+    assert str(stopped.value.code).startswith("make test-releases: error: libvirt 99.0.0: ")
+
+
+def test_installed_release_is_used_again(tmp_path: Path) -> None:
+    (tmp_path / "cache" / ABSENT.version).mkdir(parents=True)
+    assert releases._root(ABSENT) == tmp_path / "cache" / ABSENT.version
