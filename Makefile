@@ -83,7 +83,7 @@ release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10
 	$(BIN)/libvirt-proto $(GENERATE)
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
-	@echo 'CHANGELOG.md lists the changes. Next: make check, and commit.'
+	@echo 'CHANGELOG.md lists the changes. Next: the steps in CONTRIBUTING.md.'
 
 format: $(VENV)/dev.stamp ## Format the code, and apply the linter's fixes
 	$(BIN)/ruff check --fix

@@ -19,9 +19,11 @@ from libvirt_proto.codec.elfsymbols import Symbols, symbols_of
 from libvirt_proto.codec.identification import Evidence, Identification, Range
 
 from ..errors import DefinitionError, Problem
+from ..providers.known import KnownProviders
 from ..releases.version import version_key
 from . import facts
-from .known import Facts, Known, Match, Unknown, compare, conclude
+from .known import Facts, Known, Match, compare, conclude
+from .providers import compare_probes
 
 #: The evidence of types, among others.
 TYPES: Final = "types"
@@ -82,10 +84,9 @@ def _probes(sites: tuple[Site, ...]) -> Iterator[Match]:
     if not own:
         return
 
-    def probes_of(each: Known) -> Facts | type[Unknown]:
-        texts = each.texts(".d")
-        declared = {(probe.name, len(probe.arguments)) for text in texts for probe in facts.probes(text)}
-        return frozenset(declared) if texts else Unknown
+    def probes_of(state: KnownProviders) -> Facts:
+        declared = (probe for each in state.providers for probe in facts.declared_probes(each))
+        return frozenset((probe.name, len(probe.arguments)) for probe in declared)
 
     what = "numbers of arguments of probes"
-    yield compare(what, own, probes_of, why=f"{len(own):,} probes", partial=True, by_name=True)
+    yield compare_probes(what, own, probes_of, why=f"{len(own):,} probes", partial=True)

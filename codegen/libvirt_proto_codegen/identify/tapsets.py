@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from libvirt_proto.codec.identification import Identification
@@ -19,7 +20,8 @@ from libvirt_proto.codec.tapset import parse_tapset
 
 from ..errors import DefinitionError, Problem
 from . import facts
-from .known import Facts, Known, Unknown, compare, conclude
+from .known import Facts, Known, compare, conclude
+from .providers import compare_probes, of_file
 
 #: The two kinds of evidence.
 NAMES: Final = "names of numbers"
@@ -53,18 +55,10 @@ def identify(text: str, name: str) -> Identification:
         found.append(compare(NAMES, own_names, names_of))
     own_probes = probes(text)
     if own_probes:
-        marks = {each.name for each in own_probes}
-
-        def probes_of(each: Known) -> Facts | type[Unknown]:
-            declared = [facts.probes(text) for text in each.texts(".d")]
-            # A tapset has the probes of one provider file.
-            return max(
-                declared, key=lambda probes: len(marks & {one.name for one in probes}), default=Unknown
-            )
-
-        all_probes = compare(ARGUMENTS, own_probes, probes_of, by_name=True)
-        some = compare(ARGUMENTS, own_probes, probes_of, by_name=True, partial=True)
-        found.append(all_probes if all_probes.fitting else some)
+        # A tapset has the probes of one provider file, perhaps without those that no binary has.
+        every = compare_probes(ARGUMENTS, own_probes, partial(of_file, own=own_probes))
+        some = compare_probes(ARGUMENTS, own_probes, partial(of_file, own=own_probes), partial=True)
+        found.append(every if every.fitting else some)
     if not found:
         message = f"{name}: expected a tapset with functions libvirt_rpc_…_name or probes of libvirt"
         raise DefinitionError([Problem("no-definitions", None, message)])
