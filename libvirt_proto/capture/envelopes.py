@@ -13,16 +13,17 @@ import html
 import json
 import quopri
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from ..blocks import BLOCK_SIZE, Read, text_lines
+from ..blocks import BLOCK_SIZE, Read, line_blocks
 from ..rpc.wire import MAX_FRAME
 from .dressing import Undresser, undress, without_quote
 from .entries import TEXTS, field, texts
 
-#: Lines of a text → lines of the text in it.
+#: Lines of a text → lines of the text in it, all those of one line together.
 Envelope = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 #: The longest message with each byte as `\\xff` in JSON, and the rest of a line.
@@ -107,14 +108,22 @@ def hides_text(envelope: Envelope) -> bool:
 
 
 def opened(read: Read, envelope: Envelope) -> Read:
-    """Return the text in an envelope, as a file."""
-    lines = envelope(text_lines(read, _MAX_LINE))
+    """Return the text in an envelope, as a file; what was read is returned before more is read."""
+    pending: deque[bytes] = deque()
     rest = bytearray()
+
+    def source() -> Iterator[bytes]:
+        for block in line_blocks(read, _MAX_LINE):
+            pending.extend(block.removesuffix(b"\n").split(b"\n"))
+            while pending:
+                yield pending.popleft()
+
+    lines = envelope(source())
 
     def take(size: int) -> bytes:
         while not rest and (line := next(lines, None)) is not None:
             rest.extend(line + b"\n")
-            while len(rest) < BLOCK_SIZE and (line := next(lines, None)) is not None:
+            while pending and len(rest) < BLOCK_SIZE and (line := next(lines, None)) is not None:
                 rest.extend(line + b"\n")
         data = bytes(rest[:size])
         del rest[:size]
@@ -151,7 +160,8 @@ def _from_base64(lines: Iterable[bytes]) -> Iterator[bytes]:
             except binascii.Error:
                 yield line
             else:
-                yield from whole
+                if whole:
+                    yield b"\n".join(whole)
             continue
         if rest:
             yield rest
@@ -164,8 +174,8 @@ def _from_base64(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _from_html(lines: Iterable[bytes]) -> Iterator[bytes]:
     undresser = Undresser()
     for line in lines:
-        for part in _BREAK.split(line):
-            yield undresser.line(part).encode("utf-8", "surrogateescape")
+        parts = "\n".join(undresser.line(part) for part in _BREAK.split(line))
+        yield parts.encode("utf-8", "surrogateescape")
 
 
 def _from_entities(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -175,7 +185,7 @@ def _from_entities(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _from_returns(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
-        yield from line.split(b"\r")
+        yield line.replace(b"\r", b"\n")
 
 
 def _is_wrapped_dump(lines: list[bytes]) -> bool:
@@ -241,10 +251,9 @@ def _from_entries(lines: Iterable[bytes], *, ends: bool = False) -> Iterator[byt
             found = _decoded(string[1])
         else:
             found = texts(text)
-        for each in found:
-            *whole, rest = (rest + each if ends else f"{each}\n").split("\n")
-            for part in whole:
-                yield part.encode("utf-8", "surrogateescape")
+        whole, _, rest = (rest + ("" if ends else "\n").join((*found, ""))).rpartition("\n")
+        if found and whole:
+            yield whole.encode("utf-8", "surrogateescape")
         if not found and named is None and not _PUNCTUATION.fullmatch(text):
             yield line
     if rest:

@@ -308,3 +308,19 @@ def test_forms_that_people_paste(name: str) -> None:
         kind for kind, (text, data) in PASTED.items() if content(PASTES[name](text))[0] != b"".join(data)
     }
     assert wrong == set()
+
+
+def test_text_is_returned_before_more_is_read() -> None:
+    text = ENTRIES["docker"](KINDS["strace"]).encode()
+    read: list[bytes] = []
+
+    class Pipe(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            read.append(b"")
+            return text if len(read) == 1 else self.fail()
+
+        def fail(self) -> bytes:
+            raise AssertionError("more was read")
+
+    items = read_source(Pipe(), "pipe")
+    assert next(items) is not None
