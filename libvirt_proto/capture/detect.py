@@ -106,7 +106,7 @@ def enveloped(head: bytes, kind: FileFormat | None, known: tuple[Envelope, ...] 
     best, best_rank = None, 0
     for envelope in certain(head):
         inner = sample(head, envelope)
-        if envelope in known or inner.split() == head.split():
+        if envelope in known or inner.rstrip() == head.rstrip():
             continue
         rank = _is_dump(inner)
         if rank == _WHOLE or (hides_text(envelope) and (is_libvirt_text(inner) or is_recording(inner))):

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
+import json
 import quopri
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from ..blocks import BLOCK_SIZE, Read, text_lines
+from ..blocks import BLOCK_SIZE, Read, line_blocks
 from ..rpc.wire import MAX_FRAME
-from .dressing import Undresser, undress
+from .dressing import Undresser, undress, without_quote
 from .entries import TEXTS, field, texts
 
-#: Lines of a text → lines of the text in it.
+#: Lines of a text → lines of the text in it, all those of one line together.
 Envelope = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 #: The longest message with each byte as `\\xff` in JSON, and the rest of a line.
@@ -30,15 +33,30 @@ _ENCODED_SIGN: Final = re.compile(rb"[)\]\w] =3D (?:[-\d{\[\"?]|$)", re.MULTILIN
 _SOFT_BREAK: Final = re.compile(rb"^[^\n]{40,75}=\r?$", re.MULTILINE)
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{2,76}={0,2}\r?")
 _ENTRY: Final = re.compile(
-    rb'^\s*(?:[^\s{]{1,80} ?)?\{\s*(?:"|&quot;|&#34;)|^\s*"?MESSAGE"?(?: :|=)', re.MULTILINE
+    rb'^[^\n{]{0,200}\{\s*(?:"|&quot;|&#34;)'
+    rb'|^\s*(?:"?MESSAGE"?(?: :|=)|"\w{3,20}": "|"(?:[^"\\\n]|\\.)+",?\s*$)',
+    re.MULTILINE,
 )
 _HTML: Final = re.compile(rb"<(?:html|body|pre|p|br|div|span|code|td)\b", re.IGNORECASE)
+_BREAK: Final = re.compile(rb"<(?:br|/p|/div|/li|/tr)\s*/?>", re.IGNORECASE)
+_TWICE_ESCAPED: Final = re.compile(rb"&amp;(?:quot|lt|gt|amp|nbsp|#\d{1,5});")
+#: A string on a line of its own, in an array that is written on several lines.
+_STRING: Final = re.compile(r'\s{0,40}("(?:[^"\\]|\\.)*"),?\s*')
+#: The rest of such objects and arrays, and objects without a text.
+_PUNCTUATION: Final = re.compile(r'\s*(?:\{.*|(?:"[^"]{0,80}"\s{0,4}:\s{0,4})?[\[\]{},]{1,8}\s*)')
+#: A line of a dump, by its offset or address.
+_DUMP_LINE: Final = re.compile(rb"[>|\s]*(?:0x)?[0-9a-fA-F]{4,16}(?:`[0-9a-f]{8})?:?\s")
 #: The kubelet's prefix; P marks a line that continues.
 _KUBELET: Final = re.compile(rb"\S{19,40} std(?:out|err) ([FP]) ")
 #: Parts of a line that other lines have, too, if they differ only in numbers and blanks.
 _TOKEN: Final = re.compile(rb"[0-9]+|[ \t]+|[^0-9 \t]")
 #: Number of lines, and of parts of each, that are compared.
 _MAX_LINES: Final = 64
+#: Columns after which mail programs wrap.
+_MIN_WIDTH: Final = 60
+_MAX_WIDTH: Final = 132
+#: Lines of a wrapped line.
+_MAX_PARTS: Final = 4
 #: Parts that the offsets and addresses of dumps have, too.
 _IN_DUMPS: Final = re.compile(rb"[0-9a-fA-FxX:<>\s]*")
 _MAX_TOKENS: Final = 80
@@ -60,6 +78,10 @@ def certain(head: bytes) -> Iterator[Envelope]:
         yield _from_entries_with_ends if _has_ends(head) else _from_entries
     if _HTML.search(head):
         yield _from_html
+    if _TWICE_ESCAPED.search(head):
+        yield _from_entities
+    if b"\n" not in head and b"\r" in head:
+        yield _from_returns
     if _KUBELET.match(head):
         yield _from_kubelet
 
@@ -68,6 +90,8 @@ def possible(head: bytes) -> Iterator[Envelope]:
     """Yield the envelopes that the form of the lines allows."""
     if _SOFT_BREAK.search(head):
         yield _from_quoted_printable
+    if _is_wrapped_dump([without_quote(line).rstrip() for line in head.split(b"\n")[:_MAX_LINES]]):
+        yield from map(_wrapped_dump, (b" ", b""))
     if _MAIL.match(head):
         _, _, head = head.replace(b"\r", b"").partition(b"\n\n")
     lines = [line for line in head.split(b"\n")[:_MAX_LINES] if line.strip()]
@@ -84,14 +108,22 @@ def hides_text(envelope: Envelope) -> bool:
 
 
 def opened(read: Read, envelope: Envelope) -> Read:
-    """Return the text in an envelope, as a file."""
-    lines = envelope(text_lines(read, _MAX_LINE))
+    """Return the text in an envelope, as a file; what was read is returned before more is read."""
+    pending: deque[bytes] = deque()
     rest = bytearray()
+
+    def source() -> Iterator[bytes]:
+        for block in line_blocks(read, _MAX_LINE):
+            pending.extend(block.removesuffix(b"\n").split(b"\n"))
+            while pending:
+                yield pending.popleft()
+
+    lines = envelope(source())
 
     def take(size: int) -> bytes:
         while not rest and (line := next(lines, None)) is not None:
             rest.extend(line + b"\n")
-            while len(rest) < BLOCK_SIZE and (line := next(lines, None)) is not None:
+            while pending and len(rest) < BLOCK_SIZE and (line := next(lines, None)) is not None:
                 rest.extend(line + b"\n")
         data = bytes(rest[:size])
         del rest[:size]
@@ -128,7 +160,8 @@ def _from_base64(lines: Iterable[bytes]) -> Iterator[bytes]:
             except binascii.Error:
                 yield line
             else:
-                yield from whole
+                if whole:
+                    yield b"\n".join(whole)
             continue
         if rest:
             yield rest
@@ -141,7 +174,48 @@ def _from_base64(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _from_html(lines: Iterable[bytes]) -> Iterator[bytes]:
     undresser = Undresser()
     for line in lines:
-        yield undresser.line(line).encode("utf-8", "surrogateescape")
+        parts = "\n".join(undresser.line(part) for part in _BREAK.split(line))
+        yield parts.encode("utf-8", "surrogateescape")
+
+
+def _from_entities(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield html.unescape(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+
+def _from_returns(lines: Iterable[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield line.replace(b"\r", b"\n")
+
+
+def _is_wrapped_dump(lines: list[bytes]) -> bool:
+    """Return whether each line without an offset follows one that it did not fit into."""
+    width = max(map(len, lines), default=0)
+    wrapped = False
+    for line, following in pairwise(lines):
+        if following and not _DUMP_LINE.match(following):
+            if len(line) + 1 + len(following.split()[0]) <= width or not _DUMP_LINE.match(line):
+                return False
+            wrapped = True
+    return wrapped and _MIN_WIDTH <= width <= _MAX_WIDTH
+
+
+def _wrapped_dump(between: bytes) -> Envelope:
+    """Return the envelope of a dump whose lines a mail program wrapped."""
+
+    def joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+        parts: list[bytes] = []
+        for line in lines:
+            text = without_quote(line.rstrip(b"\r"))
+            begins = _DUMP_LINE.match(text) is not None
+            if parts and (begins or not text.strip() or len(parts) == _MAX_PARTS):
+                yield between.join(parts)
+                parts.clear()
+            parts.append(text)
+        if parts:
+            yield between.join(parts)
+
+    return joined
 
 
 def _from_kubelet(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -173,16 +247,24 @@ def _from_entries(lines: Iterable[bytes], *, ends: bool = False) -> Iterator[byt
         text = undress(line)
         if (named := field(text)) is not None:
             found = [named[1]] if named[0] in TEXTS and isinstance(named[1], str) else []
+        elif string := _STRING.fullmatch(text):
+            found = _decoded(string[1])
         else:
             found = texts(text)
-        for each in found:
-            *whole, rest = (rest + each if ends else f"{each}\n").split("\n")
-            for part in whole:
-                yield part.encode("utf-8", "surrogateescape")
-        if not found and not text.lstrip().startswith(("{", '"')):
+        whole, _, rest = (rest + ("" if ends else "\n").join((*found, ""))).rpartition("\n")
+        if found and whole:
+            yield whole.encode("utf-8", "surrogateescape")
+        if not found and named is None and not _PUNCTUATION.fullmatch(text):
             yield line
     if rest:
         yield rest.encode("utf-8", "surrogateescape")
+
+
+def _decoded(string: str) -> list[str]:
+    try:
+        return [json.loads(string)]
+    except ValueError:
+        return []
 
 
 def _prefixes(lines: list[bytes]) -> Iterator[re.Pattern[bytes]]:

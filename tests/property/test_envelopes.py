@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import itertools
 import json
 import quopri
+import textwrap
 from unittest.mock import ANY
 
 import pytest
@@ -201,3 +203,124 @@ def test_envelope_in_an_envelope(inner: str, outer: str) -> None:
     for kind in ("strace", "bytes: hexdump -C"):
         text = DRESSES[outer](DRESSES[inner](KINDS[kind]))
         assert content(text) == (EXPECTED[kind], []), kind
+
+
+def each(line: Dress) -> Dress:
+    return lambda text: "".join(line(each) + "\n" for each in text.splitlines())
+
+
+def around(before: str, after: str) -> Dress:
+    return lambda text: before + text + after
+
+
+def filled(width: int, mark: str = "", *, hard: bool = False) -> Dress:
+    return each(
+        lambda line: textwrap.fill(
+            line,
+            width,
+            initial_indent=mark,
+            subsequent_indent=mark,
+            break_long_words=hard,
+            break_on_hyphens=False,
+            drop_whitespace=not hard,
+        )
+    )
+
+
+#: Further forms, of trackers, chats, pages, collectors and tools.
+PASTES: dict[str, Dress] = {
+    "Slack": each(lambda line: f"`{line}`"),
+    "Slack quote": each(lambda line: f"&gt; {line}"),
+    "Confluence": around("{code:title=x|theme=y}\n", "{code}\n"),
+    "reStructuredText": lambda text: "::\n\n" + each(lambda line: f"    {line}")(text),
+    "Org": around("#+BEGIN_SRC\n", "#+END_SRC\n"),
+    "AsciiDoc": around("----\n", "----\n"),
+    "BBCode": around("[code]\n", "[/code]\n"),
+    "IRC": each(lambda line: f"<danpb> {line}"),
+    "IRC with times": each(lambda line: f"10:22 <danpb> {line}"),
+    "WeeChat": each(lambda line: f"10:22:01   danpb | {line}"),
+    "terminal": lambda text: text.replace("\n", "\r\r\n"),
+    "old Mac": lambda text: text.replace("\n", "\r"),
+    "backslashes": each(lambda line: f"{line}\\"),
+    "GitLab page": each(
+        lambda line: f'<div class="line" id="LC1"><a href="#L1">1</a> <span>{html.escape(line)}</span></div>'
+    ),
+    "one line of HTML": lambda text: "<br>".join(html.escape(line) for line in text.splitlines()),
+    "escaped twice": lambda text: html.escape(html.escape(text)),
+    "diff context": each(lambda line: f" {line}"),
+    "diff removal": each(lambda line: f"-{line}"),
+    "git grep": each(lambda line: f"HEAD:logs/libvirtd.log:12:{line}"),
+    "tail": around("==> /var/log/libvirt/libvirtd.log <==\n", ""),
+    "script": around("Script started on 2013-09-16 20:39:03+00:00\n", "\nScript done on x\n"),
+    "logcat": each(lambda line: f"09-16 20:39:03.273  1234  1234 I libvirtd: {line}"),
+    "klog": each(lambda line: f"I0916 20:39:03.273000   14090 launcher.go:12] {line}"),
+    "zap": each(lambda line: json.dumps({"level": "info", "ts": 1379363943.2, "msg": line})),
+    "fluentd": each(lambda line: f"2013-09-16 20:39:03.0 +0000 kube.var.log: {json.dumps({'log': line})}"),
+    "Splunk": each(lambda line: json.dumps({"result": {"_raw": line, "_time": "x"}})),
+    "CloudWatch": lambda text: json.dumps({"events": [{"message": line} for line in text.splitlines()]}),
+    "Google Cloud": each(lambda line: json.dumps({"textPayload": line, "timestamp": "2013-09-16T20:39:03Z"})),
+    "ansible result": lambda text: json.dumps({"stdout_lines": text.splitlines()}, indent=4),
+    "YAML block": lambda text: "log: |\n" + each(lambda line: f"  {line}")(text),
+    "YAML list": each(lambda line: "- '{}'".format(line.replace("'", "''"))),
+    "Python logging": each(lambda line: f"DEBUG:root:{line}"),
+    "Outlook": lambda text: "\n\n".join(text.splitlines()) + "\n",
+    "filled and quoted": filled(72, "> "),
+    "filled": filled(78),
+    "cut": filled(100, hard=True),
+    "format=flowed": each(
+        lambda line: "\n".join(
+            f"{part} " for part in textwrap.wrap(line, 72, break_on_hyphens=False, break_long_words=False)
+        )
+    ),
+    "quoted-printable in a quote": each(lambda line: "> " + quopri.encodestring(line.encode()).decode()),
+    "JSON, CRLF": lambda text: entries(message="{}")(text).replace("\n", "\r\n"),
+    "pretty JSON": lambda text: "".join(
+        json.dumps({"@timestamp": "2013-09-16T20:39:03Z", "message": line}, indent=2) + "\n"
+        for line in text.splitlines()
+    ),
+    "array of JSON": lambda text: json.dumps([{"message": line} for line in text.splitlines()], indent=1),
+    "guillemets": each(lambda line: f"» {line}"),
+    "emoji": each(lambda line: f"🐛 {line}"),
+}
+HEAD = "2013-09-16 20:39:03.273+0000: 14090: debug : "
+LOG = (
+    f"{HEAD}virNetServerClientDispatchRead:889 : RPC_SERVER_CLIENT_MSG_RX: client=0x1c63910 len=64"
+    " prog=536903814 vers=1 proc=183 type=0 status=0 serial=8\n"
+    f"{HEAD}virNetServerClientSendMessage:1119 : RPC_SERVER_CLIENT_MSG_TX_QUEUE: client=0x1c63910 len=32"
+    " prog=536903814 vers=1 proc=183 type=1 status=0 serial=8\n"
+)
+PASTED = {
+    "log": (
+        LOG,
+        [
+            bytes.fromhex("00000040 20008086 00000001 000000b7 00000000 00000008 00000000"),
+            bytes.fromhex("00000020 20008086 00000001 000000b7 00000001 00000008 00000000"),
+        ],
+    ),
+    "strace": (KINDS["strace"], [CALL + REPLY + MESSAGE + LONG]),
+    "hexdump -C": (KINDS["bytes: hexdump -C"], [MESSAGE]),
+}
+
+
+@pytest.mark.parametrize("name", PASTES)
+def test_forms_that_people_paste(name: str) -> None:
+    wrong = {
+        kind for kind, (text, data) in PASTED.items() if content(PASTES[name](text))[0] != b"".join(data)
+    }
+    assert wrong == set()
+
+
+def test_text_is_returned_before_more_is_read() -> None:
+    text = ENTRIES["docker"](KINDS["strace"]).encode()
+    read: list[bytes] = []
+
+    class Pipe(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            read.append(b"")
+            return text if len(read) == 1 else self.fail()
+
+        def fail(self) -> bytes:
+            raise AssertionError("more was read")
+
+    items = read_source(Pipe(), "pipe")
+    assert next(items) is not None

@@ -123,17 +123,25 @@ def looks_like_byte_text(head: bytes) -> bool:
 def reads_as_messages(text: bytes) -> int:
     """Return whether a text is bytes of messages, without an error; other text may precede them. 2 means that
     the last message is complete, 1 that it is not."""
-    reader = _Reader(forced=False)
+    reader, position = _Reader(forced=False), Position()
     for number, line in enumerate(text.split(b"\n"), 1):
         reader.line(number, line)
-        if reader.bad or reader.tried > _MAX_TRIED:
+        _locate(position, reader.out)
+        if reader.bad or reader.tried > _MAX_TRIED or reader.size > _SAMPLE_SIZE:
             break
     reader.finish()
+    _locate(position, reader.out)
     if not (reader.is_bytes and reader.framed) or reader.bad:
         return 0
-    position = Position()
-    position.feed(b"".join(item.data for item in reader.out if isinstance(item, Chunk)))
     return 2 if position.complete else 1
+
+
+def _locate(position: Position, items: list[Item]) -> None:
+    """Move a position over the bytes of items, and drop them."""
+    for item in items:
+        if isinstance(item, Chunk):
+            position.feed(item.data)
+    items.clear()
 
 
 def message_bytes(text: str) -> bytes | None:

@@ -26,7 +26,7 @@ _LINE: Final = re.compile(
 _UNFINISHED: Final = (b" <unfinished ...>", b" <detached ...>")
 #: strace writes this in the middle of the line of the clone that created the process.
 _ATTACHED: Final = re.compile(rb"strace: Process (\d{1,7}) attached$")
-_RESULT: Final = re.compile(rb"(-?\d{1,19})(?:<|\s|$)|\?|0x[0-9a-f]+")
+_RESULT: Final = re.compile(rb"(-?\d{1,19})(?:<|\s|[\"'`*|\]\\\\]{1,4},?$|$)|\?|0x[0-9a-f]+")
 _DURATION: Final = re.compile(rb" <(\d{1,9}\.\d{1,9})>$")
 #: A descriptor with the text that -y and -yy add; names in it contain no `<` or `>`, but `->` may be between
 #: two.
