@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..capture.probes.plan import Plan, Probe, Sides
     from ..capture.probes.provider import Subject
     from ..capture.stop import Stop
-    from ..codec.providers import Choice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -112,7 +111,6 @@ class Tracing:
         function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
         `out` has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
-        from ..capture.probes.chosen import chosen
         from ..capture.probes.plan import plan
 
         found = _of_this_machine(found)
@@ -127,7 +125,7 @@ class Tracing:
             click.echo(f"trace: removed what {what} left behind", err=True)
         steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
 
-        report(chosen([binary for binary, _ in steps.files]))
+        report(found, [binary for binary, _ in steps.files])
 
         def wait(seconds: float) -> bool:
             check_reader(out)
@@ -285,11 +283,12 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
         click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
 
 
-def report(choices: Mapping[Binary, Choice]) -> None:
+def report(found: Sequence[Probe], binaries: Sequence[Binary]) -> None:
     """Report which declarations apply to which files."""
+    choices = {probe.binary: probe.choice for probe in found}
     names: dict[str, list[str]] = {}
-    for binary, choice in choices.items():
-        names.setdefault(str(choice), []).append(binary.name)
+    for binary in binaries:
+        names.setdefault(str(choices[binary]), []).append(binary.name)
     for sentence, files in list(names.items())[:_WARNINGS]:
         more = [f"{len(files) - _WARNINGS} more"] if len(files) > _WARNINGS else []
         click.echo(printable(f"trace: {sentence} ({', '.join(files[:_WARNINGS] + more)})"), err=True)

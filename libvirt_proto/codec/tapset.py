@@ -16,8 +16,10 @@ from .providers import Argument, Arguments, Choice, Counts, Declaration, ProbeNa
 
 #: Size of a tapset in bytes; libvirt's have 10,000.
 MAX_TAPSET: Final = 1 << 20
-#: Tapsets that are read; libvirt has two, some distributions four.
-_MAX_TAPSETS: Final = 8
+#: Names of libvirt's tapsets. Fedora has one for each word size.
+_NAMES: Final = tuple(
+    f"libvirt_{name}{bits}.stp" for name in ("probes", "qemu_probes") for bits in ("", "-64", "-32")
+)
 #: Where tapsets are, from the folder that holds lib and sbin.
 _FOLDER: Final = Path("share/systemtap/tapset")
 _ALIAS: Final = re.compile(
@@ -107,10 +109,10 @@ def _with_tapset(choice: Choice, file: ProbeFile, read: Callable[[Path], bytes])
 
 
 def _tapsets(folder: Path, read: Callable[[Path], bytes]) -> Iterator[Tapset]:
-    """Yield libvirt's tapsets in a folder."""
-    with suppress(OSError):
-        for path in sorted(folder.glob("libvirt*_probes*.stp"))[:_MAX_TAPSETS]:
-            yield parse_tapset(read(path).decode("utf-8", "replace"))
+    """Yield libvirt's tapsets in a folder. The folder may be that of any user, and is not listed."""
+    for name in _NAMES:
+        with suppress(OSError):
+            yield parse_tapset(read(folder / name).decode("utf-8", "replace"))
 
 
 def _names(path: str, folder: Path, file: Path) -> bool:

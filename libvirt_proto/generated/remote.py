@@ -16435,7 +16435,7 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         remote_string nsuri;
     };
 
-    Since: 9.8.0 (derived).
+    Since: 9.8.0, by VIR_NETWORK_EVENT_ID_METADATA_CHANGE of the public API.
     type: numbers of virNetworkMetadataType.
     """
 
@@ -17866,7 +17866,7 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.9.0 (derived).
+    Since: 6.9.0, by VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE of the public API.
     recipient: numbers of virDomainMemoryFailureRecipientType.
     action: numbers of virDomainMemoryFailureActionType.
     flags: numbers of virDomainMemoryFailureFlags.
@@ -19719,7 +19719,7 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
         unsigned hyper size;
     };
 
-    Since: 7.9.0 (derived).
+    Since: 7.9.0, by VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE of the public API.
     """
 
     xdr_name = "remote_domain_event_memory_device_size_change_msg"
@@ -19752,7 +19752,7 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
         unsigned int vcpuid;
     };
 
-    Since: 12.4.0 (rebuilt).
+    Since: 12.4.0, by VIR_DOMAIN_EVENT_ID_VCPU_REMOVED of the public API.
     """
 
     xdr_name = "remote_domain_event_vcpu_removed_msg"
@@ -19923,7 +19923,7 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
         int reason;
     };
 
-    Since: 12.4.0 (rebuilt).
+    Since: 12.4.0, by VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE of the public API.
     state: numbers of virConnectDomainEventChannelLifecycleState.
     reason: numbers of virConnectDomainEventChannelLifecycleReason.
     """

@@ -22,7 +22,11 @@ from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.import_many import import_releases
 from libvirt_proto_codegen.importer import import_release
 from libvirt_proto_codegen.releases import archive_of, collection, fold, update, weave
-from libvirt_proto_codegen.releases.facts import read_history
+from libvirt_proto_codegen.releases.archive import make_archive, write_archive
+from libvirt_proto_codegen.releases.facts import read_history, write_history
+from libvirt_proto_codegen.releases.fold import difference
+from libvirt_proto_codegen.releases.provenance import OriginRules
+from libvirt_proto_codegen.releases.unfold import unfold
 from libvirt_proto_codegen.source_tree import read_tree
 
 X = """
@@ -337,6 +341,40 @@ def test_rebuilds_damaged_history(tmp_path: Path, damage: str | None) -> None:
         (out / "history.json").write_text(damage)
     assert run(tmp_path / "all" / "1.0.2", "-o", out).exit_code == 0
     assert (out / "history.json").read_bytes() == good["history.json"]
+
+
+@pytest.mark.parametrize("release", ["6.2.0", "12.9.0"])
+def test_bundled_release_removed_and_imported_again(tmp_path: Path, root: Path, release: str) -> None:
+    """In the middle and at the end, nothing differs, and only the neighbours are compared."""
+    whole = archive_of(root / "protocol-defs")
+    texts = {name: whole.texts(name) for name in whole.names}
+    changes = unfold(read_history((root / "protocol-defs" / "history.json").read_text()), whole.releases)
+    rest = make_archive([each for each in whole.releases if each.name != release], texts)
+    compare = difference(update.Schemas(rest))
+    history = fold.fold(
+        rest.releases, lambda old, new: changes.get((old.name, new.name)) or compare(old, new)
+    )
+    (tmp_path / "releases.weave").write_text(write_archive(rest))
+    (tmp_path / "history.json").write_text(write_history(history))
+
+    source = tmp_path / "source"
+    source.mkdir()
+    for file, text in texts[release].items():
+        (source / file).write_text(text)
+    known = whole.find(release)
+    steps: list[tuple[object, ...]] = []
+    import_release(
+        source,
+        release,
+        tmp_path,
+        # 12.9.0 is in the range of 12.6.0, which stays.
+        same=[(known.first, known.last)] if release == "6.2.0" else [],
+        rules=OriginRules(known.origins.release, known.origins.files),
+        progress=lambda *step: steps.append(step),
+    )
+    assert len(steps) == {"6.2.0": 2, "12.9.0": 1}[release]
+    for name in ("releases.weave", "history.json"):
+        assert (tmp_path / name).read_bytes() == (root / "protocol-defs" / name).read_bytes()
 
 
 def test_imports_next_release(tmp_path: Path, root: Path) -> None:

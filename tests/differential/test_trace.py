@@ -100,7 +100,10 @@ def bytes_of(file: Path, *ports: int) -> dict[str, bytes]:
 
 ALIAS = re.compile(r"mark\(\"rpc_(\w+)\"\) \{(.*?)\}", re.DOTALL)
 #: The name of the peer in the daemon's log.
+CONTEXT_NEW = re.compile(r"RPC_TLS_CONTEXT_NEW: (.*)")
 ALLOWED = re.compile(r": RPC_TLS_CONTEXT_SESSION_ALLOW: .* dname=(.*)$", re.MULTILINE)
+#: A number, or a file's name in the folder of the certificates; a null pointer, too.
+PATH_OR_NUMBER = re.compile(r"0x[0-9a-f]+|[0-9]+|\w+\.pem|<null>")
 ARGUMENT = re.compile(r"(\w+) = (user_string\()?\$arg\d")
 
 
@@ -250,9 +253,50 @@ def test_traces_tls_in_clear_text(
         ]
         assert checked["event"] == "tls_context_session_allow"
         assert [checked["details"]["dname"]] == logged
+    # Strings are paths; in 12.9.0 two of them are pointers.
+    (made,) = [
+        line
+        for line in lines(sides["client"].with_suffix(".jsonl"))
+        if line.get("event") == "tls_context_new"
+    ]
+    assert made["details"]["cacert"] == f"{certificates}/cacert.pem"
+    for name, value in made["details"].items():
+        assert name in ("process", "thread") or PATH_OR_NUMBER.fullmatch(
+            value.removeprefix(f"{certificates}/")
+        )
     done = ours.run("decode", "--port", str(port), encrypted)
     assert done.stdout == ""
     assert "[encrypted]" in done.stderr
+
+
+@pytest.mark.releases
+@pytest.mark.system("certtool")
+def test_tls_context_has_the_values_of_the_log(
+    installation: Installation, virsh: Virsh, certificates: Path, tmp_path: Path
+) -> None:
+    """Two of its arguments are text until libvirt 11.3.0, and pointers in 12.9.0, where a trace showed memory
+    as text."""
+    port, output = free_port(), tmp_path / "out.jsonl"
+    configuration = tls.CONFIGURATION.format(port=port, folder=certificates)
+    with trace("--library", installation.library, "--format", "jsonl", "-o", output) as tracer:
+        assert f"trace: libvirt {installation.version}: arguments of probes as in " in tracer.said
+        with started(configuration, installation) as daemon:
+            run(virsh, f"test+tls://localhost:{port}/default?pkipath={certificates}", "domname", "1")
+            (logged,) = CONTEXT_NEW.findall(daemon.log.read_text())
+        status, err = tracer.end()
+    assert status == 0, err
+    found = [line["details"] for line in lines(output) if line.get("event") == "tls_context_new"]
+    (server,) = [each for each in found if each["process"] == f"libvirtd[{daemon.pid}]"]
+    words = dict(word.split("=", 1) for word in logged.split(" "))
+    # The log of 12.9.0 has another name than its provider file.
+    names = ["key" if name == "keys" else name for name in server if name not in ("process", "thread")]
+    assert dict(zip(names, list(server.values())[2:], strict=True)) == words
+    addresses = [name for name, value in words.items() if value.startswith("0x")]
+    assert addresses == (["ctxt", "cert", "key"] if installation.version == "12.9.0" else ["ctxt"])
+    (client,) = [each for each in found if each["process"].startswith(virsh.name)]
+    assert {name for name, value in client.items() if value.startswith("0x")} >= {"ctxt"}
+    for each in found:
+        assert all(value.isascii() and value.isprintable() for value in each.values())
 
 
 @pytest.mark.releases

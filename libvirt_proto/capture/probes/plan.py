@@ -80,13 +80,14 @@ class Step(NamedTuple):
 
 class Probe(NamedTuple):
     """A place of a probe, with the operands of its arguments and the arguments, None for each unknown one; or
-    the problem that makes it unusable."""
+    the problem that makes it unusable. `choice` has the declarations that apply to its file."""
 
     binary: Binary
     site: Site
     operands: tuple[Operand, ...]
     problem: str = ""
     arguments: tuple[Argument | None, ...] = ()
+    choice: Choice | None = None
 
     @property
     def subject(self) -> Subject | None:
@@ -109,7 +110,7 @@ def probes(binaries: Sequence[Binary]) -> list[Probe]:
     choices = chosen(binaries)
     used: Counter[tuple[Subject, Binary | None]] = Counter()
     return [
-        _limited(_probe(binary, site, choices[binary]), used)
+        _limited(_probe(binary, site, choices[binary])._replace(choice=choices[binary]), used)
         for binary in binaries
         for site in binary.notes.sites
         if site.provider == PROVIDER

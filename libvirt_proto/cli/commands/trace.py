@@ -48,7 +48,8 @@ def trace(
 
     By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
     programs; --library names other files. Processes that start later are covered if they load one of the
-    same files. A daemon and its client on one machine are two connections.
+    same files. The arguments of probes are shown as far as they are known for the version of libvirt, which
+    is reported before "begin". A daemon and its client on one machine are two connections.
 
     Messages are truncated after 2,560 bytes. Filters, -o and -w are those of decode. -w and -o may contain
     secrets that never appear on a network: --redact blanks them.

@@ -233,6 +233,18 @@ def test_side_of_tls_events() -> None:
     assert sides == ["client", "server", "server", "server", None, "client"]
 
 
+@pytest.mark.parametrize("start", [START, ""])
+@pytest.mark.parametrize("words", ["cert=/c.pem key=/k.pem", "cert=0x5 key=0x6", "cert=0x5 keys=0x6"])
+def test_tls_context_of_each_release(start: str, words: str) -> None:
+    """libvirt 12.9.0 logs pointers."""
+    text = f"ctxt=0x7 cacert=/ca.pem cacrl=<null> {words} sanityCheckCert=1 requireValidCert=1 isServer=1"
+    items = read(f"RPC_TLS_CONTEXT_NEW: {text}", start=start)
+    (event,) = (item for item in items if isinstance(item, ConnectionEvent))
+    assert event.side == "server"
+    details = [each for each in event.details if each[0] != "thread"]
+    assert details == [tuple(word.split("=")) for word in text.split()]
+
+
 def test_peer_text_cannot_name_another_object() -> None:
     items = read(CALL, "RPC_SERVER_CLIENT_AUTH_ALLOW: client=0x2 auth=1 identity=x client=0x1")
     assert isinstance(items[1], ConnectionEvent)

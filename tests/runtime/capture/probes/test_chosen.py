@@ -201,7 +201,8 @@ def test_reports_the_declarations(
         str(library(tmp_path, name, sites=SITES[:1]))
         for name in ("libvirt.so.0.12009.0", "libvirt.so.0.12000.0", "libvirt.so.0")
     )
-    tracing.report(chosen(named(files, (new, between, unknown))))
+    binaries = named(files, (new, between, unknown))
+    tracing.report(probes(binaries), binaries)
     assert capsys.readouterr().err.splitlines() == [
         f"trace: libvirt 12.9.0: arguments of probes as in 12.8.0 to 12.9.0 ({new})",
         "trace: libvirt 12.0.0: only arguments of probes on which 7.0.0 to 11.3.0 and 12.8.0 to 12.9.0 agree"
