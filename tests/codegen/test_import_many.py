@@ -166,7 +166,7 @@ def test_rejects_repeated_ranges(tmp_path: Path) -> None:
         (
             "1.0.1:1.0.2",
             "libvirt 1.0.2 differs from 1.0.1, but both are in the range 1.0.1:1.0.2, in which no declaration"
-            " changed: 0x20000001 2",
+            " changed: X_PROC_CLOSE",
         ),
         ("1.0.6:1.0.2", "pass the older release first: --same 1.0.2:1.0.6"),
         ("1.0.6:1.1.0", "the ranges of 1.0.2 (1.0.2:1.0.6) and 1.1.0 (1.0.6:1.1.0) overlap"),
@@ -185,7 +185,8 @@ def test_rejects_different_release_inside_existing_range(tmp_path: Path) -> None
     run(tree(tmp_path / "all", RELEASES), "-o", out, "--same", "1.0.2:1.0.6")
     result = run(tree(tmp_path / "one", {"1.0.4": RELEASES["1.0.0"]}) / "1.0.4", "-o", out)
     assert result.exit_code == 1
-    assert "libvirt 1.0.4 differs from 1.0.2, but both are in the range 1.0.2:1.0.6" in result.stderr
+    words = "libvirt-proto: error: libvirt 1.0.4 differs from 1.0.2, but both are in the range 1.0.2:1.0.6"
+    assert result.stderr.startswith(words)
     assert not (out / "1.0.4").exists()
     assert run(tmp_path / "one" / "1.0.4", "-o", out, *hint(result)).exit_code == 0
     assert [(each.first, each.last) for each in archive_of(out).releases[-2:]] == [
@@ -215,7 +216,8 @@ def test_hint_splits_range_of_several_releases(tmp_path: Path, release: str) -> 
 
 def hint(result: Result) -> list[str]:
     """The options that an error recommends."""
-    return re.findall(r"--same|\S+:\S+", result.stderr.partition("hint: ")[2])
+    hints = re.findall(r"hint: (.*)", result.stderr)
+    return re.findall(r"--same|\S+:\S+", " ".join(hints))
 
 
 def test_ranges_are_checked_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,8 @@ def import_(
                 report = import_release(source, release, output, tree=part, progress=progress, **how)
                 said, differences = summary(report, check=check), report.differences
     except DefinitionError as error:
-        click.echo(str(error), err=True)
+        for problem in error.problems:
+            click.echo(problem.diagnostic(), err=True)
         sys.exit(1)
     click.echo(said)
     if differences:
