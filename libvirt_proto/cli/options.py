@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from ..presenters.style import COLOUR, PLAIN, Palette
+from ..presenters.table import WIDE
 from ..text import amount, number
 from . import complete as names
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from ..registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Width of a terminal that does not report it.
+_COLUMNS: Final = 80
 
 
 def _defines(_ctx: click.Context, _option: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
@@ -253,6 +258,15 @@ top_figures = top("Rows of each table of statistics", 10)
 
 #: `--wide`, as parameter `wide`.
 wide = click.option("--wide", is_flag=True, help="Do not fit tables to the terminal: all columns, uncut.")
+
+
+def width(*, fit: bool = True) -> int:
+    """Return the width for tables on standard output: that of its terminal (80 if it reports none) or of
+    COLUMNS; with neither, or without `fit`, one that holds everything."""
+    if not fit or not (sys.stdout.isatty() or "COLUMNS" in os.environ):
+        return WIDE
+    return shutil.get_terminal_size((_COLUMNS, 0)).columns
+
 
 #: `-w`, as parameter `record` (which `inputs` adds to Inputs).
 record = click.option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import select
-import shutil
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +15,6 @@ import click
 
 from .. import private_files
 from ..errors import reason
-from ..presenters.table import WIDE
 from ..terminal import guarded
 
 if TYPE_CHECKING:
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 #: Seconds that the reader of a pipe has after a stop was requested, and seconds between checks for it.
 _PATIENCE: Final = 2.0
 _MOMENT: Final = 0.1
-#: Width of a terminal that does not report it.
-_COLUMNS: Final = 80
 
 
 def destination(output: Path | None, stop: Stop | None = None) -> AbstractContextManager[BinaryIO]:
@@ -49,14 +45,6 @@ def create(path: Path) -> BinaryIO:
         return private_files.create(path)
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {reason(error)}") from None
-
-
-def width(*, fit: bool = True) -> int:
-    """Return the width for tables on standard output: that of its terminal (80 if it reports none) or of
-    COLUMNS; with neither, or without `fit`, one that holds everything."""
-    if not fit or not (sys.stdout.isatty() or "COLUMNS" in os.environ):
-        return WIDE
-    return shutil.get_terminal_size((_COLUMNS, 0)).columns
 
 
 def check_reader(out: BinaryIO) -> None:

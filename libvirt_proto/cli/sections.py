@@ -11,7 +11,7 @@ import click
 SECTIONS: Final = {
     "Input": (
         "--port", "--keylog", "--follow", "--merge", "--jobs", "--offset", "--length", "--input-format",
-        "--listen", "--connect", "--mode", "--dir", "--same", "--ignore",
+        "--listen", "--connect", "--mode", "--dir", "--same", "--provenance", "--ignore",
     ),
     "Probes": (
         "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--buffer",

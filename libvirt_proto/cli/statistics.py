@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .output import width
+from .options import width
 
 if TYPE_CHECKING:
     from ..figures.results import Statistics

@@ -16,7 +16,7 @@ import click
 
 from ..text import amount, printable
 from . import options, trace_shell
-from .output import check_reader, width
+from .output import check_reader
 from .signals import stopping
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Tracing:
         from ..capture.probes.plan import plan
 
         if self.list_probes:
-            _list(found, color, width(fit=not wide))
+            _list(found, color, options.width(fit=not wide))
         elif self.print_commands:
             steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids)
             click.echo("\n".join(trace_shell.commands(steps)))

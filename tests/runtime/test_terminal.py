@@ -91,6 +91,13 @@ COMMANDS: Final = tuple(
     encode -o none/NAME lines/NAME
     encode lines/NAME
     encode garbage/NAME
+    identify NAME
+    identify garbage/NAME
+    identify messages/NAME
+    identify log/NAME
+    identify good/NAME
+    identify broken/NAME
+    identify probes/NAME
     guess NAME
     guess garbage/NAME
     guess messages/NAME
@@ -138,6 +145,8 @@ COMMANDS: Final = tuple(
     import broken/NAME --release 1.0.0 -o out
     import garbage/NAME --release 1.0.0 -o out
     import good/NAME --release 1.0.0 --same NAME
+    import good/NAME --release 1.0.0 --provenance NAME
+    import good/NAME --release 1.0.0 --provenance NAME=derived
     diff NAME NAME
     diff NAME.x 12.9.0
     diff good/NAME other/NAME

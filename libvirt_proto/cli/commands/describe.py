@@ -21,7 +21,6 @@ from ...similar import did_you_mean
 from ...text import amount, printable
 from .. import complete as names
 from .. import descriptions, options
-from ..output import width
 from .lookup import size
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def describe(
         click.echo(json.format(json.encode([_facts(graph, thing) for thing in described]), indent=2))
         return
     colour = options.palette(color, sys.stdout)
-    page = _Page(graph, colour, None if everything else USERS, width(fit=not wide))
+    page = _Page(graph, colour, None if everything else USERS, options.width(fit=not wide))
     blocks = ("\n".join(page.block(thing)) for thing in described)
     click.echo("\n\n".join(blocks), color=True)
 

@@ -18,7 +18,6 @@ from ...presenters.table import wrap
 from ...text import amount, printable
 from .. import options
 from ..inputs import Inputs, input_format, keylog, open_file, port
-from ..output import width
 from ..status import Status
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def identify(
     if as_json:
         _print_json(name, found)
     else:
-        _print_text(name, found, color, everything, width(fit=not wide))
+        _print_text(name, found, color, everything, options.width(fit=not wide))
     ctx.exit(0 if found.ranges and not status.problems else 1)
 
 

@@ -15,7 +15,6 @@ from ...presenters import table
 from ...similar import did_you_mean
 from .. import complete as names
 from .. import descriptions, meanings, options
-from ..output import width
 
 if TYPE_CHECKING:
     from ...registry import Module, Registry
@@ -115,7 +114,7 @@ def list_(
         for number, name in enumerate(names)
     ]
     colour = options.palette(color, sys.stdout)
-    for text in table.lines(columns, width(fit=not wide), colour):
+    for text in table.lines(columns, options.width(fit=not wide), colour):
         click.echo(text, color=True)
     if len(rows) > len(shown):
         click.echo(f"{colour.quiet}… {len(rows) - len(shown):,} more{colour.off}", color=True)

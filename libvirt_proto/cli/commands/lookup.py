@@ -15,7 +15,6 @@ from ...text import printable
 from .. import complete as names
 from .. import descriptions, meanings, options
 from ..descriptions import Description
-from ..output import width
 
 if TYPE_CHECKING:
     from ...presenters.style import Palette
@@ -99,7 +98,7 @@ def lookup(
         click.echo(json.format(json.encode(rows), indent=2))
     else:
         palette = options.palette(color, sys.stdout)
-        pages = Pages(palette, None if everything else top, width(fit=not wide))
+        pages = Pages(palette, None if everything else top, options.width(fit=not wide))
         text = "\n\n".join("\n".join(block) for meant in found.values() for block in pages.blocks(meant))
         if text:
             click.echo(text, color=True)

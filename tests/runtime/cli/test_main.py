@@ -136,7 +136,7 @@ def test_prints_completion_scripts(shell: str) -> None:
         ("libvirt-proto decode --release 10.", {"10.0.0", "10.1.0", "10.2.0"}),
         ("libvirt-proto decode --as-of v10.1", {"10.1.0"}),
         ("libvirt-proto lookup --release l", {"latest"}),
-        ("libvirt-proto generate --release 11.", {"11.2.0", "11.6.0"}),
+        ("libvirt-proto generate --release 11.", {"11.2.0", "11.3.0", "11.6.0"}),
         ("libvirt-proto describe remote_nonnull_dom", None),
     ],
 )
