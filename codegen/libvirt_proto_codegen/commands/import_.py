@@ -56,7 +56,7 @@ from .options import Define, ProvenanceOf, Range
     metavar="A:B",
     type=Range(),
     multiple=True,
-    help="No declaration changed from release A to B, of which one is imported. May be repeated.",
+    help="No declaration changed from release A to B. May be repeated; a later range takes precedence.",
 )
 @click.option(
     "--provenance",
