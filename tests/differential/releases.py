@@ -54,6 +54,12 @@ def canonical(file: str, text: str) -> str:
     return print_specification(specification(file, text))
 
 
-def schema_of(texts: dict[str, str], release: str) -> Schema:
-    specifications = [specification(file, text) for file, text in sorted(texts.items())]
-    return resolve(specifications, externals=KNOWN, release=release, inputs=())
+def schema_of(texts: Mapping[str, str]) -> Schema:
+    """The Schema of a release, which is the same object for all releases with these texts."""
+    return _schema(tuple(sorted(texts.items())))
+
+
+@cache
+def _schema(texts: tuple[tuple[str, str], ...]) -> Schema:
+    specifications = [specification(file, text) for file, text in texts]
+    return resolve(specifications, externals=KNOWN, release="", inputs=())

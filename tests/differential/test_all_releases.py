@@ -13,11 +13,10 @@ import pytest
 from libvirt_proto.codec.types import Enumeration, Structure, UnionType
 from libvirt_proto_codegen.definitions import load_schema
 from libvirt_proto_codegen.releases import archive_of, root
-from libvirt_proto_codegen.releases.archive import Release
 from libvirt_proto_codegen.releases.facts import read_history
 from libvirt_proto_codegen.releases.fold import difference, fold
 from libvirt_proto_codegen.releases.version import version_key
-from libvirt_proto_codegen.schema import Module, Schema
+from libvirt_proto_codegen.schema import Module
 from libvirt_proto_codegen.structs_files import Comparison, compare_layouts
 from libvirt_proto_codegen.targets import structs
 from tests.differential.releases import canonical, distinct, schema_of
@@ -121,7 +120,7 @@ def test_every_release_matches_its_text(releases: dict[str, dict[str, str]], par
     archive = archive_of(root())
     for release, same in sorted(distinct(releases).items())[part::7]:
         texts = releases[release]
-        schema = schema_of(texts, release)
+        schema = schema_of(texts)
         printed = {file: canonical(file, text) for file, text in texts.items()}
         for name in same:
             kept = {file: text for file, text in archive.texts(name).items() if file.endswith(".x")}
@@ -152,20 +151,10 @@ def test_every_release_matches_its_text(releases: dict[str, dict[str, str]], par
 
 def test_bundled_history_is_current(releases: dict[str, dict[str, str]]) -> None:
     """The bundled history equals the fold of the upstream texts."""
-    schemas: dict[str, Schema] = {}
-
-    first = {name: state for state, names in distinct(releases).items() for name in names}
-
-    def load(release: Release) -> Schema:
-        state = first[release.name]
-        if state not in schemas:
-            schemas[state] = schema_of(releases[state], "")
-        return schemas[state]
-
     archive = archive_of(root())
     assert set(archive.names) >= releases.keys()
     known = [release for release in archive.releases if release.name in releases]
-    history = fold(known, difference(load))
+    history = fold(known, difference(lambda release: schema_of(releases[release.name])))
     shipped = read_history((root() / "history.json").read_text())
     if shipped.last == history.last:  # otherwise a newer release was imported since
         assert history == shipped

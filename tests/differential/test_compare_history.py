@@ -22,8 +22,7 @@ Between = Callable[[str, str], tuple[Finding, ...]]
 
 @pytest.fixture(scope="module")
 def between(releases: Texts) -> Between:
-    schema = cache(lambda release: schema_of(releases[release], release))
-    return cache(lambda old, new: compare(schema(old), schema(new)))
+    return cache(lambda old, new: compare(schema_of(releases[old]), schema_of(releases[new])))
 
 
 def pairs(releases: Texts) -> list[tuple[str, str]]:

@@ -56,7 +56,7 @@ from .options import Define, ProvenanceOf, Range
     metavar="A:B",
     type=Range(),
     multiple=True,
-    help="No declaration changed from release A to B, of which one is imported. May be repeated.",
+    help="No declaration changed from release A to B. May be repeated; a later range takes precedence.",
 )
 @click.option(
     "--provenance",
@@ -120,7 +120,8 @@ def import_(
                 report = import_release(source, release, output, tree=part, progress=progress, **how)
                 said, differences = summary(report, check=check), report.differences
     except DefinitionError as error:
-        click.echo(str(error), err=True)
+        for problem in error.problems:
+            click.echo(problem.diagnostic(), err=True)
         sys.exit(1)
     click.echo(said)
     if differences:

@@ -9,9 +9,9 @@ from typing import Final
 
 from ..errors import DefinitionError, Problem
 from .archive import Archive, Release
-from .changes import Change, changes
+from .changes import changes
 from .fold import Load, main_releases
-from .symbols import ANNOTATIONS
+from .symbols import ANNOTATIONS, symbols
 from .version import is_maintenance, version_key
 
 #: Maximum number of releases that a problem names.
@@ -53,7 +53,7 @@ def check_ranges(old: Archive, new: Archive, load: Load) -> None:
             continue
         #: Consecutive releases with the same declarations.
         equal = [[releases[0]]]
-        differences: list[Change] = []
+        differences: list[str] = []
         for release in releases[1:]:
             found = _differences(new, equal[-1][-1], release, load)
             differences = differences or found
@@ -61,8 +61,7 @@ def check_ranges(old: Archive, new: Archive, load: Load) -> None:
             if not found:
                 equal[-1].append(release)
         if len(equal) > 1:
-            names = dict.fromkeys(" ".join(change.key[1:]) for change in differences)
-            shown = ", ".join([*itertools.islice(names, _MAX_NAMED), *["…"] * (len(names) > _MAX_NAMED)])
+            shown = ", ".join([*differences[:_MAX_NAMED], *["…"] * (len(differences) > _MAX_NAMED)])
             raise _bad_range(
                 f"libvirt {equal[1][0].name} differs from {equal[0][-1].name}, but both are in the range"
                 f" {first}:{last}, in which no declaration changed: {shown}",
@@ -70,12 +69,18 @@ def check_ranges(old: Archive, new: Archive, load: Load) -> None:
             )
 
 
-def _differences(archive: Archive, old: Release, new: Release, load: Load) -> list[Change]:
-    """Return the changes of declarations between two releases."""
+def _differences(archive: Archive, old: Release, new: Release, load: Load) -> list[str]:
+    """Return the names of the declarations that two releases do not share."""
     if _declarations(archive, old) == _declarations(archive, new):
         return []
+    known = {**symbols(load(old)), **symbols(load(new))}
     found = changes(load(old), load(new)).all
-    return [each for each in found if each.kind != "changed" or each.what not in ANNOTATIONS]
+    names = (
+        str(known[each.key].get("name", ".".join(each.key[1:])))
+        for each in found
+        if each.kind != "changed" or each.what not in ANNOTATIONS
+    )
+    return list(dict.fromkeys(names))
 
 
 def _declarations(archive: Archive, release: Release) -> dict[str, str]:
@@ -91,6 +96,7 @@ def _is_known(old: Archive, new: Archive, releases: Sequence[Release]) -> bool:
 
 
 def _check_order(ordered: Sequence[Release], same: Collection[tuple[str, str]]) -> None:
+    problems = []
     for before, release in itertools.pairwise(ordered):
         if (before.first, before.last) == (release.first, release.last):
             continue
@@ -101,8 +107,10 @@ def _check_order(ordered: Sequence[Release], same: Collection[tuple[str, str]]) 
             hint = "end one before the other begins"
             if len(old) == 1:
                 names = [each.name for each in ordered if (each.first, each.last) in old]
-                hint = f"to shorten the older range, add {_options([(names[0], names[-1])])}"
-            raise _bad_range(message, hint)
+                hint = f"to shorten the known range, add {_options([(names[0], names[-1])])}"
+            problems.append(Problem("bad-range", None, message, hint))
+    if problems:
+        raise DefinitionError(problems)
 
 
 def _options(ranges: Iterable[tuple[str, str]]) -> str:
