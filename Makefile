@@ -79,11 +79,11 @@ release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10
 	    echo 'SAME=12.10.0:12.11.0 (optional): no declaration changed between these.' >&2; \
 	    exit 2; \
 	fi
-	$(BIN)/python -m tools.release $(foreach each,$(SOURCE),'$(each)') --release '$(RELEASE)' $(SAME:%=--same '%')
+	$(BIN)/python -m tools.release_definitions $(foreach each,$(SOURCE),'$(each)') --release '$(RELEASE)' $(SAME:%=--same '%')
 	$(BIN)/libvirt-proto $(GENERATE)
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
-	@echo 'CHANGELOG.md lists the changes. Next: make check, and commit.'
+	@echo 'CHANGELOG.md lists the changes. Next: the steps in CONTRIBUTING.md.'
 
 format: $(VENV)/dev.stamp ## Format the code, and apply the linter's fixes
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""Parts of messages that an older release of libvirt lacks or refuses.
+"""Parts of messages that an older release of libvirt lacks or refuses, and permissions that it requires.
 
 Messages are decoded with one set of definitions, as always, and compared with another one. Procedures and
 programs match by number, fields by name or position. Numbers of the public API's enums are compared with the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
@@ -17,6 +17,7 @@ from .codec.lengths import LengthWalks, Walk
 from .codec.types import Named, Node, Structure, part_names, resolved
 from .codec.xdrtype import TypeTable, XdrType
 from .definitions import history
+from .definitions.program import Procedure, Program
 from .events import Notice, NoticeCode
 from .names import public
 from .names.meanings import meanings_of, name_of
@@ -28,11 +29,14 @@ from .rpc.message import Message, Type, payload_kind
 Number = TypeVar("Number", int, tuple[int, int])
 #: A release before all that added names.
 _FIRST: Final = "0"
+_CALLS: Final = (Type.VIR_NET_CALL, Type.VIR_NET_CALL_WITH_FDS)
+#: Aspect of a procedure → what a release does with it, and may do where the date is unknown.
+_VERBS: Final = {"acl": ("requires", "may require"), "aclfilter": ("filters by", "may filter by")}
 
 
 class CompatibilityCheck:
     """A check of messages against an older release: each missing name and each exceeded limit is reported
-    once.
+    once, and the permissions that it requires for a call, where they differ.
 
     `registry` has the definitions that decode the messages, `old` those of the release.
     """
@@ -44,6 +48,9 @@ class CompatibilityCheck:
         self._absent: Counter[tuple[str, Key | None]] = Counter()
         #: Path → how often something was over the limit, the limit, and the most that was there.
         self._over: dict[str, tuple[int, int, int]] = {}
+        self._permissions = lru_cache(None)(self._other_permissions)
+        #: Sentence → how often it was true.
+        self._other: Counter[str] = Counter()
         self._newer = None if old.release is None else partial(names_newer_than, old.release)
         self._comparisons: dict[tuple[TypeTable, TypeTable], Comparison] = {}
         self._walks: dict[tuple[Named, Named], Walk | None] = {}
@@ -69,12 +76,34 @@ class CompatibilityCheck:
             key = ("procedure", f"{header.prog:#010x}", str(header.proc))
             self._absent[f"{program.name}.{procedure.name}", key] += 1
             return
+        if header.type in _CALLS and old.annotations.acl is not None:
+            for text in self._permissions(program, procedure):
+                self._other[text] += 1
         kind = payload_kind(header)
         new_type, old_type = getattr(procedure, kind or "", None), getattr(old, kind or "", None)
         if kind is None and message.payload_type == self._registry.error.name:
             new_type, old_type = self._registry.error, self._old.error
         if new_type is not None and old_type is not None:
             self._compare(message, new_type, old_type)
+
+    def _other_permissions(self, program: Program, procedure: Procedure) -> tuple[str, ...]:
+        """Return sentences on the permissions that the release requires instead of those of the registry."""
+        release = self._old.release
+        if release is None or self._registry.release is None:
+            return ()
+        name = f"{program.name}.{procedure.name}"
+        facts = history.procedure(program.number, procedure.number)
+        annotations = procedure.annotations
+        found = []
+        for what, current in (("acl", annotations.acl), ("aclfilter", annotations.aclfilter)):
+            change = facts.first_missing(what, release)
+            now = ", ".join(map(str, current or ())) or "none"
+            if change is None or (before := change.before or "none") == now:
+                continue
+            verb = _VERBS[what][change.is_missing(release) is None]
+            text = f"{name} {verb} {before} in libvirt {release}, not {now}; changed {change.when.phrase}"
+            found.append(text)
+        return tuple(found)
 
     def _compare(self, message: Message, new: XdrType, old: XdrType) -> None:
         """Compare a payload by its type and the type of the old release; one that breaks off has no value."""
@@ -101,6 +130,8 @@ class CompatibilityCheck:
                 f"{path} is over the limit of libvirt {release}, {limit:,}: {_times(count)}, at most {most:,}"
             )
             yield Notice(NoticeCode.OVER_LIMIT, text)
+        for text, count in self._other.items():
+            yield Notice(NoticeCode.OTHER_PERMISSIONS, f"{text}: {_times(count)}", severity="note")
 
     def _since(self, name: str, key: Key | None) -> str:
         """Return when something was added, in parentheses; "" if unknown."""

@@ -25,9 +25,10 @@ class Connection(msgspec.Struct, frozen=True):
 
     `id` counts from 1 in order of appearance within a source. `client` and `server` are `address:port`
     (`[::1]:16509`) or the path of a socket. If the roles are unknown, `server` is the end with the well-known
-    or lower port. `namesake` counts from 1 among connections of the same client and server, which is common
-    on unix sockets: the second one is `client-server#2`. `side` is the end where a log or a probe saw it, or
-    None if it was captured in between.
+    or lower port. If the ends are unknown, both are empty, and the `id` is shown. `transport` is `tcp`, `tls`
+    (decrypted), `unix`, `log`, or `raw` (bytes without connections). `namesake` counts from 1 among
+    connections of the same client and server, which is common on unix sockets: the second one is
+    `client-server#2`. `side` is the end where a log or a probe saw it, or None if it was captured in between.
     """
 
     id: int
@@ -146,7 +147,7 @@ class NoticeCode(StrEnum):
     BAD_HEX = "bad-hex", "A line is not bytes; its group is decoded up to that line."
     OTHER_TEXT = "other-text", "Lines before the first bytes of a text are not bytes."
     BYTE_ORDER = "byte-order", "The words of a dump are read in the byte order that the text gives."
-    BAD_LINE = "bad-line", "A JSON line does not describe a message."
+    BAD_LINE = "bad-line", "A line of JSON or of a recording does not describe a message."
     BAD_LOG_LINE = "bad-log-line", "A log line about RPC cannot be parsed."
     BAD_STRACE = "bad-strace", "Lines of strace output cannot be parsed."
     HIDDEN_CALLS = (
@@ -205,9 +206,10 @@ class NoticeCode(StrEnum):
     # Compatibility
     NOT_IN_RELEASE = (
         "not-in-release",
-        "The release of `--as-of` lacks a procedure, type, field or value that was used.",
+        "The release of `--as-of` lacks a procedure, type, field, value or number of the public API that was used.",
     )
     OVER_LIMIT = "over-limit", "A value is over a limit of the release of `--as-of`."
+    OTHER_PERMISSIONS = "other-permissions", "The release of `--as-of` requires other permissions for a call."
 
 
 class Notice(msgspec.Struct, frozen=True, gc=False):

@@ -12,8 +12,8 @@ tools/described_fields.json has the enums that the descriptions mention for argu
 that payloads carry: evidence for the test that no such field lacks names.
 
 functions.json lists the function of each procedure, with the release that added the function; histories
-narrow their spans with it. It also lists all other functions, with the procedures that they call
-(tools/function_calls.toml, which also corrects releases).
+narrow their spans with it, and with the ids of events. It also lists all other functions, with the procedures
+that they call (tools/function_calls.toml, which also corrects releases).
 """
 
 from __future__ import annotations
@@ -183,17 +183,21 @@ def _texts(roots: Roots) -> Iterator[tuple[XdrType, dict[str, str]]]:
 def _events(roots: Roots) -> Iterator[tuple[XdrType, dict[str, str]]]:
     """Yield the messages of events with the arguments of their callbacks, which the ids of events name."""
     callbacks = {each.get("name"): _parts(each, "arg") for root in roots for each in root.iter("functype")}
-    remote = registry.program("remote")
+    for entry, procedure in announced(roots):
+        if procedure.msg is not None and entry.get("info") in callbacks:
+            yield procedure.msg, callbacks[entry.get("info")]
+
+
+def announced(roots: Roots) -> Iterator[tuple[ElementTree.Element, Procedure]]:
+    """Yield the id of each event, with each procedure whose messages announce it."""
     procedures: dict[str, list[Procedure]] = {}
-    for each in remote.procedures:
+    for each in registry.program("remote").procedures:
         procedures.setdefault(_folded(each.name.replace("_callback_", "_")), []).append(each)
     for root in roots:
         for entry in root.iter("enum"):
-            if "_EVENT_ID_" in entry.get("name", "") and (entry.get("info") or "") in callbacks:
-                event = _folded(entry.get("name", "").removeprefix("VIR_").replace("_ID_", "_"))
-                for procedure in procedures.get(event, ()):
-                    if procedure.msg is not None:
-                        yield procedure.msg, callbacks[entry.get("info")]
+            if "_EVENT_ID_" in (name := entry.get("name", "")):
+                for procedure in procedures.get(_folded(name.removeprefix("VIR_").replace("_ID_", "_")), ()):
+                    yield entry, procedure
 
 
 def _parts(described: ElementTree.Element, tag: str) -> dict[str, str]:
@@ -222,6 +226,16 @@ def versions(roots: Roots) -> dict[str, str]:
 def functions(added: dict[str, str]) -> dict[str, list[str]]:
     """Return procedure, as named by histories → its function, and the release that added the function."""
     return {_key(program, procedure): [name, added[name]] for program, procedure, name in served(added)}
+
+
+def events(roots: Roots) -> dict[str, list[str]]:
+    """Return the procedure of an event's messages → the id of the event, and the release that added it."""
+    remote = registry.program("remote")
+    found = {
+        procedure.number: (_key(remote, procedure), [entry.get("name", ""), entry.get("version", "")])
+        for entry, procedure in announced(roots)
+    }
+    return dict(found[number] for number in sorted(found))
 
 
 def _key(program: Program, procedure: Procedure) -> str:
@@ -265,7 +279,11 @@ def render(folder: Path, release: str) -> dict[Path, str]:
     }
     added = versions(roots)
     own = functions(added)
-    tables = {"functions": own, "others": others(added, {name for name, _ in own.values()})}
+    tables = {
+        "functions": own,
+        "events": events(roots),
+        "others": others(added, {name for name, _ in own.values()}),
+    }
     head = json.dumps(made_of)[:-1]
     text = ", ".join([head, *(f'"{name}": {{\n{_lines(table)}\n}}' for name, table in tables.items())])
     return {

@@ -141,7 +141,7 @@ def _install(release: Release, root: Path, mirror: str) -> None:
 
 def _run(roots: list[Path], arguments: list[str]) -> int:
     """Run the tests with all roots, and return pytest's exit status."""
-    print("Testing", *(Installation(root).version for root in roots), flush=True)
+    print("Testing libvirt", *(Installation(root).version for root in roots), flush=True)
     own = [str(root) for root in roots if root != MACHINE.root]
     pytest = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *TESTS, *arguments]
     command = (

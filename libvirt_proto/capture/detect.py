@@ -93,25 +93,25 @@ def file_format(head: bytes) -> FileFormat | None:
     return "text" if _is_text(head) else None
 
 
-def enveloped(head: bytes, kind: FileFormat | None, depth: int = MAX_ENVELOPES) -> Envelope | None:
+def enveloped(head: bytes, kind: FileFormat | None, known: tuple[Envelope, ...] = ()) -> Envelope | None:
     """Return the envelope of a text that begins so, if a trace or bytes of messages are in it, or in an
-    envelope in it. `kind` is its format without that."""
+    envelope in it. `kind` is its format without that, `known` are the envelopes that were removed from it."""
     if kind not in ("text", "strace", "hex", None) or (b"\0" in head and kind is None):
         return None
     from .bytetext.reader import reads_as_messages
-    from .envelopes import certain, possible, sample
+    from .envelopes import certain, hides_text, possible, sample
     from .log.source import is_libvirt_text, is_log
     from .monitor_lines import is_recording
 
     best, best_rank = None, 0
     for envelope in certain(head):
         inner = sample(head, envelope)
-        if inner.split() == head.split():
+        if envelope in known or inner.split() == head.split():
             continue
         rank = _is_dump(inner)
-        if rank == _WHOLE or is_libvirt_text(inner) or is_recording(inner):
+        if rank == _WHOLE or (hides_text(envelope) and (is_libvirt_text(inner) or is_recording(inner))):
             return envelope
-        if depth > 1 and not rank and enveloped(inner, "text", depth - 1):
+        if len(known) < MAX_ENVELOPES - 1 and not rank and enveloped(inner, "text", (*known, envelope)):
             return envelope
         if rank > best_rank:
             best, best_rank = envelope, rank

@@ -78,6 +78,11 @@ def possible(head: bytes) -> Iterator[Envelope]:
             yield _without(prefix, suffix)
 
 
+def hides_text(envelope: Envelope) -> bool:
+    """Return whether no line of the text can be read in the envelope."""
+    return envelope is _from_base64
+
+
 def opened(read: Read, envelope: Envelope) -> Read:
     """Return the text in an envelope, as a file."""
     lines = envelope(text_lines(read, _MAX_LINE))

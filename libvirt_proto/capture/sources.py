@@ -229,10 +229,12 @@ def read_source(
     except _READ_ERRORS as error:
         raise SourceError(f"{name}: {_words(error)}") from None
     kind = format or file_format(head)
-    for _ in range(MAX_ENVELOPES if format in (None, "hex", "strace") else 0):
-        envelope = enveloped(head, kind)
+    envelopes: tuple[Envelope, ...] = ()
+    while len(envelopes) < MAX_ENVELOPES and format in (None, "hex", "strace"):
+        envelope = enveloped(head, kind, envelopes)
         if envelope is None:
             break
+        envelopes += (envelope,)
         source = Input(cast(BinaryIO, _Opened(source, envelope)))
         head = source.head()
         kind = format or file_format(head)

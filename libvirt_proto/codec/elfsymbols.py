@@ -6,7 +6,7 @@ Source: System V ABI, "Symbol Table"; the LSB's chapter "Symbol Versioning".
 from __future__ import annotations
 
 from struct import Struct
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from .elf import SHF_COMPRESSED, ElfFile
 
@@ -24,12 +24,11 @@ class Symbols(NamedTuple):
     versions: frozenset[str]
 
 
-def read_symbols(file: BinaryIO) -> Symbols:
-    """Read the dynamic symbols of an ELF file; none without a dynamic symbol table.
+def symbols_of(elf: ElfFile) -> Symbols:
+    """Read the dynamic symbols of a file whose headers have been read; none without a dynamic symbol table.
 
-    Raises ElfError for a file that is not ELF, is damaged or exceeds a limit, and OSError if reading fails.
+    Raises ElfError for a file that is damaged or exceeds a limit, and OSError if reading fails.
     """
-    elf = ElfFile(file)
     names = _contents(elf, _NAMES)
     return Symbols(frozenset(_exported(elf, names)), frozenset(_versions(elf, names)))
 

@@ -37,6 +37,15 @@ class Span:
         """The same, with the provenance unless it is genuine: `7.9.0 (derived)`."""
         return str(self) if self.provenance == "genuine" else f"{self} ({self.provenance})"
 
+    def is_after(self, release: str) -> bool | None:
+        """Return True if it happened after a release, False if before or in it; None if unknown."""
+        key = version_key(release)
+        if self.release is not None:
+            return version_key(self.release) > key
+        if self.by is None or version_key(self.by) <= key:
+            return False
+        return True if self.after is not None and version_key(self.after) >= key else None
+
     @property
     def phrase(self) -> str:
         """`in 1.0.5`, `in 5.1.0 (derived)`, `after 4.5.0, by 7.0.0`."""
@@ -77,6 +86,15 @@ class Event:
                 text = f"{kind[0]} {self.when.phrase}"
         return text + (f" (also in {', '.join(self.also)})" if self.also else "")
 
+    def is_missing(self, release: str) -> bool | None:
+        """Return True if a release lacks the change, False if it has it; None if unknown. A maintenance
+        release has what one of `also` on its branch, not after it, has."""
+        branch = release.split(".")[:3]
+        for other in self.also:
+            if other.split(".")[:3] == branch and version_key(other) <= version_key(release):
+                return False
+        return self.when.is_after(release)
+
 
 def version_key(release: str) -> tuple[tuple[int, int | str], ...]:
     """Return the sort key of a release, which orders by numbers: 9.0.0 before 10.0.0."""
@@ -106,3 +124,9 @@ class Facts:
 
     def __str__(self) -> str:
         return since_text(self.since, self.function, self.also)
+
+    def first_missing(self, what: str, release: str) -> Event | None:
+        """Return the first change of an aspect that a release lacks or may lack, None if there is none. Its
+        `before` is the value in that release, if it lacks the change."""
+        changes = (event for event in self.events if event.kind == "changed" and event.what == what)
+        return next((event for event in changes if event.is_missing(release) is not False), None)

@@ -305,6 +305,7 @@ class AdminConnectListServersArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.3.2.
+    admin.connect_list_servers: priority changed in 1.3.3, was high.
     """
 
     xdr_name = "admin_connect_list_servers_args"

@@ -3192,6 +3192,7 @@ class RemoteDomainRebootArgs(XdrStruct, frozen=True):
     VIR_DOMAIN_REBOOT_INITCTL: since 1.0.1.
     VIR_DOMAIN_REBOOT_SIGNAL: since 1.0.1.
     VIR_DOMAIN_REBOOT_PARAVIRT: since 1.2.5.
+    remote.domain_reboot: acl changed in 1.2.2, was domain:init_control.
     """
 
     xdr_name = "remote_domain_reboot_args"
@@ -3736,6 +3737,8 @@ class RemoteDomainSaveImageGetXmlDescArgs(XdrStruct, frozen=True):
     Since: 0.9.7 or earlier.
     flags: numbers of virDomainSaveImageXMLFlags.
     VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: since 5.1.0.
+    remote.domain_save_image_get_xml_desc: acl changed in 1.2.12, was domain:read (also in 1.1.3.9, 1.2.9.2).
+    remote.domain_save_image_get_xml_desc: acl changed in 5.5.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
     xdr_name = "remote_domain_save_image_get_xml_desc_args"
@@ -3939,6 +3942,7 @@ class RemoteDomainGetXmlDescArgs(XdrStruct, frozen=True):
     Since: 0.9.7 or earlier.
     flags: numbers of virDomainXMLFlags.
     VIR_DOMAIN_XML_MIGRATABLE: since 1.0.0.
+    remote.domain_get_xml_desc: acl changed in 1.2.11, was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE (also in 1.1.3.7, 1.2.9.1).
     """
 
     xdr_name = "remote_domain_get_xml_desc_args"
@@ -4809,6 +4813,7 @@ class RemoteDomainSetVcpusFlagsArgs(XdrStruct, frozen=True):
     VIR_DOMAIN_VCPU_GUEST: since 1.1.0.
     VIR_DOMAIN_VCPU_HOTPLUGGABLE: since 2.4.0.
     VIR_DOMAIN_VCPU_ASYNC_UNPLUG: since 12.4.0.
+    remote.domain_set_vcpus_flags: acl changed in 1.2.2, was domain:write, domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE, domain:save:VIR_DOMAIN_AFFECT_CONFIG.
     """
 
     xdr_name = "remote_domain_set_vcpus_flags_args"
@@ -4842,6 +4847,7 @@ class RemoteDomainGetVcpusFlagsArgs(XdrStruct, frozen=True):
     VIR_DOMAIN_VCPU_GUEST: since 1.1.0.
     VIR_DOMAIN_VCPU_HOTPLUGGABLE: since 2.4.0.
     VIR_DOMAIN_VCPU_ASYNC_UNPLUG: since 12.4.0.
+    remote.domain_get_vcpus_flags: acl changed in 1.2.2, was domain:read.
     """
 
     xdr_name = "remote_domain_get_vcpus_flags_args"
@@ -6429,6 +6435,7 @@ class RemoteDomainGetHostnameArgs(XdrStruct, frozen=True):
     flags: numbers of virDomainGetHostnameFlags.
     VIR_DOMAIN_GET_HOSTNAME_LEASE: since 6.1.0.
     VIR_DOMAIN_GET_HOSTNAME_AGENT: since 6.1.0.
+    remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.
     """
 
     xdr_name = "remote_domain_get_hostname_args"
@@ -9982,6 +9989,7 @@ class RemoteNodeDeviceDettachArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.node_device_dettach: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_dettach_args"
@@ -10006,6 +10014,7 @@ class RemoteNodeDeviceDetachFlagsArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.0.5.
+    remote.node_device_detach_flags: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_detach_flags_args"
@@ -10034,6 +10043,7 @@ class RemoteNodeDeviceReAttachArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.node_device_re_attach: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_re_attach_args"
@@ -10056,6 +10066,7 @@ class RemoteNodeDeviceResetArgs(XdrStruct, frozen=True):
     };
 
     Since: 0.9.7 or earlier.
+    remote.node_device_reset: acl changed in 1.1.3, was node_device:dettach.
     """
 
     xdr_name = "remote_node_device_reset_args"
@@ -10153,6 +10164,7 @@ class RemoteNodeDeviceDefineXmlArgs(XdrStruct, frozen=True):
     Since: 7.3.0, by virNodeDeviceDefineXML of the public API.
     flags: numbers of virNodeDeviceDefineXMLFlags.
     VIR_NODE_DEVICE_DEFINE_XML_VALIDATE: since 8.10.0.
+    remote.node_device_define_xml: acl changed in 10.1.0, was node_device:write.
     """
 
     xdr_name = "remote_node_device_define_xml_args"
@@ -10442,6 +10454,7 @@ class RemoteConnectDomainEventRegisterRet(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_events_register_ret.
+    remote.connect_domain_event_register: acl changed in 1.2.1, was connect:read (also in 1.1.3.3).
     """
 
     xdr_name = "remote_connect_domain_event_register_ret"
@@ -10572,6 +10585,7 @@ class RemoteConnectDomainXmlFromNativeArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_xml_from_native_args.
+    remote.connect_domain_xml_from_native: acl changed in 1.1.4, was connect:read (also in 1.1.3.1).
     """
 
     xdr_name = "remote_connect_domain_xml_from_native_args"
@@ -10626,6 +10640,7 @@ class RemoteConnectDomainXmlToNativeArgs(XdrStruct, frozen=True):
 
     Since: 0.9.7 or earlier.
     Renamed in 1.0.5, was remote_domain_xml_to_native_args.
+    remote.connect_domain_xml_to_native: acl changed in 1.1.4, was connect:read (also in 1.1.3.1).
     """
 
     xdr_name = "remote_connect_domain_xml_to_native_args"
@@ -12026,6 +12041,7 @@ class RemoteConnectDomainEventRegisterAnyArgs(XdrStruct, frozen=True):
     VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE: since 11.2.0.
     VIR_DOMAIN_EVENT_ID_VCPU_REMOVED: since 12.4.0.
     VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE: since 12.4.0.
+    remote.connect_domain_event_register_any: acl changed in 1.2.1, was connect:read (also in 1.1.3.3).
     """
 
     xdr_name = "remote_connect_domain_event_register_any_args"
@@ -13087,6 +13103,7 @@ class RemoteDomainManagedSaveGetXmlDescArgs(XdrStruct, frozen=True):
     Since: 3.7.0.
     flags: numbers of virDomainSaveImageXMLFlags.
     VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: since 5.1.0.
+    remote.domain_managed_save_get_xml_desc: acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
     xdr_name = "remote_domain_managed_save_get_xml_desc_args"
@@ -13174,6 +13191,8 @@ class RemoteDomainSnapshotCreateXmlArgs(XdrStruct, frozen=True):
     VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC: since 0.9.11.
     VIR_DOMAIN_SNAPSHOT_CREATE_LIVE: since 1.0.1.
     VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE: since 5.6.0.
+    remote.domain_snapshot_create_xml: acl changed in 1.2.2, was domain:snapshot.
+    remote.domain_snapshot_create_xml: acl changed in 1.2.5, was domain:snapshot, domain:write:VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE.
     """
 
     xdr_name = "remote_domain_snapshot_create_xml_args"
@@ -13227,6 +13246,8 @@ class RemoteDomainSnapshotGetXmlDescArgs(XdrStruct, frozen=True):
     Since: 0.9.7 or earlier.
     flags: numbers of virDomainSnapshotXMLFlags.
     VIR_DOMAIN_SNAPSHOT_XML_SECURE: since 5.1.0.
+    remote.domain_snapshot_get_xml_desc: acl changed in 1.2.12, was domain:read (also in 1.1.3.9, 1.2.9.2).
+    remote.domain_snapshot_get_xml_desc: acl changed in 5.1.0 (derived), was domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE.
     """
 
     xdr_name = "remote_domain_snapshot_get_xml_desc_args"
@@ -14054,6 +14075,7 @@ class RemoteStorageVolUploadArgs(XdrStruct, frozen=True):
     Since: 0.9.7 or earlier.
     flags: numbers of virStorageVolUploadFlags.
     VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM: since 3.4.0.
+    remote.storage_vol_upload: sparseflag changed in 3.4.0, was nothing.
     """
 
     xdr_name = "remote_storage_vol_upload_args"
@@ -14090,6 +14112,7 @@ class RemoteStorageVolDownloadArgs(XdrStruct, frozen=True):
     Since: 0.9.7 or earlier.
     flags: numbers of virStorageVolDownloadFlags.
     VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM: since 3.4.0.
+    remote.storage_vol_download: sparseflag changed in 3.4.0, was nothing.
     """
 
     xdr_name = "remote_storage_vol_download_args"
@@ -14845,6 +14868,7 @@ class RemoteDomainShutdownFlagsArgs(XdrStruct, frozen=True):
     VIR_DOMAIN_SHUTDOWN_INITCTL: since 1.0.1.
     VIR_DOMAIN_SHUTDOWN_SIGNAL: since 1.0.1.
     VIR_DOMAIN_SHUTDOWN_PARAVIRT: since 1.2.5.
+    remote.domain_shutdown_flags: acl changed in 1.2.2, was domain:init_control.
     """
 
     xdr_name = "remote_domain_shutdown_flags_args"
@@ -15559,6 +15583,7 @@ class RemoteDomainGetTimeArgs(XdrStruct, frozen=True):
     };
 
     Since: 1.2.5.
+    remote.domain_get_time: acl changed in 5.3.0 (derived), was domain:read.
     """
 
     xdr_name = "remote_domain_get_time_args"
@@ -16410,7 +16435,7 @@ class RemoteNetworkEventCallbackMetadataChangeMsg(XdrStruct, frozen=True):
         remote_string nsuri;
     };
 
-    Since: 9.8.0 (derived).
+    Since: 9.8.0, by VIR_NETWORK_EVENT_ID_METADATA_CHANGE of the public API.
     type: numbers of virNetworkMetadataType.
     """
 
@@ -17428,6 +17453,7 @@ class RemoteDomainInterfaceAddressesArgs(XdrStruct, frozen=True):
     Since: 1.2.14.
     source: numbers of virDomainInterfaceAddressesSource.
     VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP: since 4.2.0.
+    remote.domain_interface_addresses: acl changed after 4.5.0, by 7.0.0, was domain:read.
     """
 
     xdr_name = "remote_domain_interface_addresses_args"
@@ -17840,7 +17866,7 @@ class RemoteDomainEventMemoryFailureMsg(XdrStruct, frozen=True):
         unsigned int flags;
     };
 
-    Since: 6.9.0 (derived).
+    Since: 6.9.0, by VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE of the public API.
     recipient: numbers of virDomainMemoryFailureRecipientType.
     action: numbers of virDomainMemoryFailureActionType.
     flags: numbers of virDomainMemoryFailureFlags.
@@ -19693,7 +19719,7 @@ class RemoteDomainEventMemoryDeviceSizeChangeMsg(XdrStruct, frozen=True):
         unsigned hyper size;
     };
 
-    Since: 7.9.0 (derived).
+    Since: 7.9.0, by VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE of the public API.
     """
 
     xdr_name = "remote_domain_event_memory_device_size_change_msg"
@@ -19726,7 +19752,7 @@ class RemoteDomainEventVcpuRemovedMsg(XdrStruct, frozen=True):
         unsigned int vcpuid;
     };
 
-    Since: 12.4.0 (rebuilt).
+    Since: 12.4.0, by VIR_DOMAIN_EVENT_ID_VCPU_REMOVED of the public API.
     """
 
     xdr_name = "remote_domain_event_vcpu_removed_msg"
@@ -19897,7 +19923,7 @@ class RemoteDomainEventCallbackChannelLifecycleMsg(XdrStruct, frozen=True):
         int reason;
     };
 
-    Since: 12.4.0 (rebuilt).
+    Since: 12.4.0, by VIR_DOMAIN_EVENT_ID_CHANNEL_LIFECYCLE of the public API.
     state: numbers of virConnectDomainEventChannelLifecycleState.
     reason: numbers of virConnectDomainEventChannelLifecycleReason.
     """

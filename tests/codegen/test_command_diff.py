@@ -75,6 +75,32 @@ def test_changed_permission_fails_only_if_wanted() -> None:
     assert run(*sides, "--fail-on", "WIRE", "--fail-on", "ACCESS").exit_code == 1
 
 
+def test_derived_release_may_have_other_annotations() -> None:
+    """The @acl of 353 changed between 4.5.0 and 7.0.0; the states between were cut back from 7.0.0."""
+    result = run("4.5.0", "4.10.0")
+    assert result.stderr == (
+        "libvirt-proto: note: libvirt 4.10.0 is derived from a later release, and may have its annotations\n"
+    )
+    [effect] = [line for line in result.stdout.splitlines() if "callers that lack" in line]
+    assert effect.endswith("; in which release is unknown: after 4.5.0, by 7.0.0")
+    result = run("4.5.0", "7.0.0")
+    assert result.stderr == ""
+    assert "unknown" not in result.stdout
+    assert "in which release is unknown: after 7.0.0, by 9.0.0" in run("7.1.0", "7.0.0").stdout
+
+
+def test_finds_permissions_of_7_0_0() -> None:
+    found = json.loads(run("4.5.0", "7.0.0", "--format", "json").stdout)["findings"]
+    changed = {f["symbol"]["number"]: f["rule"] for f in found if f["rule"].startswith("ACL")}
+    assert changed == {353: "ACL_TIGHTENED"} | dict.fromkeys((186, 235, 277, 337, 388), "ACL_CHANGED")
+    [added] = [
+        f
+        for f in json.loads(run("10.0.0", "10.1.0", "--format", "json").stdout)["findings"]
+        if f["rule"].startswith("ACL")
+    ]
+    assert (added["symbol"]["number"], added["after"]) == (428, "node_device:write, node_device:save")
+
+
 def test_file_is_compared_with_the_same_file_of_a_release(root: Path, tmp_path: Path) -> None:
     """The eight other programs of the release are not removed. The types that qemu's payloads take from
     remote_protocol.x count, and no others."""

@@ -115,6 +115,22 @@ def test_older_release_uses_its_own_names() -> None:
     assert str(renamed) == "renamed in 11.6.0, was resource"
 
 
+@pytest.mark.parametrize(
+    ("procedure", "name", "release"),
+    [
+        ("domain_event_memory_failure", "VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE", "6.9.0"),
+        ("network_event_callback_metadata_change", "VIR_NETWORK_EVENT_ID_METADATA_CHANGE", "9.8.0"),
+        ("domain_event_vcpu_removed", "VIR_DOMAIN_EVENT_ID_VCPU_REMOVED", "12.4.0"),
+    ],
+)
+def test_ids_of_events_confirm_derived_dates(procedure: str, name: str, release: str) -> None:
+    for each in (f"remote.{procedure}", f"remote_{procedure}_msg"):
+        assert registry.default().history(each).function == (name, release)
+    # The ids are of 0.8.0, these messages of 0.5.0; and genuine definitions date the others.
+    for genuine in ("domain_event_lifecycle", "domain_event_callback_tunable"):
+        assert registry.default().history(f"remote.{genuine}").function is None
+
+
 def test_numbers_of_the_public_api_have_a_history() -> None:
     assert registry.default().since("VIR_DOMAIN_EVENT_ID_MEMORY_FAILURE") == Span("6.9.0")
     assert str(registry.default().history("VIR_ERR_NO_SECRET")) == "0.7.1"
@@ -185,8 +201,8 @@ def test_functions_narrow_open_spans_and_confirm_derived_states() -> None:
                 low, high = facts.since.after or "0.3.0", facts.since.by
                 assert version_key(low) < version_key(facts.function[1]) <= version_key(high)
     assert narrow > 150
-    # remote 402 to 446 without three events, qemu 7, admin 18 and 19, and remote 456.
-    assert confirmed == 42 + 3 + 1
+    # remote 402 to 446, qemu 7, admin 18 and 19, and remote 454 to 456.
+    assert confirmed == 45 + 3 + 3
 
 
 def test_provenance_of_dates() -> None:
@@ -213,6 +229,8 @@ def test_generated_classes_document_history() -> None:
     assert union.text.endswith("};")
     args = registry.default().type("remote_domain_backup_begin_args").python_class.__doc__ or ""
     assert "Since: 6.0.0, by virDomainBackupBegin of the public API." in args
+    args = registry.default().type("remote_domain_get_hostname_args").python_class.__doc__ or ""
+    assert "remote.domain_get_hostname: acl changed in 5.3.0 (derived), was domain:read.\n" in args
 
 
 def test_generated_classes_document_numbers_of_the_public_api() -> None:

@@ -22,6 +22,7 @@ from libvirt_proto_codegen.releases.archive import UnknownRelease
 from libvirt_proto_codegen.releases.version import version_key
 from tests.differential.releases import read_releases
 from tests.support.elf import elf, elf_with, with_symbols
+from tests.support.release_files import probes
 from tests.support.work import assert_linear, grown
 
 TAPSETS = Path("/usr/share/systemtap/tapset")
@@ -219,6 +220,14 @@ probe libvirt.rpc.socket_send_fd = process("/usr/lib/libvirt.so").mark("rpc_sock
   fd = $arg2;
 }
 """
+
+
+def test_ranges_of_probes_are_those_that_are_proven() -> None:
+    """The providers of 12.9.0 are proven from 12.8.0, and those of 7.0.0 up to 11.3.0."""
+    text = file("9.0.0", "libvirt_probes.d")
+    assert of_file("libvirt_probes.d", text).ranges == (Range("7.0.0", "11.3.0"),)
+    assert of_file("libvirt_probes.d", file("12.9.0", "libvirt_probes.d")).ranges[0].first == "12.8.0"
+    assert tapsets.identify(probes(), "a.stp").ranges[0].first == "12.8.0"
 
 
 def test_some_probes_of_a_tapset() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libvirt_proto_codegen.providers.binaries import LIBRARY, installed
+from libvirt_proto_codegen.providers.binaries import LIBRARY, installed, version_of_path
 
 #: The roots of the installations to test, separated by colons (`make test-releases`); default: the machine's.
 ROOTS: Final = "LIBVIRT_PROTO_ROOTS"
@@ -56,12 +55,9 @@ class Installation:
         return self.root / "usr/share/systemtap/tapset"
 
     @property
-    def version(self) -> str:
-        """The release, from the name of its library (libvirt.so.0.12009.0: 12.9.0); empty without one."""
-        found = re.fullmatch(
-            rf"{LIBRARY}\.(\d+)(\d{{3}})\.(\d+)", Path(self.binaries.get(LIBRARY, "")).resolve().name
-        )
-        return f"{int(found[1])}.{int(found[2])}.{int(found[3])}" if found else ""
+    def version(self) -> str | None:
+        """The release, from the name of the library; None if there is none."""
+        return version_of_path(self.binaries.get(LIBRARY, ""))
 
 
 MACHINE: Final = Installation(Path("/"))

@@ -102,6 +102,8 @@ ALIAS = re.compile(r"mark\(\"rpc_(\w+)\"\) \{(.*?)\}", re.DOTALL)
 #: The name of the peer in the daemon's log.
 CONTEXT_NEW = re.compile(r"RPC_TLS_CONTEXT_NEW: (.*)")
 ALLOWED = re.compile(r": RPC_TLS_CONTEXT_SESSION_ALLOW: .* dname=(.*)$", re.MULTILINE)
+#: A number, or a file's name in the folder of the certificates; a null pointer, too.
+PATH_OR_NUMBER = re.compile(r"0x[0-9a-f]+|[0-9]+|\w+\.pem|<null>")
 ARGUMENT = re.compile(r"(\w+) = (user_string\()?\$arg\d")
 
 
@@ -251,6 +253,17 @@ def test_traces_tls_in_clear_text(
         ]
         assert checked["event"] == "tls_context_session_allow"
         assert [checked["details"]["dname"]] == logged
+    # Strings are paths; in 12.9.0 two of them are pointers.
+    (made,) = [
+        line
+        for line in lines(sides["client"].with_suffix(".jsonl"))
+        if line.get("event") == "tls_context_new"
+    ]
+    assert made["details"]["cacert"] == f"{certificates}/cacert.pem"
+    for name, value in made["details"].items():
+        assert name in ("process", "thread") or PATH_OR_NUMBER.fullmatch(
+            value.removeprefix(f"{certificates}/")
+        )
     done = ours.run("decode", "--port", str(port), encrypted)
     assert done.stdout == ""
     assert "[encrypted]" in done.stderr

@@ -40,6 +40,46 @@ def test_reports_procedure_once_with_its_count() -> None:
     assert told("10.0.0", backup) == []
 
 
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ("1.0.6", []),  # the first release with permissions is 1.1.0
+        ("1.1.3.8", ["requires domain:read in libvirt 1.1.3.8, not domain:write; changed in 1.2.12"]),
+        (
+            "1.1.3.9",  # the maintenance release has the change of 1.2.12
+            ["requires domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE in libvirt 1.1.3.9,"
+             " not domain:write; changed in 5.5.0 (derived)"],
+        ),
+        (
+            "5.4.0",
+            ["requires domain:read, domain:read_secure:VIR_DOMAIN_XML_SECURE in libvirt 5.4.0,"
+             " not domain:write; changed in 5.5.0 (derived)"],
+        ),
+        ("5.5.0", []),
+        ("12.9.0", []),
+    ],
+)  # fmt: skip
+def test_reports_other_permissions(release: str, expected: list[str]) -> None:
+    call = frame(text(b"/x") + word(0), proc=235)
+    assert told(release, call, call, frame(proc=235, type_=1)) == [
+        ("note", "other-permissions", f"remote.domain_save_image_get_xml_desc {words}: 2 times")
+        for words in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("release", "verb"),
+    [("4.5.0", "requires"), ("4.8.0", "may require"), ("6.10.0", "may require"), ("7.0.0", None)],
+)
+def test_permissions_without_a_date(release: str, verb: str | None) -> None:
+    words = (
+        f"remote.domain_interface_addresses {verb} domain:read in libvirt {release}, not domain:read,"
+        " domain:write::source:VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT; changed after 4.5.0, by 7.0.0: once"
+    )
+    found = [text for _, code, text in told(release, frame(proc=353)) if code == "other-permissions"]
+    assert found == ([words] if verb else [])
+
+
 def test_missing_program() -> None:
     assert [words for _, _, words in told("0.9.7", frame(prog=0x6B656570, proc=1, type_=2))] == [
         "keepalive.ping is not in libvirt 0.9.7 (since 0.9.8): once"
@@ -223,7 +263,7 @@ def test_decode_reports_at_the_end_in_every_format(captures: Path, format_: str)
     assert looked.stdout == plain.stdout
     assert (plain.stderr, plain.exit_code, looked.exit_code) == ("", 0, 0)
     said = looked.stderr.splitlines()
-    assert len(said) == 12
+    assert len(said) == 14
     assert (
         f"{tour}: note: remote.domain_get_fsinfo is not in libvirt 1.2.9 (since 1.2.11): 40 times"
         " [not-in-release]"
@@ -235,7 +275,7 @@ def test_filters_apply_and_exchanges_are_checked(captures: Path) -> None:
     tour = str(captures / "tour.pcap")
     words = ["--as-of", "1.2.9", "--procedure", "domain_get_fsinfo", "--type", "reply", tour]
     assert decode(*words).stderr.count("20 times") == 1
-    assert len(decode("--as-of", "1.2.9", "--exchanges", tour).stderr.splitlines()) == 12
+    assert len(decode("--as-of", "1.2.9", "--exchanges", tour).stderr.splitlines()) == 14
 
 
 def test_value_over_limit_is_an_error(tmp_path: Path) -> None:
@@ -258,7 +298,7 @@ def test_stats_report_at_the_end(captures: Path) -> None:
     tour, other = (str(captures / name) for name in ("tour.pcap", "virsh-domname.pcap"))
     plain, looked = stats(tour), stats("--as-of", "1.2.9", tour)
     figures, without = json.loads(looked.stdout), json.loads(plain.stdout)
-    assert figures["totals"].pop("notices") == {"not-in-release": 12}
+    assert figures["totals"].pop("notices") == {"not-in-release": 12, "other-permissions": 2}
     assert without["totals"].pop("notices") == {}
     assert figures == without
     assert looked.exit_code == 0

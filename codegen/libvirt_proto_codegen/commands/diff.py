@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from ..compare import CATEGORIES, RULES, compare
+from ..releases import find
+from ..schema import Schema
 from .options import Define
 from .reporting import Reporter, reporting
 from .sources import complete_source, file_of, load, read_source
@@ -58,4 +60,16 @@ def diff(old: str, new: str, defines: tuple[tuple[str, int], ...], report: Repor
     before, after = load(
         lambda: (read_source(old, constants), read_source(new, constants)), then="nothing was compared"
     )
+    for side in (before, after):
+        _note_provenance(side)
     report(compare(before, after, old_file=file_of(old), new_file=file_of(new)))
+
+
+def _note_provenance(side: Schema) -> None:
+    """Warn that a bundled release has the annotations of another one."""
+    # Only bundled releases have a history.
+    if side.release is None or side.history is None:
+        return
+    if find(side.release).origins.release == "derived":
+        text = f"libvirt {side.release} is derived from a later release, and may have its annotations"
+        click.echo(f"libvirt-proto: note: {text}", err=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -188,14 +191,20 @@ def _artefacts(
 
 
 def _list_releases() -> list[str]:
-    return [_release_line(release) for release in releases()]
+    # Lines are whole where there is no terminal.
+    columns = shutil.get_terminal_size((80 if sys.stdout.isatty() else 10_000, 0)).columns
+    return [line for release in releases() for line in _release_lines(release, columns)]
 
 
-def _release_line(release: Release) -> str:
+def _release_lines(release: Release, width: int) -> list[str]:
     """`12.6.0     rebuilt   the same declarations from 12.5.0 to 12.9.0; libvirt_probes.d unproven`."""
     remarks = [f"the same declarations from {release.first} to {release.last}"] * release.covers_others
     remarks += [f"{file} {provenance}" for file, provenance in sorted(release.origins.files.items())]
-    return f"{release.name:<9}  {release.origins.release:<7}  {'; '.join(remarks)}".rstrip()
+    head = f"{release.name:<9}  {release.origins.release:<7}"
+    if not remarks:
+        return [head.rstrip()]
+    indent = " " * (len(head) + 2)
+    return textwrap.wrap(f"{head}  {'; '.join(remarks)}", max(width, 60), subsequent_indent=indent)
 
 
 def _write(artefacts: tuple[Artefact, ...], place: Path, force: bool) -> list[Difference]:

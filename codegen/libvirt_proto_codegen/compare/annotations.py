@@ -8,10 +8,13 @@ reply.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from libvirt_proto.codec.annotations import AccessRule, Annotations
+from libvirt_proto.codec.history import Span
 
-from ..schema import Procedure
+from ..releases.version import version_key
+from ..schema import Procedure, Schema
 from .programs import ProgramPair
 from .report import Report
 
@@ -20,22 +23,46 @@ _GENERATED = {"none": (), "client": ("client",), "server": ("server",), "both": 
 _SAME_CHECKS = "no check on either side: @acl: none needs no permission"
 
 
-def compare_annotations(programs: ProgramPair, report: Report) -> None:
+def compare_annotations(programs: ProgramPair, report: Report, dates: Dates) -> None:
     """Report changed annotations of the procedures on both sides, except the order of lines, and
     `@priority: low`, which is the default."""
     for old, new in programs.procedures:
-        _Comparison(programs, old, new, report).compare()
+        _Comparison(programs, old, new, report, dates).compare()
+
+
+class Dates:
+    """Releases in which annotations of procedures changed, as far as the two histories have them."""
+
+    def __init__(self, old: Schema, new: Schema) -> None:
+        history = new.history or old.history
+        self._facts = history.facts if history and old.release and new.release else {}
+        self._ends = [version_key(each.release) for each in (old, new) if each.release]
+
+    def uncertain(self, program: int, number: int, aspect: str) -> Span | None:
+        """Return when an annotation changed, if that may have been before or after the releases of the two
+        sides; None if it was between them, or is unknown."""
+        facts = self._facts.get(("procedure", f"{program:#010x}", str(number)))
+        for event in facts.events if facts else ():
+            when = event.when
+            if event.what == aspect and when.after is not None and when.by is not None:
+                after, by = version_key(when.after), version_key(when.by)
+                if not (min(self._ends) <= after and by <= max(self._ends)):
+                    return when
+        return None
 
 
 class _Comparison:
     """The annotations of one procedure on both sides."""
 
-    def __init__(self, programs: ProgramPair, old: Procedure, new: Procedure, report: Report) -> None:
+    def __init__(
+        self, programs: ProgramPair, old: Procedure, new: Procedure, report: Report, dates: Dates
+    ) -> None:
         self._old_at, self._new_at = programs.old_at(old), programs.new_at(new)
         self._program = programs.new.program.short
         self._name = new.name
         self._old, self._new = old.annotations, new.annotations
         self._report = report
+        self._when = partial(dates.uncertain, programs.new.program.number, new.number)
 
     def compare(self) -> None:
         self._acl()
@@ -50,13 +77,13 @@ class _Comparison:
         values = _acl_text(old), _acl_text(new)
         if old is None and new is not None:
             effect = _permitted((), new) if new else _SAME_CHECKS
-            self._add("ACL_ADDED", f"needs {_needs(new)}, had no @acl", effect, values)
+            self._add("ACL_ADDED", f"needs {_needs(new)}, had no @acl", effect, values, "acl")
         elif old is not None and new is None:
             effect = _permitted(old, ()) if old else _SAME_CHECKS
-            self._add("ACL_REMOVED", f"has no @acl, needed {_needs(old)}", effect, values)
+            self._add("ACL_REMOVED", f"has no @acl, needed {_needs(old)}", effect, values, "acl")
         elif old is not None and new is not None and (change := _change(old, new)):
             message = f"needs {_needs(new)}, needed {_needs(old)}"
-            self._add(f"ACL_{change}", message, _permitted(old, new), values)
+            self._add(f"ACL_{change}", message, _permitted(old, new), values, "acl")
 
     def _filter(self) -> None:
         old, new = self._old.aclfilter, self._new.aclfilter
@@ -70,7 +97,7 @@ class _Comparison:
                 "no longer leave out objects for which the caller lacks",
             )
             values = _all(old) or None, _all(new) or None
-            self._add(f"ACL_FILTER_{change}", f"{does}, {did}", effect, values)
+            self._add(f"ACL_FILTER_{change}", f"{does}, {did}", effect, values, "aclfilter")
 
     def _priority(self) -> None:
         old, new = (each.priority or "low" for each in (self._old, self._new))
@@ -78,7 +105,8 @@ class _Comparison:
             when = "even if all ordinary workers are busy" if new == "high" else "only by an ordinary worker"
             effect = f"new servers run it {when}"
             values = self._old.priority, self._new.priority
-            self._add("PRIORITY_CHANGED", f"has {new} priority, had {old} priority", effect, values)
+            message = f"has {new} priority, had {old} priority"
+            self._add("PRIORITY_CHANGED", message, effect, values, "priority")
 
     def _generate(self) -> None:
         old, new = self._old.generate, self._new.generate
@@ -104,7 +132,7 @@ class _Comparison:
         else:
             effect = "old and new peers expect different stream data after the call"
         message = f"has {f'`@{new}`' if new else 'no stream'}, had {f'`@{old}`' if old else 'no stream'}"
-        self._add("STREAM_CHANGED", message, effect, (old, new))
+        self._add("STREAM_CHANGED", message, effect, (old, new), "readstream", "writestream")
 
     def _sparse_flag(self) -> None:
         old, new = self._old.sparseflag, self._new.sparseflag
@@ -114,10 +142,16 @@ class _Comparison:
                 for by, flag in (("old", new), ("new", old))
                 if flag
             ]
-            self._add("SPARSE_FLAG_CHANGED", _words("sparseflag", new, old), "; ".join(effects), (old, new))
+            message = _words("sparseflag", new, old)
+            self._add("SPARSE_FLAG_CHANGED", message, "; ".join(effects), (old, new), "sparseflag")
 
-    def _add(self, rule: str, message: str, effect: str, values: tuple[str | None, str | None]) -> None:
+    def _add(
+        self, rule: str, message: str, effect: str, values: tuple[str | None, str | None], *aspects: str
+    ) -> None:
         at = self._new_at
+        when = next((found for aspect in aspects if (found := self._when(aspect))), None)
+        if when is not None:
+            effect = f"{effect}; in which release is unknown: {when}"
         self._report.add(
             rule,
             self._old_at,

@@ -13,15 +13,17 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from libvirt_proto.codec.elf import ElfError
-from libvirt_proto.codec.elfnotes import Site, read_notes
-from libvirt_proto.codec.elfsymbols import Symbols, read_symbols
+from libvirt_proto.codec.elf import ElfError, ElfFile
+from libvirt_proto.codec.elfnotes import Site, notes_of
+from libvirt_proto.codec.elfsymbols import Symbols, symbols_of
 from libvirt_proto.codec.identification import Evidence, Identification, Range
 
 from ..errors import DefinitionError, Problem
+from ..providers.known import KnownProviders
 from ..releases.version import version_key
 from . import facts
-from .known import Facts, Known, Match, Unknown, compare, conclude
+from .known import Facts, Known, Match, compare, conclude
+from .providers import compare_probes
 
 #: The evidence of types, among others.
 TYPES: Final = "types"
@@ -38,7 +40,8 @@ def identify(file: BinaryIO, name: str) -> Identification:
     Raises DefinitionError for a damaged file and for one that is not libvirt's, OSError if reading fails.
     """
     try:
-        symbols, notes = read_symbols(file), read_notes(file)
+        elf = ElfFile(file)
+        symbols, notes = symbols_of(elf), notes_of(elf)
     except ElfError as error:
         raise DefinitionError([Problem("bad-elf", None, f"{name}: {error}")]) from None
     found = [*_versions(symbols), *_types(symbols), *_probes(notes.sites)]
@@ -81,10 +84,9 @@ def _probes(sites: tuple[Site, ...]) -> Iterator[Match]:
     if not own:
         return
 
-    def probes_of(each: Known) -> Facts | type[Unknown]:
-        texts = each.texts(".d")
-        declared = {(probe.name, len(probe.arguments)) for text in texts for probe in facts.probes(text)}
-        return frozenset(declared) if texts else Unknown
+    def probes_of(state: KnownProviders) -> Facts:
+        declared = (probe for each in state.providers for probe in facts.declared_probes(each))
+        return frozenset((probe.name, len(probe.arguments)) for probe in declared)
 
     what = "numbers of arguments of probes"
-    yield compare(what, own, probes_of, why=f"{len(own):,} probes", partial=True, by_name=True)
+    yield compare_probes(what, own, probes_of, why=f"{len(own):,} probes", partial=True)

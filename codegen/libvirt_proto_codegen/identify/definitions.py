@@ -11,6 +11,7 @@ from ..importer import Parser, choose
 from ..source_tree import SourceTree, read_tree
 from . import facts
 from .known import Facts, Known, Match, Unknown, compare, conclude, known
+from .providers import compare_probes, of_file
 
 
 def identify_tree(path: Path) -> Identification:
@@ -32,13 +33,13 @@ def _identified(tree: SourceTree, chosen: Sequence[PurePosixPath]) -> Identifica
 
 
 def _matches(file: str, text: str) -> Iterator[Match]:
-    kind = facts.probes if file.endswith(".d") else facts.declarations
-    own = kind(text)
-    home = _home(file, own, kind)
-    if kind is facts.probes:
-        yield compare(file, own, lambda each: _provider(each, home), by_name=True)
+    if file.endswith(".d"):
+        probes = facts.probes(text)
+        yield compare_probes(file, probes, lambda state: of_file(state, probes, file))
         return
-    declared = compare(file, own, lambda each: _file(each, home, kind))
+    own = facts.declarations(text)
+    home = _home(file, own)
+    declared = compare(file, own, lambda each: _file(each, home, facts.declarations))
     yield declared
     if declared.fitting:
         annotated = compare(
@@ -52,16 +53,15 @@ def _matches(file: str, text: str) -> Iterator[Match]:
             yield annotated if annotated.fitting else annotated._replace(fitting=None)
 
 
-def _home(file: str, own: Facts, kind: Callable[[str], Facts]) -> str:
-    """Return libvirt's name of a file: its own, else that of the file with most of its facts."""
-    suffix = PurePosixPath(file).suffix
+def _home(file: str, own: Facts) -> str:
+    """Return libvirt's name of a .x file: its own, else that of the file with most of its facts."""
     common: dict[str, int] = {}
     for each in known():
         if file in each.files:
             return file
         for name, text in each.files.items():
-            if name.endswith(suffix):
-                common[name] = max(common.get(name, 0), len(own & kind(text)))
+            if name.endswith(".x"):
+                common[name] = max(common.get(name, 0), len(own & facts.declarations(text)))
     return max(common, key=lambda name: common[name], default=file)
 
 
@@ -74,7 +74,3 @@ def _annotated(each: Known, file: str) -> Facts | type[Unknown] | None:
     if each.release.origins.of(file) == "derived":
         return Unknown
     return _file(each, file, facts.annotated_declarations)
-
-
-def _provider(each: Known, file: str) -> Facts | type[Unknown] | None:
-    return _file(each, file, facts.probes) if each.texts(".d") else Unknown

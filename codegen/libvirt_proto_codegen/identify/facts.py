@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final, NamedTuple
 
+from ..providers.model import Provider
 from ..providers.parse import read_provider
 from ..source import Source
 from .known import Facts
@@ -101,9 +102,14 @@ class Probe(NamedTuple):
 @cache
 def probes(text: str) -> frozenset[Probe]:
     """Return the probes that a provider file declares."""
+    return declared_probes(read_provider(Source("probes.d", text)))
+
+
+def declared_probes(provider: Provider) -> frozenset[Probe]:
+    """Return the probes of a provider."""
     return frozenset(
         Probe(probe.name, tuple(plain(f"{'*' * each.is_string}{each.name}") for each in probe.arguments))
-        for _, probe in read_provider(Source("probes.d", text)).probes
+        for _, probe in provider.probes
     )
 
 

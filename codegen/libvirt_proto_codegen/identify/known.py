@@ -93,10 +93,15 @@ def compare(
     row = considered if by_name else None
     fewest = min(near, default=0)
     closest: tuple[Range, ...] = ()
-    if not fitting and near and fewest <= len(facts) * _CLOSE:
+    if not fitting and near and close(fewest, facts):
         closest = ranges_of(near[fewest], row)
     evidence = Evidence(what, ranges_of(fitting, row), why, closest, fewest if closest else 0)
     return Match(evidence, frozenset(release.name for release in fitting), frozenset(unknown))
+
+
+def close(differences: int, facts: Facts) -> bool:
+    """Return True if most of the facts are the same."""
+    return differences <= len(facts) * _CLOSE
 
 
 def conclude(kind: str, matches: Sequence[Match]) -> Identification:

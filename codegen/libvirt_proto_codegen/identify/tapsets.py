@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from libvirt_proto.codec.identification import Identification
+from libvirt_proto.codec.tapset import parse_tapset
 
 from ..errors import DefinitionError, Problem
 from . import facts
-from .known import Facts, Known, Unknown, compare, conclude
+from .known import Facts, Known, compare, conclude
+from .providers import compare_probes, of_file
 
 #: The two kinds of evidence.
 NAMES: Final = "names of numbers"
@@ -33,14 +36,6 @@ _COMPARISON: Final = re.compile(r"\b([A-Za-z_]\w*) (==|<) (-?(?:0x[0-9a-fA-F]{1,
 #: Maximum depth of blocks; the generated binary search has 12.
 _MAX_DEPTH: Final = 40
 _LOWEST, _HIGHEST = -(2**63), 2**64
-
-_ALIAS: Final = re.compile(
-    r"^probe\s+(?P<alias>[\w.]+)\s*=(?P<points>[^{}]{0,4096})\{(?P<body>[^{}]{0,16384})\}", re.MULTILINE
-)
-_MARK: Final = re.compile(r'\.mark\("(\w+)"\)')
-_VARIABLE: Final = re.compile(
-    r"^[ \t]*(\w+)[ \t]*=[ \t]*(user_string\()?\$arg([0-9]{1,2})\)?;?[ \t]*$", re.MULTILINE
-)
 
 
 def identify(text: str, name: str) -> Identification:
@@ -60,18 +55,10 @@ def identify(text: str, name: str) -> Identification:
         found.append(compare(NAMES, own_names, names_of))
     own_probes = probes(text)
     if own_probes:
-        marks = {each.name for each in own_probes}
-
-        def probes_of(each: Known) -> Facts | type[Unknown]:
-            declared = [facts.probes(text) for text in each.texts(".d")]
-            # A tapset has the probes of one provider file.
-            return max(
-                declared, key=lambda probes: len(marks & {one.name for one in probes}), default=Unknown
-            )
-
-        all_probes = compare(ARGUMENTS, own_probes, probes_of, by_name=True)
-        some = compare(ARGUMENTS, own_probes, probes_of, by_name=True, partial=True)
-        found.append(all_probes if all_probes.fitting else some)
+        # A tapset has the probes of one provider file, perhaps without those that no binary has.
+        every = compare_probes(ARGUMENTS, own_probes, partial(of_file, own=own_probes))
+        some = compare_probes(ARGUMENTS, own_probes, partial(of_file, own=own_probes), partial=True)
+        found.append(every if every.fitting else some)
     if not found:
         message = f"{name}: expected a tapset with functions libvirt_rpc_…_name or probes of libvirt"
         raise DefinitionError([Problem("no-definitions", None, message)])
@@ -80,15 +67,10 @@ def identify(text: str, name: str) -> Identification:
 
 def probes(text: str) -> frozenset[facts.Probe]:
     """Return the probes of a tapset."""
-    found: set[facts.Probe] = set()
-    for alias in _ALIAS.finditer(text):
-        variables = [
-            (int(number), f"{'*' * bool(text)}{name}")
-            for name, text, number in _VARIABLE.findall(alias["body"])
-        ]
-        arguments = tuple(facts.plain(name) for _, name in sorted(variables))
-        found |= {facts.Probe(mark, arguments) for mark in _MARK.findall(alias["points"])}
-    return frozenset(found)
+    return frozenset(
+        facts.Probe(mark, tuple(facts.plain(f"{'*' * each.is_text}{each.name}") for each in arguments))
+        for (_, mark), arguments in parse_tapset(text).probes.items()
+    )
 
 
 def names(text: str) -> frozenset[facts.Name]:

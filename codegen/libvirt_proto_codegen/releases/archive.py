@@ -1,8 +1,8 @@
 """The definitions of many releases in one file, `protocol-defs/releases.weave`.
 
     release 12.4.0 rebuilt           from other releases, not from its sources
-    release 12.6.0 = 12.5.0:12.7.0 rebuilt libvirt_probes.d:unproven
-                                     no declaration changed from 12.5.0 to 12.7.0; the file may be another's
+    release 12.6.0 = 12.5.0:12.9.0 rebuilt libvirt_probes.d:unproven
+                                     no declaration changed from 12.5.0 to 12.9.0; the file may be another's
     file remote_protocol.x
     @ 0.9.7:                         lines that all releases from 0.9.7 to the newest have
      const REMOTE_STRING_MAX = 4194304;

@@ -48,9 +48,11 @@ def changes(old: Schema, new: Schema) -> Changes:
     if old.modules == new.modules:
         return Changes()
     before, after = symbols(old), symbols(new)
-    renamed = {
-        one: other for one, other in renames(old, new).items() if one not in after and other not in before
-    }
+    renamed: dict[Key, Key] = {}
+    if before.keys() - after.keys() and after.keys() - before.keys():  # else nothing can have been renamed
+        renamed = {
+            one: other for one, other in renames(old, new).items() if one not in after and other not in before
+        }
     keys = {key: later for key in before if (later := goes_on(key, renamed)) in after}
     return Changes(tuple(_changes(before, after, keys, renamed)), renamed)
 

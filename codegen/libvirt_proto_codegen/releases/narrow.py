@@ -50,18 +50,21 @@ def _weaker(one: Provenance, other: Provenance) -> Provenance:
 
 def narrowed(history: History, functions: Functions, schema: Schema) -> History:
     """Return the history, with functions where they are more precise or more reliable: for procedures added
-    in a span of releases or in a derived state, and for the payloads added with them."""
+    in a span of releases or in a derived state, and for the payloads added with them. The id of an event
+    does the same for its messages, unless they may be older: the first ids name messages that existed."""
     facts = dict(history.facts)
     for module in schema.modules:
         for program in module.programs:
             for procedure in program.procedures:
                 key = procedure_key(program.number, procedure.number)
                 span, function = history.since(key), functions.by_procedure.get(key)
+                if function is None and (span.after or span.release):
+                    function = functions.events.get(key)
                 if function is None or not narrows(span, function[1]):
                     continue
                 payloads = [
                     ("type", part.name)
-                    for part in (procedure.args, procedure.ret)
+                    for part in (procedure.args, procedure.ret, procedure.msg)
                     if part and (span.after or span.release)
                 ]
                 for each in (key, *(payload for payload in payloads if history.since(payload) == span)):

@@ -268,123 +268,17 @@ def _enum_facts(graph: Graph, enum: PublicEnum) -> descriptions.Description:
     return descriptions.with_fields(graph.registry, descriptions.public_enum(enum.name, source, members))
 
 
-class _Page:
-    """Things as XDR, with comments within `width`, if possible. Lists of users of a type and of newer names
-    have at most `limit` entries (None: all)."""
-
-    def __init__(self, graph: Graph, colour: Palette, limit: int | None, width: int) -> None:
-        self._graph = graph
-        self._colour = colour
-        self._limit = limit
-        self._width = width
-
-    def block(self, thing: Described) -> Iterator[str]:
-        """Yield the lines of a type, a procedure or an enum of the public API."""
-        if isinstance(thing, tuple):
-            yield from self._procedure(*thing)
-        elif isinstance(thing, PublicEnum):
-            yield from self._enum(_enum_facts(self._graph, thing))
-        else:
-            yield from self._type(thing)
-
-    def _type(self, type_: XdrType) -> Iterator[str]:
-        yield from self._definitions([type_.name])
-        yield ""
-        about = [f"{type_.name}: {size(type_.min_size, type_.max_size)} on the wire"]
-        about += [f"  {line}" for line in _history_lines(self._graph, _type_facts(self._graph, type_.name))]
-        about += [f"  {line}" for line in self._later(type_.name)]
-        yield from self._comment(about)
-        users = self._graph.users.get(type_.name, [])
-        if users:
-            heading = f"used by {amount(len(users), 'procedure')}:"
-            yield from self._comment([heading, *(f"  {line}" for line in self._shortened(users))])
-
-    def _enum(self, facts: descriptions.Description) -> Iterator[str]:
-        yield from self._comment([facts["file"]])
-        yield from facts["text"].splitlines()
-        yield ""
-        since = [f"  since libvirt {facts['since']}"] if facts["since"] is not None else []
-        yield from self._comment([facts["name"], *since])
-        if facts["fields"]:
-            fields = amount(len(facts["fields"]), "field")
-            yield from self._comment([f"numbers in {fields}:", *(f"  {field}" for field in facts["fields"])])
-
-    def _procedure(self, program: Program, procedure: Procedure) -> Iterator[str]:
-        graph = self._graph
-        lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
-        lines += [f"  {line}" for line in _history_lines(graph, descriptions.procedure(program, procedure))]
-        for key, value in descriptions.annotations_of(procedure.annotations).items():
-            values = value if isinstance(value, list) else [value]
-            lines += [f"  @{key}: {one}" for one in values or ["none"]]
-        for role in ("args", "ret", "msg"):
-            type_ = getattr(procedure, role)
-            if type_ is not None:
-                lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
-                known = descriptions.with_history(graph.registry, _type_facts(graph, type_.name))
-                lines += [f"    {event['text']}" for event in known.get("history", [])]
-                lines += [f"    {line}" for line in self._later(type_.name)]
-            elif role != "msg":
-                lines.append(f"  {role}: void")
-        yield from self._comment(lines)
-        names = [type_.name for type_ in _payloads(procedure).values()]
-        if names:
-            yield ""
-            yield from self._definitions(names)
-
-    def _later(self, name: str) -> list[str]:
-        """Return the lines about names of the public API that are newer than a type with their numbers."""
-        later = descriptions.later_names(self._graph.registry, name)
-        return self._shortened([f"{each}: since {since}" for each, since in later.items()])
-
-    def _shortened(self, lines: list[str]) -> list[str]:
-        shown = lines[: self._limit]
-        more = len(lines) - len(shown)
-        return [*shown, f"… {more:,} more (--all)"] if more else shown
-
-    def _definitions(self, names: list[str]) -> Iterator[str]:
-        """Yield definitions in an order in which each comes after all that it needs, after the constants in
-        them; the file is named where it changes."""
-        graph, colour, file = self._graph, self._colour, None
-        all_names = graph.closure(names)
-        constants = graph.constants(all_names)
-        for name, value in constants.items():
-            yield from self._constant(f"const {name} = {value};", graph.events(name))
-        for index, name in enumerate(all_names):
-            if index or constants:
-                yield ""
-            if graph.file(name) != file:
-                file = graph.file(name)
-                yield from self._comment([file])
-            enums = graph.enums(name)
-            shade = colour.name if name in names else ""
-            for line in graph.types[name].text.splitlines():
-                found = enums.get(match[1]) if enums and (match := _FIELD.search(line)) else None
-                note = f" {colour.quiet}/* {_joined(found)} */{colour.off}" if found else ""
-                yield f"{shade}{line}{colour.off if shade else ''}{note}"
-
-    def _constant(self, definition: str, events: list[str]) -> Iterator[str]:
-        """Yield a constant with its changes after it, or before it where they are too long."""
-        [note, *more] = [*self._comment(["; ".join(events)])] if events else [""]
-        if more or len(definition) + len("; ".join(events)) + len(" /*  */") > self._width:
-            yield from (note, *more, definition)
-        else:
-            yield f"{definition} {note}".rstrip()
-
-    def _comment(self, lines: list[str]) -> Iterator[str]:
-        """Yield lines as an XDR comment."""
-        colour, room = self._colour, self._width - len("/*  */")
-        lines = [
-            part for line in lines for part in wrap(line, room, " " * (len(line) - len(line.lstrip()) + 2))
-        ]
-        for index, line in enumerate(lines):
-            start = "/* " if index == 0 else " * "
-            end = " */" if index == len(lines) - 1 else ""
-            yield f"{colour.quiet}{start}{line}{end}{colour.off}"
+def _later(graph: Graph, name: str) -> list[str]:
+    """Return the lines about names of the public API that are newer than a type with their numbers."""
+    return [
+        f"{each}: since {since}" for each, since in descriptions.later_names(graph.registry, name).items()
+    ]
 
 
-def _joined(enums: tuple[str, ...]) -> str:
-    """Return the first two of some enums, and the number of the others."""
-    return ", ".join(enums) if len(enums) <= _ENUMS else f"{enums[0]} and {len(enums) - 1} more"
+def _shortened(lines: list[str], limit: int | None) -> list[str]:
+    shown = lines[:limit]
+    more = len(lines) - len(shown)
+    return [*shown, f"… {more:,} more (--all)"] if more else shown
 
 
 def _history_lines(graph: Graph, description: descriptions.Description) -> Iterator[str]:
@@ -393,3 +287,114 @@ def _history_lines(graph: Graph, description: descriptions.Description) -> Itera
     if (since := descriptions.addition(known)) is not None:
         yield f"since libvirt {since}" if since[0].isdecimal() else f"since: {since}"
     yield from (event["text"] for event in known.get("history", []))
+
+
+def _joined(enums: tuple[str, ...]) -> str:
+    """Return the first two of some enums, and the number of the others."""
+    return ", ".join(enums) if len(enums) <= _ENUMS else f"{enums[0]} and {len(enums) - 1} more"
+
+
+class _Page:
+    """Things as XDR, with comments within `width`, if possible, and lists of at most `limit` lines (None: no
+    limit)."""
+
+    def __init__(self, graph: Graph, colour: Palette, limit: int | None, width: int) -> None:
+        self._graph = graph
+        self._colour = colour
+        self._limit = limit
+        self._width = width
+
+    def block(self, thing: Described) -> Iterator[str]:
+        """Yield the lines of a type, a procedure or an enum."""
+        if isinstance(thing, tuple):
+            yield from self._procedure(*thing)
+            return
+        if isinstance(thing, PublicEnum):
+            yield from self._enum(_enum_facts(self._graph, thing))
+            return
+        yield from self._definitions([thing.name])
+        yield ""
+        about = [f"{thing.name}: {size(thing.min_size, thing.max_size)} on the wire"]
+        about += [f"  {line}" for line in _history_lines(self._graph, _type_facts(self._graph, thing.name))]
+        about += [f"  {line}" for line in _shortened(_later(self._graph, thing.name), self._limit)]
+        yield from self._comment(about)
+        users = self._graph.users.get(thing.name, [])
+        if users:
+            lines = [f"used by {amount(len(users), 'procedure')}:", *_shortened(users, self._limit)]
+            yield from self._comment([lines[0], *(f"  {line}" for line in lines[1:])])
+
+    def _enum(self, facts: descriptions.Description) -> Iterator[str]:
+        yield from self._comment([facts["file"]])
+        yield from facts["text"].splitlines()
+        yield ""
+        about = [
+            facts["name"],
+            *([f"  since libvirt {facts['since']}"] if facts["since"] is not None else []),
+        ]
+        yield from self._comment(about)
+        if facts["fields"]:
+            fields = amount(len(facts["fields"]), "field")
+            yield from self._comment([f"numbers in {fields}:", *(f"  {field}" for field in facts["fields"])])
+
+    def _procedure(self, program: Program, procedure: Procedure) -> Iterator[str]:
+        lines = [f"{procedure.symbol} = {procedure.number}, {program.name}.{procedure.name}"]
+        facts = descriptions.procedure(program, procedure)
+        lines += [f"  {line}" for line in _history_lines(self._graph, facts)]
+        for key, value in descriptions.annotations_of(procedure.annotations).items():
+            values = value if isinstance(value, list) else [value]
+            lines += [f"  @{key}: {one}" for one in values or ["none"]]
+        for role in ("args", "ret", "msg"):
+            type_ = getattr(procedure, role)
+            if type_ is not None:
+                lines.append(f"  {role}: {type_.name}, {size(type_.min_size, type_.max_size)}")
+                known = descriptions.with_history(self._graph.registry, _type_facts(self._graph, type_.name))
+                lines += [f"    {event['text']}" for event in known.get("history", [])]
+                lines += [f"    {line}" for line in _shortened(_later(self._graph, type_.name), self._limit)]
+            elif role != "msg":
+                lines.append(f"  {role}: void")
+        yield from self._comment(lines)
+        names = [type_.name for type_ in _payloads(procedure).values()]
+        if names:
+            yield ""
+            yield from self._definitions(names)
+
+    def _definitions(self, names: list[str]) -> Iterator[str]:
+        """Yield definitions in an order in which each comes after all that it needs, after the constants in
+        them; the file is named where it changes."""
+        file = None
+        all_names = self._graph.closure(names)
+        constants = self._graph.constants(all_names)
+        for name, value in constants.items():
+            yield from self._noted(f"const {name} = {value};", "; ".join(self._graph.events(name)))
+        for index, name in enumerate(all_names):
+            if index or constants:
+                yield ""
+            if self._graph.file(name) != file:
+                file = self._graph.file(name)
+                yield from self._comment([file])
+            enums = self._graph.enums(name)
+            shade = self._colour.name if name in names else ""
+            for line in self._graph.types[name].text.splitlines():
+                found = enums.get(match[1]) if enums and (match := _FIELD.search(line)) else None
+                yield from self._noted(line, _joined(found) if found else "", shade)
+
+    def _noted(self, line: str, note: str, shade: str = "") -> Iterator[str]:
+        """Yield a line with a comment after it, or before it where both are too long."""
+        shaded = f"{shade}{line}{self._colour.off}" if shade else line
+        indent = line[: len(line) - len(line.lstrip())]
+        if note and len(line) + len(note) + len(" /*  */") <= self._width:
+            yield f"{shaded} {self._colour.quiet}/* {note} */{self._colour.off}"
+            return
+        yield from (indent + each for each in self._comment([note] if note else [], len(indent)))
+        yield shaded
+
+    def _comment(self, lines: list[str], indent: int = 0) -> Iterator[str]:
+        """Yield lines as an XDR comment, to be indented."""
+        room = self._width - indent - len("/*  */")
+        lines = [
+            part for line in lines for part in wrap(line, room, " " * (len(line) - len(line.lstrip()) + 2))
+        ]
+        for index, line in enumerate(lines):
+            start = "/* " if index == 0 else " * "
+            end = " */" if index == len(lines) - 1 else ""
+            yield f"{self._colour.quiet}{start}{line}{end}{self._colour.off}"

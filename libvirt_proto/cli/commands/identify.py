@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import click
 
 from ...codec.identification import Evidence, Identification, Range, spell
+from ...presenters.table import wrap
 from ...text import amount, printable
 from .. import options
 from ..inputs import Inputs, input_format, keylog, open_file, port
+from ..output import width
 from ..status import Status
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 64 << 20
 #: Number of things used in a capture that are shown without --all.
 SHOWN: Final = 8
+#: Minimum width of a reason next to what it is about.
+_REASON: Final = 40
 _ELF: Final = b"\x7fELF"
 _ARCHIVE: Final = re.compile(r"\.(?:tar(?:\.\w+)?|t[gx]z|tbz2?|zip)$", re.IGNORECASE)
 #: The first declaration of a .x file, or the provider of a .d file.
@@ -48,6 +52,7 @@ _LOG_VERSION: Final = re.compile(rb"\blibvirt version: ([0-9]{1,4}(?:\.[0-9]{1,4
 @click.option(
     "--all", "everything", is_flag=True, help="Show everything that narrows the releases of a capture."
 )
+@options.wide
 @options.text_or_json("an object with the releases, and the evidence for each part of the file")
 @options.colour
 @click.pass_context
@@ -58,6 +63,7 @@ def identify(
     keylog: str | None,
     input_format: FileFormat | None,
     everything: bool,
+    wide: bool,
     as_json: bool,
     color: str,
 ) -> None:  # fmt: skip
@@ -97,7 +103,7 @@ def identify(
     if as_json:
         _print_json(name, found)
     else:
-        _print_text(name, found, color, everything)
+        _print_text(name, found, color, everything, width(fit=not wide))
     ctx.exit(0 if found.ranges and not status.problems else 1)
 
 
@@ -191,7 +197,7 @@ def _capture(inputs: Inputs, status: Status, head: bytes) -> Identification:
     return found._replace(ranges=ranges, evidence=(own, *found.evidence))
 
 
-def _print_text(name: str, found: Identification, color: str, everything: bool) -> None:
+def _print_text(name: str, found: Identification, color: str, everything: bool, columns: int) -> None:
     palette = options.stdout_palette(color)
     if not found.ranges:
         known = "no known release of libvirt"
@@ -205,11 +211,15 @@ def _print_text(name: str, found: Identification, color: str, everything: bool) 
         evidence = evidence[:SHOWN]
     rows = [(printable(each.what), _releases(each)) for each in evidence]
     widths = [max((len(row[at]) for row in rows), default=0) for at in range(2)]
+    room = columns - sum(widths) - len("      ")
     for (what, releases), each in zip(rows, evidence, strict=True):
-        line = (
-            f"  {what:{widths[0]}}  {releases:{widths[1]}}  {palette.quiet}{printable(each.why)}{palette.off}"
-        )
-        click.echo(line.rstrip(), color=True)
+        head = f"  {what:{widths[0]}}  {releases:{widths[1]}}  "
+        if room < _REASON:
+            click.echo(head.rstrip())
+            head = "    "
+        first, *more = wrap(printable(each.why), columns - len(head))
+        for indent, line in ((head, first), *((" " * len(head), line) for line in more)):
+            click.echo(f"{indent}{palette.quiet}{line}{palette.off}".rstrip(), color=True)
     if len(evidence) < len(found.evidence):
         click.echo(f"  … {len(found.evidence) - len(evidence):,} more (--all)")
 

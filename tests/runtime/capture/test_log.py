@@ -241,7 +241,8 @@ def test_tls_context_of_each_release(start: str, words: str) -> None:
     items = read(f"RPC_TLS_CONTEXT_NEW: {text}", start=start)
     (event,) = (item for item in items if isinstance(item, ConnectionEvent))
     assert event.side == "server"
-    assert " ".join(f"{name}={value}" for name, value in event.details if name != "thread") == text
+    details = [each for each in event.details if each[0] != "thread"]
+    assert details == [tuple(word.split("=")) for word in text.split()]
 
 
 def test_peer_text_cannot_name_another_object() -> None:

@@ -21,6 +21,7 @@ WIDE = [
     "list procedures --acl domain:read",
     "describe domain_create_xml",
     "describe remote_nonnull_domain",
+    "identify tests/captures/tour.pcap",
     "stats tests/captures/tour.pcap",
 ]
 OTHERS = [

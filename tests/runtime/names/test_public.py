@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -180,6 +181,17 @@ def test_the_data_is_current(root: Path) -> None:
     if not Path("/usr/share/libvirt/api/libvirt-api.xml").exists():
         pytest.skip("system test: libvirt's API description is not installed")
     subprocess.run([sys.executable, root / "tools" / "import_public_names.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize("release", ["11.3.0", "12.9.0"])
+def test_data_is_that_of_other_descriptions(root: Path, shared: Path, tmp_path: Path, release: str) -> None:
+    """Equal for the release of the data; an older one has nothing else, and the same releases of names."""
+    with tarfile.open(shared / "libvirt" / "api" / f"api-xml-{release}.tar.xz") as archive:
+        for member in archive:
+            if (file := archive.extractfile(member)) is not None:
+                (tmp_path / Path(member.name).name).write_bytes(file.read())
+    tool = root / "tools" / "import_public_names.py"
+    subprocess.run([sys.executable, tool, tmp_path, "--release", release, "--check"], check=True)
 
 
 def test_index_is_current(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from libvirt_proto.codec.history import Event, Key, Span, since_text
@@ -9,8 +10,8 @@ from libvirt_proto.codec.types import TypeDefinition, part_names
 from libvirt_proto.names import public
 
 from ...releases.facts import Facts, History
-from ...releases.symbols import procedure_key
-from ...schema import Procedure, Program
+from ...releases.symbols import ANNOTATIONS, procedure_key
+from ...schema import Module, Procedure, Program
 
 
 def type_lines(history: History, definition: TypeDefinition) -> list[str]:
@@ -25,6 +26,21 @@ def type_lines(history: History, definition: TypeDefinition) -> list[str]:
         lines += [f"{name}: {line}" for line in _events(history, field)]
     lines += _public_names(definition, _release(history, key))
     return [_plain(line) for line in lines]
+
+
+def annotation_lines(history: History, module: Module) -> dict[str, list[str]]:
+    """Return payload → the changes to the annotations of its procedures, such as the permissions that a call
+    requires; a procedure without arguments has them at its result or message."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for program in module.programs:
+        for procedure in program.procedures:
+            payload = procedure.args or procedure.ret or procedure.msg
+            if payload is not None and payload.module == module.name:
+                found[payload.name] += [
+                    _plain(f"{program.short}.{procedure.short}: {event}.")
+                    for event in _annotation_events(history, program, procedure)
+                ]
+    return found
 
 
 def _public_names(definition: TypeDefinition, release: str) -> Iterator[str]:
@@ -46,8 +62,14 @@ def _release(history: History, key: Key) -> str:
 
 
 def procedure_line(history: History, program: Program, procedure: Procedure) -> str:
-    """When a procedure came: `since 1.0.5`."""
-    return _plain(f"since {_since(history, procedure_key(program.number, procedure.number))}")
+    """When a procedure came, and changes to its annotations: `since 1.0.5; acl changed in 1.2.12, was …`."""
+    since = f"since {_since(history, procedure_key(program.number, procedure.number))}"
+    return _plain("; ".join([since, *map(str, _annotation_events(history, program, procedure))]))
+
+
+def _annotation_events(history: History, program: Program, procedure: Procedure) -> Iterator[Event]:
+    facts = history.facts.get(procedure_key(program.number, procedure.number), Facts())
+    yield from (event for event in facts.events if event.what in ANNOTATIONS)
 
 
 def _since(history: History, key: Key) -> str:

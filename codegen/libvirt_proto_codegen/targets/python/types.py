@@ -19,7 +19,7 @@ from libvirt_proto.codec.types import (
 
 from ... import naming
 from .calls import Calls
-from .history import type_lines
+from .history import annotation_lines, type_lines
 from .scope import Scope
 
 
@@ -138,17 +138,21 @@ class Types:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        history = scope.schema.history
+        self._annotations = annotation_lines(history, scope.module) if history else {}
 
     def of(self, definition: TypeDefinition) -> TypeView:
         """Return the view of a definition."""
         scope = self._scope
         reference = Named(scope.module.name, definition.name)
         history = scope.schema.history
+        lines = type_lines(history, definition) if history else []
+        lines += self._annotations.get(definition.name, [])
         head = (
             definition,
             scope.class_of(reference),
             scope.names.functions[reference],
-            tuple(type_lines(history, definition)) if history else (),
+            tuple(lines),
         )
         calls = Calls(scope, definition.recursive)
         match definition.node:

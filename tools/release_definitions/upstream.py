@@ -1,6 +1,6 @@
 """Print the next libvirt release to import: the oldest tag that is newer than all bundled releases.
 
-    git ls-remote --tags --refs URL | python -m tools.release.upstream
+    git ls-remote --tags --refs URL | python -m tools.release_definitions.upstream
 
 Nothing is printed if there is none. Names of tags are foreign text; only those of releases count.
 """

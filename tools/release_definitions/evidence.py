@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from libvirt_proto.codec.elfnotes import read_notes
 from libvirt_proto.codec.identification import Evidence, Identification, Range, spell
 from libvirt_proto_codegen.identify import binaries, facts, tapsets
 from libvirt_proto_codegen.identify.known import known
@@ -77,6 +78,7 @@ def prove(files: Mapping[str, bytes], release: str) -> Proof:
         proof.proven.append(f"{each.what} are those of {spell(each.ranges)} ({name})")
     _add_functions(proof, files.get("libvirt-api.xml"))
     _add_providers(proof, files)
+    _add_notes(proof, files)
     proof.unproven += UNPROVEN
     return proof
 
@@ -173,6 +175,25 @@ def _add_providers(proof: Proof, files: Mapping[str, bytes]) -> None:
             names = ", ".join(sorted({each.name for each in own ^ facts.probes(text)}))
             proof.proven.append(f"the arguments of {len(own)} probes; {names} differ ({provider.tapset})")
             proof.unproven.append(f"the C types of new arguments in {file}, except text: written as void *")
+
+
+def _add_notes(proof: Proof, files: Mapping[str, bytes]) -> None:
+    """Compare the probes in the library's ELF notes with the providers."""
+    declared = {
+        (probe.name, len(probe.arguments))
+        for file, text in proof.texts.items()
+        if file.endswith(".d")
+        for probe in facts.probes(text)
+    }
+    for name, data in files.items():
+        if not name.startswith("libvirt.so."):
+            continue
+        sites = [each for each in read_notes(io.BytesIO(data)).sites if each.provider == "libvirt"]
+        own = {(each.name, len(each.operands)) for each in sites}
+        if others := sorted({probe for probe, _ in own - declared}):
+            proof.unproven.append(f"probes that {name} has with other arguments: {', '.join(others)}")
+        elif own:
+            proof.proven.append(f"the numbers of arguments of {len(own)} probes agree ({name})")
 
 
 def _aliases(tapset: bytes) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Import a libvirt release into protocol-defs/: `make release-definitions`.
 
-    python -m tools.release SOURCE... --release R [--same A:B]
+    python -m tools.release_definitions SOURCE... --release R [--same A:B]
 
 SOURCE is everything that `libvirt-proto import` accepts, the .dsc of a Debian source package, or .deb
 packages or the root of a system. The latter have no .x files: they can prove that the release has the
