@@ -284,11 +284,15 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
 
 
 def report(found: Sequence[Probe], binaries: Sequence[Binary]) -> None:
-    """Report which declarations apply to which files."""
+    """Report which declarations apply to which files. A file without a version is reported only if arguments
+    of its probes are unknown."""
     choices = {probe.binary: probe.choice for probe in found}
+    incomplete = {probe.binary for probe in found if None in probe.arguments}
     names: dict[str, list[str]] = {}
     for binary in binaries:
-        names.setdefault(str(choices[binary]), []).append(binary.name)
+        choice = choices[binary]
+        if binary in incomplete or (choice and choice.version):
+            names.setdefault(str(choice), []).append(binary.name)
     for sentence, files in list(names.items())[:_WARNINGS]:
         more = [f"{len(files) - _WARNINGS} more"] if len(files) > _WARNINGS else []
         click.echo(printable(f"trace: {sentence} ({', '.join(files[:_WARNINGS] + more)})"), err=True)

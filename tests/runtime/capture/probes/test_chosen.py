@@ -212,6 +212,15 @@ def test_reports_the_declarations(
     ]
 
 
+def test_does_not_report_file_without_version_whose_probes_are_known(
+    tmp_path: Path, files: ExitStack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DECLARATIONS", STATES[:1])
+    binaries = named(files, (str(library(tmp_path, sites=SITES[:1])),))
+    tracing.report(probes(binaries), binaries)
+    assert capsys.readouterr().err == ""
+
+
 def test_lists_only_known_names(tmp_path: Path) -> None:
     """The list of probes has no other lines."""
     path = library(tmp_path, "libvirt.so.0.12000.0", sites=SITES[:1])
