@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -435,6 +436,14 @@ schema_of_text = cache(lambda text: schema_of({"x_protocol.x": text.encode()}, "
 NAMES_OF_RELEASES = ("1.0.0", "1.0.1", "1.0.1.1", "1.0.1.2", "1.0.2", "1.2.0", "1.2.0.1", "2.0.0")
 
 
+def unfolded(history: History, releases: list[Release]) -> Mapping[tuple[str, str], Changes] | None:
+    """The changes of a history; None if two things had the same name."""
+    came_back = any("left" in [event.kind for event in facts.events[:-1]] for facts in history.facts.values())
+    with suppress(HistoryError) if came_back else nullcontext():
+        return unfold(history, releases)
+    return None
+
+
 @given(st.lists(EDITS, min_size=len(NAMES_OF_RELEASES), max_size=len(NAMES_OF_RELEASES)), st.data())
 def test_unfolds_into_the_changes_that_were_folded(
     edits: list[list[tuple[str, str]]], data: st.DataObject
@@ -456,11 +465,8 @@ def test_unfolds_into_the_changes_that_were_folded(
     whole = fold(made, compare)
     out = data.draw(st.sampled_from(made[1:]))
     others = [release for release in made if release is not out]
-    try:
-        assert unfold(whole, made)
-        rest = unfold(fold(others, compare), others)
-    except HistoryError as error:
-        assert str(error) == "two things had the same name"  # all are compared again
+    known, rest = unfolded(whole, made), unfolded(fold(others, compare), others)
+    if known is None or rest is None:  # all are compared again
         return
 
     def again(old: Release, new: Release) -> Changes:
