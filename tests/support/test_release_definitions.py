@@ -17,6 +17,7 @@ import pytest
 from libvirt_proto_codegen.identify import facts
 from libvirt_proto_codegen.releases import find, newest, texts
 from tests.support.release_files import API, deb, library, probes, release_files, tapset
+from tools.release_definitions.__main__ import main
 from tools.release_definitions.evidence import Unproven, _add_notes, prove, report
 from tools.release_definitions.packages import PackageError, files_of, is_system, upstream_tarball
 from tools.release_definitions.upstream import next_release
@@ -85,6 +86,39 @@ def test_names_new_procedures() -> None:
     new = tapset().replace(b'"domain_announce_interface"', b'"domain_sing"')
     with pytest.raises(Unproven, match=r"not in \S+: domain_sing = 456 \(0x20008086\)"):
         prove(release_files() | {"libvirt_functions.stp": new}, "99.1.0")
+
+
+def test_names_in_another_tapset() -> None:
+    new = tapset().replace(b'"domain_announce_interface"', b'"domain_sing"')
+    files = release_files() | {"libvirt_probes.stp": new}
+    del files["libvirt_functions.stp"]
+    with pytest.raises(Unproven, match=r"not in .*: domain_sing = 456"):
+        prove(files, "99.1.0")
+
+
+def test_names_cannot_control_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A package is hostile, and the names in its tapset are part of the message."""
+    new = tapset().replace(b'"domain_announce_interface"', b'"\x1b]0;sing\x07"')
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/share/systemtap/tapset").mkdir(parents=True)
+    (tmp_path / "usr/lib/libvirt.so.0.99001.0").write_bytes(library("99.1.0"))
+    (tmp_path / "usr/share/systemtap/tapset/libvirt_functions.stp").write_bytes(new)
+    monkeypatch.setattr(sys, "argv", ["release_definitions", str(tmp_path), "--release", "99.1.0"])
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert r"\x1b]0;sing\x07 = 456" in error
+    assert "\x1b" not in error
+
+
+def test_unreadable_source_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.dsc").mkdir()
+    monkeypatch.setattr(sys, "argv", ["release_definitions", str(tmp_path / "a.dsc"), "--release", "99.1.0"])
+    assert main() == 1
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_newer_functions_are_reported() -> None:

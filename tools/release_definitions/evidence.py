@@ -115,13 +115,15 @@ def _contains(bounds: Range, release: Release) -> bool:
 
 def _differences(files: Mapping[str, bytes], rows: Sequence[tuple[str, Evidence]]) -> Iterator[str]:
     yield "no bundled release has these definitions, so the .x files are needed:"
+    newest = known()[-1]
+    own: set[facts.Name] = set()
     for name, each in rows:
         closest = f"; closest: {spell(each.closest)} ({each.differences} differ)" if each.closest else ""
         yield f"  {each.what} in {name}: {spell(each.ranges)}{closest}"
-    newest = known()[-1]
-    tapset = files["libvirt_functions.stp"].decode("utf-8", "replace")
+        if each.what == tapsets.NAMES:
+            own |= tapsets.names(files[name].decode("utf-8", "replace"))
     others = {each for text in newest.texts(".x") for each in facts.names(text)}
-    for new in sorted(tapsets.names(tapset) - others, key=str):
+    for new in sorted(own - others, key=str):
         group = f"{new.group:#010x}" if isinstance(new.group, int) else new.group
         yield f"  not in {newest.release.name}: {new.name} = {new.number} ({group})"
 

@@ -23,8 +23,6 @@ from libvirt_proto_codegen.files import open_regular
 #: Maximum size of a file that is kept; libvirt.so.0 has 5 MB, the API description 3 MB.
 MAX_FILE: Final = 64 << 20
 MAX_DSC: Final = 1 << 20
-#: Packages of a release; Debian makes about 30.
-MAX_PACKAGES: Final = 64
 #: The files that show something about a release.
 _WANTED: Final = re.compile(
     r"libvirt_(?:functions|probes|qemu_probes)\.stp|libvirt-api\.xml|libvirt\.so\.0\.[0-9.]+"
@@ -50,7 +48,8 @@ class PackageError(ValueError):
 def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
     """Return name → content of the files of a release in .deb packages, or below the root of a system.
 
-    Raises PackageError for an unreadable source, and for different files of one name.
+    Raises PackageError for an unreadable source, and for different files of one name, and OSError if reading
+    fails.
     """
     found: dict[str, bytes] = {}
     for source in sources:
@@ -109,21 +108,24 @@ def _data(package: Path) -> Iterator[IO[bytes]]:
         with process:
             try:
                 yield process.stdout
-            except BaseException:
+            except PackageError:
                 process.kill()
                 errors.seek(0)
-                said = errors.read(500).decode("utf-8", "replace").strip()
-                if said:
-                    raise PackageError(f"{package}: {said.splitlines()[0]}") from None
+                stated = errors.read(500).decode("utf-8", "replace").strip()
+                if stated:
+                    raise PackageError(f"{package}: {stated.splitlines()[0]}") from None
+                raise
+            except BaseException:
+                process.kill()
                 raise
         if process.returncode:
             raise PackageError(f"{package}: dpkg-deb failed with status {process.returncode}")
 
 
 def upstream_tarball(dsc: Path) -> Path:
-    """Return upstream's tarball next to the .dsc of a Debian source package, with the SHA-256 that it states.
+    """Return upstream's tarball next to the .dsc of a Debian source package; its SHA-256 is that in the .dsc.
 
-    The signature of the .dsc is not checked: `dscverify` does that. Raises PackageError.
+    The signature of the .dsc is not checked: `dscverify` does that. Raises PackageError and OSError.
     """
     with open_regular(dsc) as file:
         text = file.read(MAX_DSC).decode("utf-8", "replace")
@@ -139,7 +141,7 @@ def upstream_tarball(dsc: Path) -> Path:
         raise PackageError(
             f"{tarball} is missing: download the source package whole (apt-get source --download-only)"
         )
-    with tarball.open("rb") as file:
+    with open_regular(tarball) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != match["sha256"]:
             raise PackageError(f"{tarball} is not the file that {dsc.name} names: its SHA-256 differs")
     return tarball
