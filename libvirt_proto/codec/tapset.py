@@ -16,7 +16,7 @@ from .providers import Argument, Arguments, Choice, Counts, Declaration, ProbeNa
 
 #: Size of a tapset in bytes; libvirt's have 10,000.
 MAX_TAPSET: Final = 1 << 20
-#: Names of libvirt's tapsets. Fedora has one for each word size.
+#: Names of libvirt tapsets. Fedora has one for each word size.
 _NAMES: Final = tuple(
     f"libvirt_{name}{bits}.stp" for name in ("probes", "qemu_probes") for bits in ("", "-64", "-32")
 )

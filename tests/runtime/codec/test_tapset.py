@@ -10,7 +10,7 @@ from libvirt_proto.codec.providers import Argument, Declaration
 from libvirt_proto.codec.tapset import ProbeFile, choices, parse_tapset
 
 CONTEXT, REF = ("libvirt", "rpc_tls_context_new"), ("libvirt", "object_ref")
-#: In the form of libvirt's generator.
+#: As libvirt's generator writes it.
 TAPSET = """\
 # src/rpc/virnettlscontext.c
 
