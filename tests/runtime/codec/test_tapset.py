@@ -57,7 +57,8 @@ probe libvirt.rpc.tls_context_new =
         CONTEXT: (Argument("ctxt"), Argument("cacert", True), Argument("cert")),
         REF: (Argument("obj"), Argument("klassname", True)),
     }
-    assert parse_tapset(ours) == (frozenset("ab"), {CONTEXT: theirs.probes[CONTEXT]})
+    aliases = {CONTEXT: "rpc.tls_context_new"}
+    assert parse_tapset(ours) == (frozenset("ab"), {CONTEXT: theirs.probes[CONTEXT]}, aliases)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_leaves_out_aliases_with_other_bodies(body: str) -> None:
 
 @pytest.mark.parametrize("text", ["probe a.b = " + ' process("a")' * 50_000, "probe a.b =\n" * 50_000])
 def test_reads_any_text(text: str) -> None:
-    assert parse_tapset(text) == (frozenset(), {})
+    assert parse_tapset(text) == (frozenset(), {}, {})
 
 
 def install(root: Path, tapset: str = TAPSET) -> Path:
