@@ -17,6 +17,7 @@ import pytest
 from libvirt_proto_codegen.identify import facts
 from libvirt_proto_codegen.releases import find, newest, texts
 from tests.support.release_files import API, deb, library, probes, release_files, tapset
+from tools.release_definitions import packages
 from tools.release_definitions.__main__ import main
 from tools.release_definitions.evidence import Unproven, _add_notes, prove, report
 from tools.release_definitions.packages import PackageError, files_of, is_system, upstream_tarball
@@ -186,6 +187,28 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "usr/lib").mkdir(parents=True)
     (tmp_path / "usr/lib/libvirt.so.0.9000.0").symlink_to("/etc/passwd")
     with pytest.raises(PackageError, match="no tapset"):
+        files_of([tmp_path])
+
+
+def test_links_to_folders_stay_below_the_root(tmp_path: Path) -> None:
+    """`usr/lib64` of another system may be an absolute link, which leads to this machine's libvirt."""
+    root, machine = tmp_path / "root", tmp_path / "machine"
+    for folder in (root / "usr/lib", machine):
+        folder.mkdir(parents=True)
+    (root / "usr/lib/libvirt.so.0.9000.0").write_bytes(b"own")
+    (machine / "libvirt.so.0.12009.0").write_bytes(b"the machine's")
+    (root / "usr/lib64").symlink_to(machine)
+    (root / "usr/lib32").symlink_to("lib")
+    assert files_of([root]) == {"libvirt.so.0.9000.0": b"own"}
+
+
+def test_size_of_all_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    for micro in range(3):
+        (tmp_path / f"usr/lib/libvirt.so.0.9000.{micro}").write_bytes(bytes(1000))
+    assert len(files_of([tmp_path])) == 3
+    monkeypatch.setattr(packages, "MAX_FILE", 2999)
+    with pytest.raises(PackageError, match="more than 2,999 bytes together"):
         files_of([tmp_path])
 
 

@@ -20,7 +20,7 @@ from typing import IO, Final
 from libvirt_proto_codegen.archives import ArchiveReadError, tar_members
 from libvirt_proto_codegen.files import open_regular
 
-#: Maximum size of a file that is kept; libvirt.so.0 has 5 MB, the API description 3 MB.
+#: Maximum size of a file, and of all files that are kept; libvirt.so.0 has 5 MB, the API description 3 MB.
 MAX_FILE: Final = 64 << 20
 MAX_DSC: Final = 1 << 20
 #: The files that show something about a release.
@@ -58,6 +58,8 @@ def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
                 raise PackageError(
                     f"{source}: another {path.name} than before: expected packages of one release"
                 )
+            if sum(map(len, found.values())) > MAX_FILE:
+                raise PackageError(f"{source}: the files have more than {MAX_FILE:,} bytes together")
     if not found:
         raise PackageError(
             "no tapset, API description or library of libvirt: expected the packages libvirt0, libvirt-dev "
@@ -67,9 +69,13 @@ def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
 
 
 def _installed(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the files below a root; a link of another system may lead out of it."""
+    inside = root.resolve()
     for pattern in _PLACES:
         for path in sorted(root.glob(pattern)):
-            if _WANTED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            if not path.is_file() or path.is_symlink() or not path.resolve().is_relative_to(inside):
+                continue
+            if _WANTED.fullmatch(path.name):
                 with open_regular(path) as file:
                     yield PurePosixPath(path), _limited(file, path.name)
 
