@@ -202,13 +202,16 @@ def test_links_to_folders_stay_below_the_root(tmp_path: Path) -> None:
     assert files_of([root]) == {"libvirt.so.0.9000.0": b"own"}
 
 
-def test_size_of_all_files_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_and_size_of_all_files_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "usr/lib").mkdir(parents=True)
     for micro in range(3):
         (tmp_path / f"usr/lib/libvirt.so.0.9000.{micro}").write_bytes(bytes(1000))
     assert len(files_of([tmp_path])) == 3
     monkeypatch.setattr(packages, "MAX_FILE", 2999)
     with pytest.raises(PackageError, match="more than 2,999 bytes together"):
+        files_of([tmp_path])
+    monkeypatch.setattr(packages, "MAX_FILES", 2)
+    with pytest.raises(PackageError, match="got more than 2 files"):
         files_of([tmp_path])
 
 

@@ -22,6 +22,8 @@ from libvirt_proto_codegen.files import open_regular
 
 #: Maximum size of a file, and of all files that are kept; libvirt.so.0 has 5 MB, the API description 3 MB.
 MAX_FILE: Final = 64 << 20
+#: Maximum number of files that are kept; a release has 5.
+MAX_FILES: Final = 16
 MAX_DSC: Final = 1 << 20
 #: The files that show something about a release.
 _WANTED: Final = re.compile(
@@ -57,6 +59,10 @@ def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
             if found.setdefault(path.name, data) != data:
                 raise PackageError(
                     f"{source}: another {path.name} than before: expected packages of one release"
+                )
+            if len(found) > MAX_FILES:
+                raise PackageError(
+                    f"{source}: expected packages of one release, got more than {MAX_FILES} files"
                 )
             if sum(map(len, found.values())) > MAX_FILE:
                 raise PackageError(f"{source}: the files have more than {MAX_FILE:,} bytes together")
