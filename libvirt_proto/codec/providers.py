@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final, Literal, NamedTuple
 
-from .libvirt_version import version_key
+from .history import version_key
 
 #: Marks an argument that points to text, in rows of `declaration_rows`.
 _TEXT: Final = "*"

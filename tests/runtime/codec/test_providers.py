@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.provider import DECLARATIONS
-from libvirt_proto.codec.libvirt_version import common_version, version_key, version_of_name
+from libvirt_proto.codec.history import version_key
+from libvirt_proto.codec.libvirt_version import common_version, version_of_name
 from libvirt_proto.codec.providers import (
     Argument,
     Arguments,
