@@ -1,6 +1,6 @@
 """Messages that debug lines describe: each is shown once, by its own record if the log has that.
 
-The record of a received message precedes its description. That of a sent one follows, so such a description
+The record of a received message precedes its debug line. That of a sent one follows, so such a line
 waits for it among the items that follow.
 """
 
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from ...events import Item
 from ..objects import Objects
 
-#: Number of records and of descriptions that are remembered, and of items that wait with a description.
+#: Number of records that are remembered, and of items that wait with a debug line.
 _MAX_RECORDS: Final = 65_536
 _MAX_WAITING: Final = 32
 
@@ -21,8 +21,8 @@ _MAX_WAITING: Final = 32
 Key = tuple[str, str, bytes]
 
 
-class Described(NamedTuple):
-    """A message that a line describes; `length` is None if the line lacks it."""
+class DebugMessage(NamedTuple):
+    """A message that a debug line describes; `length` is None if the line lacks it."""
 
     key: Key
     time_ns: int | None
@@ -30,16 +30,16 @@ class Described(NamedTuple):
     length: int | None
 
 
-class Descriptions:
-    """The records and descriptions of one log."""
+class DebugMessages:
+    """The records and debug lines of one log."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        #: The last records, until the first description; then those that were not described.
+        #: The last records, until the first debug line; then those without one.
         self._recent: deque[Key] = deque(maxlen=_MAX_RECORDS)
         self._records: Counter[Key] | None = None
-        #: Items in order, from the first description that waits.
-        self.queue: deque[Item | Described] = deque()
+        #: Items in order, from the first message that waits for its record.
+        self.queue: deque[Item | DebugMessage] = deque()
         self._waiting: Counter[Key] = Counter()
         #: Number of messages that have no record.
         self.shown = 0
@@ -56,18 +56,18 @@ class Descriptions:
             if len(self._records) > _MAX_RECORDS:
                 self._records = Counter()
 
-    def describe(self, described: Described) -> Iterator[Item]:
+    def add(self, message: DebugMessage) -> Iterator[Item]:
         """Yield the items of a message whose record is absent, unless it may follow."""
-        if self.is_recorded(described.key):
+        if self.is_recorded(message.key):
             return
-        if described.key[1].endswith("_rx"):
-            yield from self._show(described)
+        if message.key[1].endswith("_rx"):
+            yield from self._show(message)
         else:
-            self._waiting[described.key] += 1
-            self.queue.append(described)
+            self._waiting[message.key] += 1
+            self.queue.append(message)
 
     def is_recorded(self, key: Key) -> bool:
-        """Return whether a record without a description is known; from now on it has one."""
+        """Return whether a record without a debug line is known; from now on it has one."""
         if self._records is None:
             self._records = Counter(self._recent)
             self._recent.clear()
@@ -81,11 +81,11 @@ class Descriptions:
         return True
 
     def release(self, limit: int = _MAX_WAITING) -> Iterator[Item]:
-        """Yield the items up to a description that waits, and those that more than `limit` others follow."""
+        """Yield the items up to a message that waits, and those that more than `limit` others follow."""
         queue = self.queue
-        while queue and (len(queue) > limit or not isinstance(queue[0], Described)):
+        while queue and (len(queue) > limit or not isinstance(queue[0], DebugMessage)):
             item = queue.popleft()
-            if isinstance(item, Described):
+            if isinstance(item, DebugMessage):
                 self._waiting[item.key] -= 1
                 yield from self._show(item)
             else:
@@ -93,13 +93,11 @@ class Descriptions:
 
     def _drop(self, key: Key) -> None:
         for place, item in enumerate(self.queue):
-            if isinstance(item, Described) and item.key == key:
+            if isinstance(item, DebugMessage) and item.key == key:
                 del self.queue[place]
                 return
 
-    def _show(self, described: Described) -> Iterator[Item]:
-        process, kind, _ = described.key
+    def _show(self, message: DebugMessage) -> Iterator[Item]:
+        process, kind, _ = message.key
         self.shown += 1
-        yield from self._objects.message(
-            kind, described.time_ns, process, None, described.data, described.length
-        )
+        yield from self._objects.message(kind, message.time_ns, process, None, message.data, message.length)

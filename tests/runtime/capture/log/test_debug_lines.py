@@ -1,4 +1,4 @@
-"""Debug lines that describe messages count only where the record of a message is absent."""
+"""Debug lines about messages count only where the record of a message is absent."""
 
 from __future__ import annotations
 
