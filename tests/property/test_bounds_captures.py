@@ -127,6 +127,9 @@ FILES: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
     ("log", "fields"): lambda n: b"MESSAGE=RPC_CLIENT_NEW: \nA=1\nB=1\n" * n,
     ("log", "fields without a text"): lambda n: b"A=1\nRPC\n" * n,
     ("log", "tags"): lambda n: b"<p <b <i &a RPC_ \x1b[ \x1b] ^[[1 =3D \\_" * n,
+    ("log", "debug lines that wait"): lambda n: b"".join(
+        b"prog=1 ver=1 proc=2 type=1 serial=%d msg=0x1 rerr=0x2\n" % i for i in range(n)
+    ),
     ("log", "processes"): lambda n: b"".join(
         b"a[%d]: " % i + RECEIVED.format(1).encode() + b"\n" for i in range(n)
     ),

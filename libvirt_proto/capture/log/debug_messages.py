@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from ...bounded import BoundedDict
 from ...events import Item
 from ..objects import Objects
 
@@ -35,12 +36,11 @@ class DebugMessages:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        #: The last records, until the first debug line; then those without one.
+        #: The last records, until the first debug line; then the number of those without one.
         self._recent: deque[Key] = deque(maxlen=_MAX_RECORDS)
-        self._records: Counter[Key] | None = None
+        self._records: BoundedDict[Key, int] | None = None
         #: Items in order, from the first message that waits for its record.
         self.queue: deque[Item | DebugMessage] = deque()
-        self._waiting: Counter[Key] = Counter()
         #: Number of messages that have no record.
         self.shown = 0
 
@@ -48,13 +48,8 @@ class DebugMessages:
         """Note the record of a message."""
         if self._records is None:
             self._recent.append(key)
-        elif self._waiting.get(key):
-            self._waiting[key] -= 1
-            self._drop(key)
-        else:
-            self._records[key] += 1
-            if len(self._records) > _MAX_RECORDS:
-                self._records = Counter()
+        elif not self._drop(key):
+            self._records.put(key, self._records.get(key, 0) + 1)
 
     def add(self, message: DebugMessage) -> Iterator[Item]:
         """Yield the items of a message whose record is absent, unless it may follow."""
@@ -63,13 +58,12 @@ class DebugMessages:
         if message.key[1].endswith("_rx"):
             yield from self._show(message)
         else:
-            self._waiting[message.key] += 1
             self.queue.append(message)
 
     def is_recorded(self, key: Key) -> bool:
         """Return whether a record without a debug line is known; from now on it has one."""
         if self._records is None:
-            self._records = Counter(self._recent)
+            self._records = BoundedDict(_MAX_RECORDS, Counter(self._recent).items())
             self._recent.clear()
         count = self._records.get(key)
         if not count:
@@ -86,16 +80,17 @@ class DebugMessages:
         while queue and (len(queue) > limit or not isinstance(queue[0], DebugMessage)):
             item = queue.popleft()
             if isinstance(item, DebugMessage):
-                self._waiting[item.key] -= 1
                 yield from self._show(item)
             else:
                 yield item
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: Key) -> bool:
+        """Remove the message that waits for a record; return whether there is one."""
         for place, item in enumerate(self.queue):
             if isinstance(item, DebugMessage) and item.key == key:
                 del self.queue[place]
-                return
+                return True
+        return False
 
     def _show(self, message: DebugMessage) -> Iterator[Item]:
         process, kind, _ = message.key

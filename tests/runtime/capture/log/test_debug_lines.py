@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from libvirt_proto.capture.log import debug_messages
 from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.sources import open_source, read_source
 from libvirt_proto.cli import main as cli
@@ -151,6 +152,23 @@ def test_each_record_stands_for_one_description() -> None:
         found = chunks(text)
         assert len(found) == max(records, descriptions)
         assert sum(each[3] == -1 for each in found) == max(0, descriptions - records)
+
+
+def test_full_table_of_records_loses_only_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debug_messages, "_MAX_RECORDS", 4)
+    received = f"{HEAD}f:1 : RPC_SERVER_CLIENT_MSG_RX: client=0x1 len=28 prog=1 vers=1 proc=2"
+    calls = [f"{received} type=0 status=0 serial={n}\n" for n in range(20)]
+    lines = [
+        f"{HEAD}virNetServerProgramDispatch:1 : prog=1 ver=1 type=0 status=0 serial={n} proc=2\n"
+        for n in range(20)
+    ]
+    first = f"{HEAD}{LINES['server dispatch'][0]}\n"
+    # Each line after its record, then only records, then the lines of the last records and of older ones.
+    text = first + "".join(call + line for call, line in zip(calls, lines, strict=True))
+    assert len(chunks(text)) == 21
+    text = first + "".join(calls) + "".join(lines[-4:])
+    assert len(chunks(text)) == 21
+    assert len(chunks(text + "".join(lines[:4]))) == 25
 
 
 def test_descriptions_keep_their_place() -> None:
