@@ -508,8 +508,9 @@ class _Log:
             self._headed.add(of_prefix(line[: match.start()].decode("utf-8", "replace")).process)
 
     def _report(self, problem: Problem) -> None:
-        """Count a line that names a probe of RPC and has no record of it."""
-        if problem.name.startswith("RPC_"):
+        """Count a line that names a probe of RPC and has no record of it, and a debug line with a number that
+        no message has. An incomplete debug line may be any text."""
+        if problem.name.startswith("RPC_") or (problem.name == DEBUG_LINE and not problem.open):
             self._bad += 1
             self._bad_known = self._bad_known or problem.known
             number = self._number if self._waiting is None else self._waiting.number
@@ -734,6 +735,8 @@ class _Log:
         self, kind: str, time_ns: int | None, process: str, length: int | None, numbers: dict[str, int]
     ) -> Iterator[Item]:
         """Yield the items of a message that a debug line describes."""
+        if length == 0:  # a placeholder, as in _message
+            return
         if length is not None:
             _check_length(length)
         data = header(length or 0, numbers)

@@ -239,6 +239,21 @@ def test_message_without_a_length_cannot_be_encoded(tmp_path: Path) -> None:
     assert "an unknown number of bytes of the message are missing" in result.stderr
 
 
+@pytest.mark.parametrize("length", [1, 27, 33_554_437])
+def test_debug_line_with_an_impossible_length_is_reported(length: int) -> None:
+    text = HEAD + LINES["client call"][0].replace("length=176", f"length={length}") + "\n"
+    assert chunks(text) == []
+    assert notices(text)["bad-log-line"] == (
+        f"line 1: debug line: expected len= from 28 to 33554436, got {length}"
+    )
+
+
+def test_placeholders_are_not_messages() -> None:
+    text = HEAD + LINES["client call"][0].replace("length=176", "length=0") + "\n"
+    assert chunks(text) == []
+    assert "bad-log-line" not in notices(text)
+
+
 def test_note_counts_messages_without_records() -> None:
     line = f"{HEAD}{LINES['server dispatch'][0]}\n"
     assert notices(record("server dispatch") + line) == {}
