@@ -12,7 +12,7 @@ examples/systemtap/rpc-monitor.stp.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import cache, lru_cache
 from itertools import islice
 from typing import Final
@@ -22,7 +22,6 @@ from ..blocks import LineTooLongError, Read, text_lines
 from ..bounded import BoundedDict
 from ..definitions import history
 from ..events import (
-    Chunk,
     Connection,
     ConnectionEvent,
     Connections,
@@ -154,11 +153,11 @@ class Recording:
 
     def _expire(self, count: int) -> None:
         """Keep that many of the last lines; report the others that show a message."""
-        parts = self._parts
-        for number, text in parts[: len(parts) - count] if count else parts:
+        expired = max(0, len(self._parts) - count)
+        for number, text in self._parts[:expired]:
             if _SHOWN in text:
                 self._report(number, "is not a message of rpc-monitor")
-        self._parts = parts[len(parts) - count :] if count and len(parts) > count else parts if count else []
+        del self._parts[:expired]
 
     def _report(self, number: int, reason: str) -> None:
         self._bad += 1
@@ -189,12 +188,15 @@ class Recording:
         if side is not None and direction is not None and _POINTER.fullmatch(name):
             yield from self._objects.message(_KINDS[side, direction], time_ns, "", name, data, length)
             return
-        connection = self._connection(name, "server" if side == "server" else None)
-        cut = -1 if length is None else length - len(data)
-        yield Chunk(connection, direction, time_ns, data, cut=cut)
+        connection = yield from self._connection(name, side, time_ns)
+        yield self._objects.chunk(connection, direction, time_ns, data, length)
 
-    def _connection(self, name: str, side: Side | None) -> Connection:
-        """Return the connection of a name that decode prints, such as `192.0.2.7:40508-192.0.2.1:16509#2`."""
+    def _connection(
+        self, name: str, side: Side | None, time_ns: int | None
+    ) -> Generator[Item, None, Connection]:
+        """Return the connection of a name that decode prints, such as `192.0.2.7:40508-192.0.2.1:16509#2`.
+        Yields the ends of the oldest one if there are too many."""
+        side = side if side == "server" else None
         known = self._named.get((name, side))
         if known is not None:
             return known
@@ -202,7 +204,8 @@ class Recording:
         if "]-" in name or name.count("-") > 1:  # an address or a path may contain the separator
             client, _, server = name.partition("#")[0].partition("-")
         connection = self._connections.new(client, server, "log", side)
-        self._named.put((name, side), connection)
+        if evicted := self._named.put((name, side), connection):
+            yield from self._objects.end(evicted[1], time_ns)
         return connection
 
     def _event(self, match: re.Match[str]) -> Iterator[Item]:
@@ -230,7 +233,7 @@ class Recording:
             yield ConnectionEvent(kind, time_ns, None, (("client", name), *words), side)
         else:
             kind, _, _ = match["words"].partition(" ")
-            connection = self._connection(name, side if side == "server" else None) if name else None
+            connection = (yield from self._connection(name, side, time_ns)) if name else None
             yield ConnectionEvent(kind, time_ns, connection, tuple(words), side)
 
 

@@ -36,6 +36,9 @@ _TLS_SIDES: Final[dict[str, Side]] = {"0": "client", "1": "server"}
 _NEW: Final[dict[str, Side]] = {"client_new": "client", "server_client_new": "server"}
 _DISPOSE: Final[dict[str, Side]] = {"client_dispose": "client", "server_client_dispose": "server"}
 
+#: None is an unknown one.
+_DIRECTIONS: Final[tuple[Direction | None, ...]] = ("c2s", "s2c", None)
+
 Value = TypeVar("Value")
 #: Process (empty if unknown), side and address of a client object.
 _Key = tuple[str, Side, str]
@@ -64,8 +67,8 @@ class Objects:
         self._label = label
         self._connections: BoundedDict[_Key, Connection] = BoundedDict(_MAX_OBJECTS)
         self._opened = Connections() if connections is None else connections
-        #: Connections that had a message. Others have only events, and do not end.
-        self._spoken: set[int] = set()
+        #: Connections that had a message, by id, and its direction. Others have only events, and do not end.
+        self._spoken: set[tuple[int, Direction | None]] = set()
         #: Local and remote address of a socket, by process and address of the object.
         self._sockets: BoundedDict[tuple[str, str], tuple[str, str]] = BoundedDict(_MAX_OBJECTS)
         #: Connection of a socket or keepalive, by process and address of the object.
@@ -89,9 +92,29 @@ class Objects:
         key = process, side, "" if client is None else _object(client)
         if key not in self._connections:
             yield from self._open(key, time_ns, "")
-        connection = self._connections[key]
-        self._spoken.add(connection.id)
-        yield Chunk(connection, direction, time_ns, data, cut=-1 if length is None else length - len(data))
+        yield self.chunk(self._connections[key], direction, time_ns, data, length)
+
+    def chunk(
+        self,
+        connection: Connection,
+        direction: Direction | None,
+        time_ns: int | None,
+        data: bytes,
+        length: int | None,
+    ) -> Chunk:
+        """Return the item of a message of `length` bytes, as in `message`. Its connection needs an `end`."""
+        self._spoken.add((connection.id, direction))
+        return Chunk(connection, direction, time_ns, data, cut=-1 if length is None else length - len(data))
+
+    def end(self, connection: Connection, time_ns: int | None) -> Iterator[Chunk]:
+        """Yield the ends of a connection, unless it has only events."""
+        spoken = {direction for direction in _DIRECTIONS if (connection.id, direction) in self._spoken}
+        self._spoken -= {(connection.id, direction) for direction in spoken}
+        if spoken - {None}:
+            spoken |= {"c2s", "s2c"}  # both must end
+        for direction in _DIRECTIONS:
+            if direction in spoken:
+                yield Chunk(connection, direction, time_ns, b"", end=True)
 
     def event(
         self,
@@ -141,19 +164,13 @@ class Objects:
             names[side] += f"@{self._label(process, address)}"
         connection = self._opened.new(**names, transport=self._transport, side=side)
         if evicted := self._connections.put(key, connection):
-            yield from self._end(evicted[1], time_ns)
+            yield from self.end(evicted[1], time_ns)
         if (process, sock) in self._sockets:
             _remember(self._owners, (process, sock), connection)
 
     def _close(self, key: _Key, time_ns: int | None) -> Iterator[Chunk]:
         if key in self._connections:
-            yield from self._end(self._connections.pop(key), time_ns)
-
-    def _end(self, connection: Connection, time_ns: int | None) -> Iterator[Chunk]:
-        if connection.id in self._spoken:
-            self._spoken.remove(connection.id)
-            yield Chunk(connection, "c2s", time_ns, b"", end=True)
-            yield Chunk(connection, "s2c", time_ns, b"", end=True)
+            yield from self.end(self._connections.pop(key), time_ns)
 
     def _owner(self, kind: str, process: str, values: Mapping[str, str]) -> Connection | None:
         """Return the connection of an event: that of its client object, or of its socket or keepalive."""

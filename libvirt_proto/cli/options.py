@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -15,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from ..presenters.style import COLOUR, PLAIN, Palette
-from ..presenters.table import WIDE
 from ..text import amount, number
 from . import complete as names
 
@@ -263,8 +261,12 @@ wide = click.option("--wide", is_flag=True, help="Do not fit tables to the termi
 def width(*, fit: bool = True) -> int:
     """Return the width for tables on standard output: that of its terminal (80 if it reports none) or of
     COLUMNS; with neither, or without `fit`, one that holds everything."""
+    from ..presenters.table import WIDE
+
     if not fit or not (sys.stdout.isatty() or "COLUMNS" in os.environ):
         return WIDE
+    import shutil  # slow to import
+
     return shutil.get_terminal_size((_COLUMNS, 0)).columns
 
 

@@ -1,4 +1,4 @@
-"""Versions of libvirt in the names of its libraries, and their order. Source: libvirt's meson.build."""
+"""Versions of libvirt in the names of its libraries. Source: libvirt's meson.build."""
 
 from __future__ import annotations
 
@@ -20,8 +20,3 @@ def common_version(versions: Iterable[str | None]) -> str | None:
     """Return the only version among some, None if there is none or several."""
     found = {version for version in versions if version is not None}
     return found.pop() if len(found) == 1 else None
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Return the sort key of a version in numbers: 9.0.0 before 10.0.0."""
-    return tuple(int(part) if part.isdecimal() else -1 for part in version.split("."))

@@ -6,7 +6,6 @@ word, names in the middle, at a separator.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -64,6 +63,8 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
     Only a word without spaces is wider."""
     if len(text) <= width:
         return [text]
+    import textwrap  # slow to import
+
     return textwrap.wrap(
         text,
         max(width, len(indent) + _SHORT),

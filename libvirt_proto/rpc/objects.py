@@ -79,7 +79,7 @@ class ObjectFinder:
         xml = next((held[field] for field in _DESCRIPTIONS if field in held), None)
         if not isinstance(xml, str | bytes):
             return []
-        from .described import name_and_uuid
+        from .xml_description import name_and_uuid
 
         name, uuid = name_and_uuid(xml)
         return [] if name is uuid is None else [NamedObject(match[1], name, uuid)]

@@ -28,7 +28,7 @@ def run(*words: str) -> Result:
         (["--fail-on", "access"], 1),
         (["--fail-on", "ORDER", BAD], 0),
         ([BAD], 1),
-        (["12.6.1"], 2),
+        (["13.0.0"], 2),
         (["no-such-folder"], 2),
         (["no-such.x"], 1),
     ],
@@ -69,8 +69,8 @@ def test_reports_unreadable_input(tmp_path: Path) -> None:
 
 
 def test_reports_unknown_source() -> None:
-    said = "no file or folder '12.6.1', and libvirt 12.6.1 is not bundled"
-    assert said in run("12.6.1").stderr
+    said = "no file or folder '13.0.0', and libvirt 13.0.0 is not bundled"
+    assert said in run("13.0.0").stderr
 
 
 def too_high(*words: str) -> list[str]:

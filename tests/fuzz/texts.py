@@ -22,7 +22,7 @@ def lookup(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     found = meanings.of(_REGISTRY, text) or quotes.of(_REGISTRY, text)
     assert msgspec.json.encode(found)
-    for block in Pages(PLAIN, 12).blocks(found):
+    for block in Pages(PLAIN, 12, 80).blocks(found):
         assert all(line.isprintable() for line in block)
 
 

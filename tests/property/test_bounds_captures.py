@@ -10,7 +10,7 @@ import pytest
 from libvirt_proto import decode_message
 from libvirt_proto import events as chunk
 from libvirt_proto.blocks import BLOCK_SIZE
-from libvirt_proto.capture import objects
+from libvirt_proto.capture import monitor_lines, objects
 from libvirt_proto.capture.detect import SNIFF_SIZE, file_format
 from libvirt_proto.capture.pcap import tcp
 from libvirt_proto.capture.sources import FileFormat, read_source
@@ -127,6 +127,9 @@ FILES: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
     ("log", "fields"): lambda n: b"MESSAGE=RPC_CLIENT_NEW: \nA=1\nB=1\n" * n,
     ("log", "fields without a text"): lambda n: b"A=1\nRPC\n" * n,
     ("log", "tags"): lambda n: b"<p <b <i &a RPC_ \x1b[ \x1b] ^[[1 =3D \\_" * n,
+    ("log", "debug lines that wait"): lambda n: b"".join(
+        b"prog=1 ver=1 proc=2 type=1 serial=%d msg=0x1 rerr=0x2\n" % i for i in range(n)
+    ),
     ("log", "processes"): lambda n: b"".join(
         b"a[%d]: " % i + RECEIVED.format(1).encode() + b"\n" for i in range(n)
     ),
@@ -185,6 +188,7 @@ TABLES = {
     "MAX_PROCESSES",
     "MAX_SILENT",
     "MAX_UNDECIDED",
+    "_MAX_CONNECTIONS",
     "_MAX_NAMES",
     "_MAX_OBJECTS",
 }
@@ -201,6 +205,9 @@ EVICTIONS: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
     ("log", "sockets"): lambda n: rpc_log(
         f"RPC_SOCKET_NEW: sock=0x{i:x} localAddr=127.0.0.1;1 remoteAddr=127.0.0.1;2" for i in range(n)
     ),
+    ("monitor", "names"): lambda n: b"".join(
+        b" 0.1 C > a:%d-b:1 msg=remote.1.auth_list(call, ok, 0) len=28\n" % i for i in range(n)
+    ),
     ("strace", "processes"): lambda n: calls(lambda trace, i: trace.call("getpid()", "1", pid=8 + i), n),
     ("strace", "descriptors"): lambda n: calls(
         lambda trace, i: trace.call("socket(AF_UNIX, SOCK_STREAM, 0)", str(3 + i)), n
@@ -216,7 +223,7 @@ EVICTIONS: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize(("kind", "name"), EVICTIONS)
 def test_evictions_take_linear_work(kind: FileFormat, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (chunk, descriptors, objects, strace_calls, tcp):
+    for module in (chunk, descriptors, monitor_lines, objects, strace_calls, tcp):
         for limit in vars(module).keys() & TABLES:
             monkeypatch.setattr(module, limit, 8)
     make = EVICTIONS[kind, name]

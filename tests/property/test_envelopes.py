@@ -108,8 +108,9 @@ ENTRIES: dict[str, Dress] = {
     "GELF": entries(version="1.1", short_message="{}"),
     "KubeVirt": entries(component="virt-launcher", level="info", msg="{}"),
     "search": lambda text: "".join(json.dumps({"_source": {"message": x}}) + "\n" for x in text.splitlines()),
-    "JSON in JSON": entries(log='{"msg": "x"}')
-    and (lambda text: "".join(json.dumps({"log": json.dumps({"msg": x})}) + "\n" for x in text.splitlines())),
+    "JSON in JSON": lambda text: "".join(
+        json.dumps({"log": json.dumps({"msg": x})}) + "\n" for x in text.splitlines()
+    ),
     "one entry": lambda text: json.dumps({"message": text}) + "\n",
     "Loki": lambda text: (
         json.dumps({"streams": [{"values": [["1795383910120000000", x] for x in text.splitlines()]}]}) + "\n"

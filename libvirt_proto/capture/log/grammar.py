@@ -6,8 +6,8 @@ RPC_SERVER_CLIENT_MSG_RX: client=0x55bef0a18050 len=28 prog=536903814 vers=1 pro
 A record has a head (time, thread, level, function and line number) and a text. The text of a probe is its
 name and its arguments as `key=value` words. The journal keeps only the text; what it knows of the head is
 before it. Values are text that a peer may choose, so a probe without a head counts only where no other record
-and no quoted string begins before it. `descriptions` count as records, too. Sources: virlog.c, virprobe.h,
-and the PROBE macros.
+and no quoted string begins before it. Lines of `debug_lines` count as records, too. Sources: virlog.c,
+virprobe.h, and the PROBE macros.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from ..objects import MESSAGES, quoted
 from ..probes.provider import COMMON, Argument
-from .descriptions import Description, begins, descriptions, may_contain
+from .debug_lines import DebugLine, begins, debug_lines, may_contain
 
 _HEAD: Final = re.compile(
     r"(?:(?:(?P<date>\d{4}-\d\d-\d\d)[ T])?(?P<clock>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
@@ -76,8 +76,8 @@ _REFERENCES: Final = frozenset(
 _LAST_WORDS: Final = {
     name: _ALIASES.get(arguments[-1].name, arguments[-1].name) + "=" for name, arguments in _ARGUMENTS.items()
 }
-#: The name of the record that a debug line takes the place of.
-DESCRIPTION: Final = "description"
+#: The name of a debug line as a record.
+DEBUG_LINE: Final = "debug line"
 _COMPACT_NAME: Final = re.compile(r"(?:RPC|EVENT|QEMU_MONITOR)_[A-Z_]{1,60}:")
 
 
@@ -148,24 +148,24 @@ def parse(text: str) -> Text:
     bare = heads[0].start if heads else len(text)
     if _NAME.search(text, 0, bare):
         found += _bare(text, bare, _Strings(text))
-    elif (described := next(descriptions(text, 0, bare), None)) and (
-        not _Strings(text).hold(described.start) or _LABEL.search(text, 0, described.start)
+    elif (line := next(debug_lines(text, 0, bare), None)) and (
+        not _Strings(text).hold(line.start) or _LABEL.search(text, 0, line.start)
     ):
-        found.append(_described(described, None))
+        found.append(_of_debug_line(line, None))
     for number, head in enumerate(heads, 1):
         after, end = head.end, heads[number].start if number < len(heads) else len(text)
         if named := _NAME.match(text, after, end):
             found.append(_record(text, named, end, head))
             last = found[-1]
             after = last.end if isinstance(last, Record) else end
-        elif (described := next(descriptions(text, after, end), None)) and described.start == after:
-            found.append(_described(described, head))
-            after = described.end
+        elif (line := next(debug_lines(text, after, end), None)) and line.start == after:
+            found.append(_of_debug_line(line, head))
+            after = line.end
         found += _inside(text, after, end)
     if (part := begins(text)) is not None and not any(
         part < each.end for each in found if isinstance(each, Record)
     ):
-        found.append(Problem(DESCRIPTION, part, "is incomplete", open=True))
+        found.append(Problem(DEBUG_LINE, part, "is incomplete", open=True))
     return Text(
         [each for each in found if isinstance(each, Record)],
         [each for each in found if isinstance(each, Problem)],
@@ -177,8 +177,8 @@ def headed(text: str, head: Head) -> Record | None:
     """Return the record after a head, to the end of the text; None if it is not complete."""
     match = _NAME.match(text, head.end)
     if match is None:
-        described = next(descriptions(text, head.end, len(text)), None)
-        return _described(described, head) if described and described.start == head.end else None
+        line = next(debug_lines(text, head.end, len(text)), None)
+        return _of_debug_line(line, head) if line and line.start == head.end else None
     found = _record(text, match, len(text), head)
     return found if isinstance(found, Record) else None
 
@@ -199,7 +199,7 @@ class _Strings:
 
 def is_complete(compact: str) -> bool:
     """Return whether a text without blanks may contain a complete record: the name of a probe, and its last
-    word after it; or a description."""
+    word after it; or a debug line."""
     if may_contain(compact):
         return True
     for match in _COMPACT_NAME.finditer(compact):
@@ -208,8 +208,8 @@ def is_complete(compact: str) -> bool:
     return False
 
 
-def _described(found: Description, head: Head | None) -> Record:
-    return Record(DESCRIPTION, found.kind, head, [*found.words.items()], found.start, found.end)
+def _of_debug_line(found: DebugLine, head: Head | None) -> Record:
+    return Record(DEBUG_LINE, found.kind, head, [*found.words.items()], found.start, found.end)
 
 
 def _head(match: re.Match[str]) -> Head:

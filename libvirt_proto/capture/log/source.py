@@ -25,8 +25,8 @@ from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
 from ..probes.provider import COMMON
 from .context import NO_TIME, Cause, Context, head_time, of_fields, of_prefix
-from .described import Described, Descriptions
-from .grammar import DESCRIPTION, NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
+from .debug_messages import DebugMessage, DebugMessages
+from .grammar import DEBUG_LINE, NUMBERS, Head, Problem, Record, Text, headed, is_complete, parse
 from .journal import ARRAY_TOKENS, JournalFields
 from .lengths import TOKEN as LENGTH_TOKEN
 from .lengths import WrongLengths
@@ -44,7 +44,7 @@ _TOKEN: Final = b"RPC"
 _TOKENS: Final = (_TOKEN, b"EVENT_", b"QEMU_MONITOR_")
 #: Parts of debug lines that describe a message. A number follows the first.
 _NUMBERED: Final = b"prog="
-_DESCRIPTION_TOKENS: Final = (
+_DEBUG_LINE_TOKENS: Final = (
     _NUMBERED,
     b" ver=",
     b"\nver=",
@@ -53,7 +53,7 @@ _DESCRIPTION_TOKENS: Final = (
     b"Incoming",
     b"message prog",
 )
-_DESCRIBED: Final = re.compile(
+_PART_OF_DEBUG_LINE: Final = re.compile(
     rb"\bprog(?:ram)?=(?:-?[1-9]|3D|=?\r?$)|(?<!\w)ver=\d|dispatch=|Incoming|message prog"
 )
 #: What the next byte is if it is a number.
@@ -65,7 +65,7 @@ _TOKEN_START: Final = re.compile(
 #: Size of the end of a line with a part of the token, with the marks.
 _END: Final = 40
 #: A line without any of these is passed over.
-_ALL_TOKENS: Final = (*_TOKENS, *_DESCRIPTION_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS, *ARRAY_TOKENS)
+_ALL_TOKENS: Final = (*_TOKENS, *_DEBUG_LINE_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS, *ARRAY_TOKENS)
 _NOTHING: Final = b"", 0, 0
 #: rsyslog and syslogd write repeated messages once.
 _REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
@@ -78,7 +78,7 @@ _MESSAGE_LINE: Final = re.compile(
     rb" client=(0x[0-9a-f]{1,16}) len=(\d{1,8}) prog=(-?\d{1,20}) vers=(-?\d{1,20}) proc=(-?\d{1,20})"
     rb" type=(-?\d{1,20}) status=(-?\d{1,20}) serial=(-?\d{1,20})\r?$"
 )
-#: A description of a call in such a file, after its record.
+#: A debug line about a call in such a file, after its record.
 _CALL_LINE: Final = re.compile(
     rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d{4}: \d{1,20}: debug : "
     rb"virNet(?:ServerProgramDispatch:\d{1,8} : "
@@ -241,7 +241,7 @@ class _Log:
         self._recording = Recording(self._objects, connections)
         #: Whether a line of rpc-monitor was found; each following one may be an event.
         self._recorded = False
-        self._descriptions = Descriptions(self._objects)
+        self._debug_messages = DebugMessages(self._objects)
         self._lengths = WrongLengths()
         self._number = 0
         self._noted: set[Cause] = set()
@@ -263,23 +263,23 @@ class _Log:
         self._second: tuple[bytes, bytes, int | None] = b"", b"", None
 
     def read(self, read: Read) -> Iterator[Item]:
-        descriptions = self._descriptions
+        messages = self._debug_messages
         for item in self._read(read):
-            if descriptions.queue:
-                descriptions.queue.append(item)
-                yield from descriptions.release()
+            if messages.queue:
+                messages.queue.append(item)
+                yield from messages.release()
             else:
                 yield item
-        yield from descriptions.release(0)
+        yield from messages.release(0)
         yield from self._verdict()
 
     def _read(self, read: Read) -> Iterator[Item]:
-        """Yield the items of the lines, except of descriptions that wait for their records."""
+        """Yield the items of the lines, except of debug lines that wait for their records."""
         fields = JournalFields()
         try:
             for block in line_blocks(read, _MAX_LINE):
                 yield from self._block(fields.block(block))
-                yield from self._descriptions.release()
+                yield from self._debug_messages.release()
             yield from self._block(fields.end())
             yield from self._give_up()
         except LineTooLongError as error:
@@ -332,7 +332,7 @@ class _Log:
             "status": status,
             "serial": serial,
         }
-        recorded = self._descriptions.is_recorded(("", kind, header(0, numbers)[4:]))
+        recorded = self._debug_messages.is_recorded(("", kind, header(0, numbers)[4:]))
         if recorded:
             self._last.clear()
         return recorded
@@ -383,15 +383,15 @@ class _Log:
         if self._bad:
             more = f"; {self._bad} lines that name a probe of RPC cannot be parsed" if self._bad > 1 else ""
             yield Notice(NoticeCode.BAD_LOG_LINE, self._first_bad + more)
-        elif self._descriptions.shown:
-            yield Notice(NoticeCode.DEBUG_LINES, self._described_text(), severity="note")
+        elif self._debug_messages.shown:
+            yield Notice(NoticeCode.DEBUG_LINES, self._debug_lines_text(), severity="note")
         elif not (self._about_rpc or self._lengths.any):
             yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC, severity="error" if self._empty else "note")
         yield from self._lengths.conclusion()
         yield from self._recording.notices()
 
-    def _described_text(self) -> str:
-        count = amount(self._descriptions.shown, "message")
+    def _debug_lines_text(self) -> str:
+        count = amount(self._debug_messages.shown, "message")
         return (
             f"{count} without a record: debug lines have no lengths and do not name connections; {_RECORDS}"
         )
@@ -465,7 +465,7 @@ class _Log:
         if (
             any(problem.open for problem in found.problems)
             or _PART.search(text.rstrip())
-            or (not (found.records or found.problems) and _DESCRIBED.search(line))
+            or (not (found.records or found.problems) and _PART_OF_DEBUG_LINE.search(line))
         ):
             self._wait(line, () if found.records else before)
         elif not found.records:
@@ -508,8 +508,9 @@ class _Log:
             self._headed.add(of_prefix(line[: match.start()].decode("utf-8", "replace")).process)
 
     def _report(self, problem: Problem) -> None:
-        """Count a line that names a probe of RPC and has no record of it."""
-        if problem.name.startswith("RPC_"):
+        """Count a line that names a probe of RPC and has no record of it, and a debug line with a number that
+        no message has. An incomplete debug line may be any text."""
+        if problem.name.startswith("RPC_") or (problem.name == DEBUG_LINE and not problem.open):
             self._bad += 1
             self._bad_known = self._bad_known or problem.known
             number = self._number if self._waiting is None else self._waiting.number
@@ -581,7 +582,7 @@ class _Log:
 
     def _again(self, line: bytes) -> Iterator[Item]:
         """Yield the items of a line that does not belong to those before it."""
-        if any(token in line for token in (*_TOKENS, *ARRAY_TOKENS)) or _DESCRIBED.search(line):
+        if any(token in line for token in (*_TOKENS, *ARRAY_TOKENS)) or _PART_OF_DEBUG_LINE.search(line):
             yield from self._candidate(line)
             return
         if LENGTH_TOKEN in line:
@@ -673,7 +674,7 @@ class _Log:
         self._recent.clear()
         self._skipped = _NOTHING
         self._libvirt, self._empty = True, False
-        self._about_rpc = self._about_rpc or record.name.startswith(("RPC_", DESCRIPTION))
+        self._about_rpc = self._about_rpc or record.name.startswith(("RPC_", DEBUG_LINE))
         self._last.append((record, context))
         yield from self._times(record, context, times)
 
@@ -703,10 +704,10 @@ class _Log:
     def _items(self, record: Record, context: Context) -> Iterator[Item]:
         values = record.values()
         time_ns = context.stamp.ns
-        if record.name == DESCRIPTION:
+        if record.name == DEBUG_LINE:
             length = int(values["len"]) if "len" in values else None
             numbers = {word: int(values[word]) for word in NUMBERS if word != "len"}
-            yield from self._described(record.kind, time_ns, context.process, length, numbers)
+            yield from self._debug_message(record.kind, time_ns, context.process, length, numbers)
             return
         if not record.name.startswith("RPC_"):
             yield from _probe_event(record, context)
@@ -728,16 +729,18 @@ class _Log:
         _check_length(length)
         data = header(length, numbers)
         yield from self._objects.message(kind, time_ns, process, client, data, length)
-        self._descriptions.record((process, kind, data[4:]))
+        self._debug_messages.record((process, kind, data[4:]))
 
-    def _described(
+    def _debug_message(
         self, kind: str, time_ns: int | None, process: str, length: int | None, numbers: dict[str, int]
     ) -> Iterator[Item]:
         """Yield the items of a message that a debug line describes."""
+        if length == 0:  # a placeholder, as in _message
+            return
         if length is not None:
             _check_length(length)
         data = header(length or 0, numbers)
-        yield from self._descriptions.describe(Described((process, kind, data[4:]), time_ns, data, length))
+        yield from self._debug_messages.add(DebugMessage((process, kind, data[4:]), time_ns, data, length))
 
 
 def _check_length(length: int) -> None:
@@ -780,8 +783,8 @@ def _probe_event(record: Record, context: Context) -> Iterator[ProbeEvent]:
 
 def _may_continue(found: Text, line: bytes) -> bool:
     """Return whether a line may continue the ones before it: with a record without a head, or the rest of a
-    description."""
-    return bool(found.records) or (not found.problems and _DESCRIBED.search(line) is not None)
+    debug line."""
+    return bool(found.records) or (not found.problems and _PART_OF_DEBUG_LINE.search(line) is not None)
 
 
 def _is_repetition(block: bytes, start: int) -> bool:

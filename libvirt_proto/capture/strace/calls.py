@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 
 from ...bounded import BoundedDict
 from ...events import Chunk, Connections
-from ...rpc.wire import MIN_FRAME
 from .copies import Copies
 from .descriptors import MAX_DESCRIPTORS, Descriptors, Table
 from .line import UNIX, BadCallError, address, descriptor, descriptors, label
@@ -135,9 +134,9 @@ class Calls:
         moves = [
             (Move(True, time_ns, transfer.shown(transfer.size), open=True), transfer) for transfer in found
         ]
-        for move, transfer in moves:
+        for move, _ in moves:
             self._add(socket, move)
-            self._check_copy(process, socket, transfer)
+            self._check_copy(process, socket, move)
         return Sending(socket, moves, several=io.form == "messages")
 
     def sent(self, sending: Sending, value: int | None) -> None:
@@ -295,19 +294,19 @@ class Calls:
             if not io.sends and not count and transfer.size:
                 self._add(socket, Move(False, time_ns, [], end=True))
             elif count:
-                self._add(socket, Move(io.sends, time_ns, transfer.shown(count)))
-                self._check_copy(call.process, socket, transfer)
+                move = Move(io.sends, time_ns, transfer.shown(count))
+                self._add(socket, move)
+                self._check_copy(call.process, socket, move)
             if transfer.rights is not None and not io.sends:
                 table = self.descriptors.table(call.process)
                 for received, _ in descriptors(call.text, transfer.rights):
                     self.descriptors.close(table, received)
                 self._close_ended(time_ns)
 
-    def _check_copy(self, process: int | None, socket: Socket, transfer: Transfer) -> None:
+    def _check_copy(self, process: int | None, socket: Socket, move: Move) -> None:
         """Look whether a message is on a copy of a descriptor, unless strace names the sockets."""
-        if socket.connection is not None and socket.label is None:
-            data = b"".join(data for data, _ in transfer.shown(transfer.size)[:MIN_FRAME])
-            self.copies.add(self.descriptors.table(process), socket, data)
+        if socket.connection is not None and socket.label is None and move.parts:
+            self.copies.add(self.descriptors.table(process), socket, move.parts[0][0])
 
     def _socket(self, call: Call) -> None:
         if call.value is None or call.value < 0:

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 #: How many procedures that use a type, and names newer than it, are listed before `--all`.
 USERS = 12
 _WORD = re.compile(r"\b[A-Za-z]\w*\b")
-#: A type precedes the declared name, which is followed by `;`, `<`, `[` or `{`.
 _FIELD = re.compile(r"\b(\w+);$")
-#: How many enums of a field are named.
+#: How many enums of a field are named; of more, only the first is.
 _ENUMS = 3
+#: A type precedes the declared name, which is followed by `;`, `<`, `[` or `{`.
 _USE = re.compile(r"\b([A-Za-z]\w*)\b(?=\s+\*?\s*[A-Za-z])")
 
 
@@ -289,7 +289,7 @@ def _history_lines(graph: Graph, description: descriptions.Description) -> Itera
 
 
 def _joined(enums: tuple[str, ...]) -> str:
-    """Return the first two of some enums, and the number of the others."""
+    """Return the names of enums; of many, the first and the number of the others."""
     return ", ".join(enums) if len(enums) <= _ENUMS else f"{enums[0]} and {len(enums) - 1} more"
 
 

@@ -11,11 +11,12 @@ from struct import unpack
 import pytest
 
 from libvirt_proto import registry
+from libvirt_proto.capture import monitor_lines
 from libvirt_proto.capture.detect import file_format
 from libvirt_proto.capture.monitor_lines import monitor_chunks
 from libvirt_proto.capture.sources import open_source, read_source
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.events import Captured, Chunk, ConnectionEvent, Item, Notice
+from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Item, Notice
 from libvirt_proto.presenters.clock import TimeStyle
 from libvirt_proto.presenters.monitor import MonitorPresenter
 from libvirt_proto.presenters.style import COLOUR, PLAIN, Palette
@@ -33,7 +34,7 @@ SCRIPT = """\
   2.640 =   0x1c1f710        send fd=5
   2.641 C - 0x7f1ea57dc010   local= remote=
 """
-#: A record of libvirt's log.
+#: A record of a libvirt log.
 CALL = (
     "2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_TX_QUEUE: client=0x1 len=32"
     " prog=536903814 vers=1 proc=60 type=0 status=0 serial=1"
@@ -96,6 +97,37 @@ def test_counts_lines_that_cannot_be_parsed(message: str, reason: str) -> None:
     assert isinstance(notice, Notice)
     assert (notice.code, notice.text) == ("bad-line", f"line 9: {reason}; 2 lines cannot be parsed")
     assert rest == read(SCRIPT)
+
+
+@pytest.mark.parametrize(
+    ("marks", "directions", "closed"),
+    [
+        (["C >"], ["c2s", "s2c"], [1]),
+        (["C >", "C <"], ["c2s", "s2c"], [1]),
+        (["C ?"], [None], []),
+        (["C ?", "C <"], ["c2s", "s2c", None], []),
+    ],
+)
+def test_number_of_named_connections_is_limited(
+    marks: list[str], directions: list[str | None], closed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest connection is evicted and ended; one with only events has nothing to end."""
+    monkeypatch.setattr(monitor_lines, "_MAX_CONNECTIONS", 2)
+    call = "msg=remote.1.auth_list(call, ok, 0) len=28"
+    items = read(
+        "".join(f"  0.001 {mark} a:1-b:2 {call}\n" for mark in marks)
+        + "  0.002 C . c:3-d:4 keepalive_start ka=0x1\n"
+        + "".join(f"  0.003 C > {name} {call}\n" for name in ("e:5-f:6", "g:7-h:8"))
+    )
+    ends = [item for item in items if isinstance(item, Chunk) and item.end]
+    assert [(end.connection.id, end.direction) for end in ends] == [
+        (1, direction) for direction in directions
+    ]
+    programs = registry.default().numbers
+    seen = list(messages(items, MessageDecoder(registry.default()).decode, programs=programs))
+    assert sum(isinstance(item, Captured) for item in seen) == len(marks) + 2
+    assert [item.connection.id for item in seen if isinstance(item, Closed)] == closed
+    assert [item for item in seen if isinstance(item, Notice)] == []
 
 
 Palettes = {"plain": PLAIN, "coloured": COLOUR}

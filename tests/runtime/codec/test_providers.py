@@ -1,4 +1,4 @@
-"""Which arguments of probes are known for a version of libvirt."""
+"""Known arguments of probes for a version of libvirt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.provider import DECLARATIONS
-from libvirt_proto.codec.libvirt_version import common_version, version_key, version_of_name
+from libvirt_proto.codec.history import version_key
+from libvirt_proto.codec.libvirt_version import common_version, version_of_name
 from libvirt_proto.codec.providers import (
     Argument,
     Arguments,

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.rpc.described import name_and_uuid
 from libvirt_proto.rpc.message import Message, MessageDecoder
 from libvirt_proto.rpc.objects import NamedObject, ObjectFinder
+from libvirt_proto.rpc.xml_description import name_and_uuid
 from tests.support.frames import error_payload, frame, text, word
 
 DEFINITIONS = registry.default()

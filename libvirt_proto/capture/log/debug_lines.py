@@ -57,7 +57,7 @@ _CALLS: Final = ("0", "4")
 _EVENT: Final = "2"
 
 
-class Description(NamedTuple):
+class DebugLine(NamedTuple):
     """The header of a message, as text by name; `len` is among them if the line has it."""
 
     kind: str
@@ -66,17 +66,17 @@ class Description(NamedTuple):
     end: int
 
 
-def descriptions(text: str, start: int, end: int) -> Iterator[Description]:
-    """Yield the descriptions of messages in a text, in order."""
+def debug_lines(text: str, start: int, end: int) -> Iterator[DebugLine]:
+    """Yield the debug lines in a text, in order."""
     for begun in _BEGINNING.finditer(text, start, end):
         for pattern, kind in _PATTERNS:
-            if (match := pattern.match(text, begun.start(), end)) and (found := _description(match, kind)):
+            if (match := pattern.match(text, begun.start(), end)) and (found := _debug_line(match, kind)):
                 yield found
                 break
 
 
 def begins(text: str) -> int | None:
-    """Return where a description begins that the end of a text may have cut; None if there is none."""
+    """Return where a debug line begins that the end of a text may have cut; None if there is none."""
     for begun in _BEGINNING.finditer(text, max(0, len(text) - _MAX_SIZE)):
         if any(shape.startswith(_shape(text[begun.start() :])) for shape in _SHAPES):
             return begun.start()
@@ -84,7 +84,7 @@ def begins(text: str) -> int | None:
 
 
 def may_contain(compact: str) -> bool:
-    """Return whether a text without blanks may contain a complete description."""
+    """Return whether a text without blanks may contain a complete debug line."""
     shape = _shape(compact)
     return any(each in shape for each in _SHAPES)
 
@@ -93,7 +93,7 @@ def _shape(text: str) -> str:
     return _NUMBER.sub("0", text).replace(" ", "")
 
 
-def _description(match: re.Match[str], kind: str | None) -> Description | None:
+def _debug_line(match: re.Match[str], kind: str | None) -> DebugLine | None:
     words = match.groupdict()
     if "status" not in words:
         if kind == "server_client_msg_tx_queue":
@@ -105,4 +105,4 @@ def _description(match: re.Match[str], kind: str | None) -> Description | None:
     if kind is None:
         by_client = "virNetClient" in match.string[max(0, match.start() - _MAX_SIZE) : match.start()]
         kind = "client_msg_rx" if by_client or words["type"] == _EVENT else "server_client_msg_rx"
-    return Description(kind, words, match.start(), match.end())
+    return DebugLine(kind, words, match.start(), match.end())

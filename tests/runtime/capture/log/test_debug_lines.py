@@ -1,4 +1,4 @@
-"""Debug lines that describe messages count only where the record of a message is absent."""
+"""Debug lines about messages count only where the record of a message is absent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from libvirt_proto.capture.log import debug_messages
 from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.sources import open_source, read_source
 from libvirt_proto.cli import main as cli
@@ -91,7 +92,7 @@ def message(name: str) -> tuple[object, ...]:
     return direction, side, header(numbers, length), -1 if length is None else length - 28
 
 
-#: A line of which only the text is kept has no function, which tells a client's line from a daemon's.
+#: A line with only its text has no function, by which lines of clients and daemons differ.
 DRESSES: dict[str, Dress] = {
     f"{kind}, {name}": dress
     for kind, dresses in (
@@ -151,6 +152,23 @@ def test_each_record_stands_for_one_description() -> None:
         found = chunks(text)
         assert len(found) == max(records, descriptions)
         assert sum(each[3] == -1 for each in found) == max(0, descriptions - records)
+
+
+def test_full_table_of_records_loses_only_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debug_messages, "_MAX_RECORDS", 4)
+    received = f"{HEAD}f:1 : RPC_SERVER_CLIENT_MSG_RX: client=0x1 len=28 prog=1 vers=1 proc=2"
+    calls = [f"{received} type=0 status=0 serial={n}\n" for n in range(20)]
+    lines = [
+        f"{HEAD}virNetServerProgramDispatch:1 : prog=1 ver=1 type=0 status=0 serial={n} proc=2\n"
+        for n in range(20)
+    ]
+    first = f"{HEAD}{LINES['server dispatch'][0]}\n"
+    # Each line after its record, then only records, then the lines of the last records and of older ones.
+    text = first + "".join(call + line for call, line in zip(calls, lines, strict=True))
+    assert len(chunks(text)) == 21
+    text = first + "".join(calls) + "".join(lines[-4:])
+    assert len(chunks(text)) == 21
+    assert len(chunks(text + "".join(lines[:4]))) == 25
 
 
 def test_descriptions_keep_their_place() -> None:
@@ -219,6 +237,21 @@ def test_message_without_a_length_cannot_be_encoded(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.main, ["encode", "-"], input=line)
     assert result.exit_code == 1
     assert "an unknown number of bytes of the message are missing" in result.stderr
+
+
+@pytest.mark.parametrize("length", [1, 27, 33_554_437])
+def test_debug_line_with_an_impossible_length_is_reported(length: int) -> None:
+    text = HEAD + LINES["client call"][0].replace("length=176", f"length={length}") + "\n"
+    assert chunks(text) == []
+    assert notices(text)["bad-log-line"] == (
+        f"line 1: debug line: expected len= from 28 to 33554436, got {length}"
+    )
+
+
+def test_placeholders_are_not_messages() -> None:
+    text = HEAD + LINES["client call"][0].replace("length=176", "length=0") + "\n"
+    assert chunks(text) == []
+    assert "bad-log-line" not in notices(text)
 
 
 def test_note_counts_messages_without_records() -> None:
