@@ -12,8 +12,8 @@ tools/described_fields.json has the enums that the descriptions mention for argu
 that payloads carry: evidence for the test that no such field lacks names.
 
 functions.json lists the function of each procedure, with the release that added the function; histories
-narrow their spans with it, and with the ids of events. It also lists all other functions, with the procedures
-that they call (tools/function_calls.toml, which also corrects releases).
+narrow their spans with it, and with the ids of events. It also lists all functions that do not just call that
+procedure, with what they call (tools/function_calls.toml, which also corrects releases).
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ def _key(program: Program, procedure: Procedure) -> str:
 
 
 def others(added: dict[str, str], named: set[str]) -> dict[str, list[str]]:
-    """Return function → the release that added it, and the procedures that it calls besides that of its name;
-    without the functions that call nothing else."""
+    """Return function → the release that added it, and the procedures that it calls; without the functions
+    that only call the procedure of their name."""
     by_hand: dict[str, list[str] | str] = tomllib.loads(CALLS.read_text())["calls"]
     if unknown := by_hand.keys() - added.keys():
         raise SystemExit(f"{CALLS}: unknown functions: {', '.join(sorted(unknown))}")

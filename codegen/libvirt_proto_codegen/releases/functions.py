@@ -18,8 +18,8 @@ FUNCTIONS: Final = "functions.json"
 class Functions:
     """All functions. `by_procedure` maps a procedure to the function of its name and the release that added
     the function, `events` the procedure of an event's messages to the event's id and the release of that.
-    `others` maps a function to its release and what it calls besides the procedure of its name: keys of
-    procedures, or ("stream",) for the messages of a stream."""
+    `others` maps each function that does not just call the procedure of its name to its release and what it
+    calls: keys of procedures, or ("stream",) for the messages of a stream."""
 
     by_procedure: Mapping[Key, tuple[str, str]] = field(default_factory=dict)
     others: Mapping[str, tuple[str, tuple[Key, ...]]] = field(default_factory=dict)
@@ -27,11 +27,8 @@ class Functions:
 
     def calls(self) -> dict[str, tuple[str, tuple[Key, ...]]]:
         """Return function → release and everything that it calls, in the order of the names."""
-        found = {name: (release, (key,)) for key, (name, release) in self.by_procedure.items()}
-        for name, (release, keys) in self.others.items():
-            _, own = found.get(name, (release, ()))
-            found[name] = release, (*own, *keys)
-        return dict(sorted(found.items()))
+        named = {name: (release, (key,)) for key, (name, release) in self.by_procedure.items()}
+        return dict(sorted((named | dict(self.others)).items()))
 
 
 def read_functions(text: str) -> Functions:

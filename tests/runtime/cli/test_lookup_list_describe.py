@@ -221,7 +221,9 @@ def test_looks_up_functions_of_the_api() -> None:
     [
         ("virDomainGetName", "nothing: it only uses what the client has"),
         ("virStreamSend", "messages of a stream that another call opened"),
+        ("virConnectOpen", "remote.auth_list, remote.connect_open"),
         ("virConnectOpenReadOnly", "remote.auth_list, remote.connect_open"),
+        ("virConnectGetURI", "nothing: it only uses what the client has"),
         ("virDomainLookupByUUIDString", "remote.domain_lookup_by_uuid"),
         ("virConnectSetKeepAlive", "keepalive.ping"),
         ("virConnectIsEncrypted", "remote.connect_is_secure"),
@@ -246,7 +248,7 @@ def test_suggests_functions() -> None:
 
 
 def test_every_function_of_the_api_has_its_procedure() -> None:
-    """402 of 568 functions are named after their procedure, 366 of them of the remote program in 9.0.0."""
+    """401 of 568 functions call the procedure of their name, 365 of them of the remote program in 9.0.0."""
     names, calls = [*functions.names()], Counter[str]()
     for name in names:
         found = functions.find(name)
@@ -259,7 +261,7 @@ def test_every_function_of_the_api_has_its_procedure() -> None:
             if plain == own.replace(infix, "", 1):
                 calls[registry.program(program).name] += 1
     assert len(names) == 568
-    assert calls == {"remote": 375, "admin": 20, "qemu": 6, "lxc": 1}
+    assert calls == {"remote": 374, "admin": 20, "qemu": 6, "lxc": 1}
 
 
 @pytest.mark.parametrize(
