@@ -1,4 +1,4 @@
-"""Which arguments of probes are known for a version of libvirt."""
+"""Known arguments of probes for a version of libvirt."""
 
 from __future__ import annotations
 

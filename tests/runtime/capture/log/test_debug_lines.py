@@ -92,7 +92,7 @@ def message(name: str) -> tuple[object, ...]:
     return direction, side, header(numbers, length), -1 if length is None else length - 28
 
 
-#: A line of which only the text is kept has no function, which tells a client's line from a daemon's.
+#: A line of which only the text is kept has no function, and only that distinguishes clients and daemons.
 DRESSES: dict[str, Dress] = {
     f"{kind}, {name}": dress
     for kind, dresses in (
