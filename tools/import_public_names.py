@@ -311,7 +311,7 @@ def contains(data: Any, older: Any) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make libvirt_proto/names/publicnames.json.")
+    parser = argparse.ArgumentParser(description="Make data from libvirt's API descriptions.")
     default = Path("/usr/share/libvirt/api")
     parser.add_argument("folder", nargs="?", type=Path, default=default, help=", ".join(SOURCES))
     parser.add_argument("--release", help="the libvirt release of the descriptions (default: ask pkg-config)")

@@ -114,16 +114,11 @@ def load_providers(paths: Sequence[Path], *, release: str | None = None) -> Prov
     """
     reader = _Reader()
     providers = reader.read_providers(paths)
-    reader.release = release or reader.release
-    return _providers(reader, providers)
-
-
-def load_release_providers(release: str | None = None) -> Providers:
-    """Return the probe providers of a libvirt release (None: the newest); raises UnknownRelease."""
-    name = newest() if release is None else canonical(release)
-    reader = _Reader()
-    providers = reader.read_release_providers(name, texts(find(name)))
-    return _providers(reader, providers)
+    if reader.problems:
+        raise DefinitionError(reader.problems)
+    if problems := list(_twice(providers)):
+        raise DefinitionError(problems)
+    return Providers(tuple(providers), release or reader.release, tuple(reader.inputs))
 
 
 def load_binary_providers(binaries: Sequence[Binary], release: str | None = None) -> Providers:
@@ -133,14 +128,6 @@ def load_binary_providers(binaries: Sequence[Binary], release: str | None = None
     if name is not None:
         find(name)
     return select(binaries, name)
-
-
-def _providers(reader: _Reader, providers: list[Provider]) -> Providers:
-    if reader.problems:
-        raise DefinitionError(reader.problems)
-    if problems := list(_twice(providers)):
-        raise DefinitionError(problems)
-    return Providers(tuple(providers), reader.release, tuple(reader.inputs))
 
 
 def _twice(providers: Sequence[Provider]) -> Iterator[Problem]:
@@ -197,13 +184,6 @@ class _Reader:
             for file, data in files.items()
             if file.endswith(".x") and (specification := self._specification(Path(name, file), data))
         ]
-
-    def read_release_providers(self, name: str, files: Mapping[str, bytes]) -> list[Provider]:
-        self.release = name
-        found = [(Path(name, file), data) for file, data in files.items() if file.endswith(".d")]
-        if not found:
-            self._problem("no-providers", f"no probe provider (.d file) in libvirt {name}")
-        return [provider for path, data in found if (provider := self._provider(path, data))]
 
     def read_providers(self, paths: Sequence[Path]) -> list[Provider]:
         files: dict[Path, None] = {}

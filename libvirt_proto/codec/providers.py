@@ -1,10 +1,10 @@
-"""Arguments of libvirt's static probes, as far as they are known for a version of libvirt.
+"""Arguments of static probes, as far as they are known for a libvirt release.
 
 ELF notes have the number and the places of a probe's arguments. Names and types are in the provider files of
 libvirt's sources (`libvirt_probes.d`), and change between releases. A pointer that is read as text shows
 memory of the process, so an argument without proof is left out.
 
-Source: the provider files of libvirt's releases.
+Source: the provider files of each libvirt release.
 """
 
 from __future__ import annotations

@@ -16,15 +16,16 @@ from .providers import Argument, Arguments, Choice, Counts, Declaration, ProbeNa
 
 #: Size of a tapset in bytes; libvirt's have 10,000.
 MAX_TAPSET: Final = 1 << 20
-#: Names of libvirt's tapsets. Fedora has one for each word size.
+#: Names of libvirt tapsets. Fedora has one for each word size.
 _NAMES: Final = tuple(
     f"libvirt_{name}{bits}.stp" for name in ("probes", "qemu_probes") for bits in ("", "-64", "-32")
 )
 #: Where tapsets are, from the folder that holds lib and sbin.
 _FOLDER: Final = Path("share/systemtap/tapset")
 _ALIAS: Final = re.compile(
-    r'^probe (?P<provider>[A-Za-z]\w*)\.[\w.]+\s*=(?P<points>\s*process\("[^"\n]*"\)\.mark\("\w+"\),?'
-    r'(?:\s*process\("[^"\n]*"\)\.mark\("\w+"\),?)*)\s*\{(?P<body>[^{}]*)\}',
+    r"^probe (?P<provider>[A-Za-z]\w*)\.(?P<alias>[\w.]+)\s*="
+    r'(?P<points>\s*process\("[^"\n]*"\)\.mark\("\w+"\),?(?:\s*process\("[^"\n]*"\)\.mark\("\w+"\),?)*)'
+    r"\s*\{(?P<body>[^{}]*)\}",
     re.MULTILINE | re.ASCII,
 )
 _POINT: Final = re.compile(r'process\("([^"\n]*)"\)\.mark\("(\w+)"\)', re.ASCII)
@@ -35,16 +36,19 @@ _VARIABLE: Final = re.compile(
 
 
 class Tapset(NamedTuple):
-    """The paths of the files that a tapset traces, and the arguments of their probes."""
+    """The paths of the files that a tapset traces, the arguments of their probes, and the alias of each probe
+    without its provider (`rpc.client_new`)."""
 
     paths: frozenset[str]
     probes: Mapping[ProbeName, Arguments]
+    aliases: Mapping[ProbeName, str]
 
 
 def parse_tapset(text: str) -> Tapset:
     """Return the probes of a tapset. An alias with arguments out of order is left out."""
     paths: set[str] = set()
     probes: dict[ProbeName, Arguments] = {}
+    aliases: dict[ProbeName, str] = {}
     for match in _ALIAS.finditer(text):
         variables = list(_VARIABLE.finditer(match["body"]))
         if [int(each["number"]) for each in variables] != list(range(1, len(variables) + 1)):
@@ -53,7 +57,8 @@ def parse_tapset(text: str) -> Tapset:
         for path, mark in _POINT.findall(match["points"]):
             paths.add(path)
             probes[match["provider"], mark] = arguments
-    return Tapset(frozenset(paths), probes)
+            aliases[match["provider"], mark] = match["alias"]
+    return Tapset(frozenset(paths), probes, aliases)
 
 
 class ProbeFile(NamedTuple):

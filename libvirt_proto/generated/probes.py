@@ -10,7 +10,7 @@
 #   87078e2b4e876e88e71a038f6d31016ac810d003f46e49500f7ad2b7c07f9c30  remote_protocol.x
 #   aa5cfe80ec7eef091743a9a883f5125428288b48236e59d66b0c79389e30b4ab  virkeepaliveprotocol.x
 #   1f951f43af4d5a272052f8eb65aa27a7681c0b77e4f3233a0b0140cfcf47da28  virnetprotocol.x
-"""Arguments of libvirt's static probes by release: data of libvirt_proto.codec.providers."""
+"""Arguments of static probes by libvirt release: data of libvirt_proto.codec.providers."""
 
 from typing import Final
 

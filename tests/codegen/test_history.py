@@ -493,7 +493,7 @@ def test_thing_keeps_its_history_if_another_takes_its_name() -> None:
 
 
 def test_branch_without_its_start_is_compared_again() -> None:
-    """Only the missing release tells which names the branch had."""
+    """The names on the branch depend on the missing release."""
     one, two = ONE, ONE.replace("open", "start").replace("OPEN", "START")
     texts = {"1.0.0": one, "1.0.1": two, "1.0.1.1": two, "1.0.1.2": two.replace(*FIELD), "1.0.2": two}
     made = [Release(name, name, name) for name in texts]

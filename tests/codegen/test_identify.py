@@ -254,6 +254,16 @@ def test_hostile_tapset_takes_linear_work(unit: str) -> None:
     assert_linear(*grown(act, 200))
 
 
+def test_bounds_of_other_variables_are_not_kept() -> None:
+    """Each comparison copies the bounds, so their number must not grow with the text."""
+    conditions = " && ".join(f"v{number} == 1" for number in range(100))
+    chain = "".join(f"if (v{number} < 1) {{ }} else " for number in range(100))
+    text = FUNCTIONS.replace("version == 1", conditions).replace("if (verbose)", f"{chain}if (verbose)")
+    assignments = list(tapsets._Function(text, 0, len(text)).assignments())
+    assert {len(bounds.values) for bounds, _ in assignments} == {0, 1, 2}
+    assert tapsets.names(text) == tapsets.names(FUNCTIONS)
+
+
 def test_rejects_other_scripts() -> None:
     with pytest.raises(DefinitionError, match="expected a tapset"):
         tapsets.identify("probe begin { exit() }\n", "a.stp")

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from libvirt_proto_codegen import releases
-from libvirt_proto_codegen.definitions import load_release, load_release_providers
+from libvirt_proto_codegen.definitions import load_binary_providers, load_release
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.releases.archive import (
     ArchiveError,
@@ -278,7 +278,7 @@ def test_schema_of_release_without_folder(release: str, procedures: int) -> None
 
 
 def test_probes_of_release_without_folder() -> None:
-    providers = load_release_providers("2.0.0")
+    providers = load_binary_providers([], "2.0.0")
     assert (providers.release, [each.file for each in providers.inputs]) == (
         "2.0.0",
         ["libvirt_probes.d", "libvirt_qemu_probes.d"],

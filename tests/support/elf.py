@@ -38,7 +38,7 @@ def elf(
     `base` is the address of `.stapsdt.base`, if there is one; the notes have 0x2000. The whole file is loaded
     to 0x1000, where the notes place their probes.
     """
-    order, width = ">" if big else "<", bits // 8
+    order, width = _order(big), bits // 8
     word = "Q" if width == 8 else "I"
     content = b"".join(note(site, order, width) for site in sites) if notes is None else notes
     names = b"\0.note.stapsdt\0.shstrtab\0.stapsdt.base\0.dynstr\0"
@@ -187,25 +187,44 @@ def _judged(elf: Any, data: bytes, width: int, order: Any, base: int | None) -> 
     return Judged(provider, name, arguments, address, offsets(address), semaphores)
 
 
-def with_symbols(names: list[str], versions: list[str]) -> bytes:
+def with_symbols(
+    names: Sequence[str],
+    versions: Sequence[str],
+    *,
+    undefined: Sequence[str] = (),
+    bits: int = 64,
+    big: bool = False,
+) -> bytes:
     """An ELF file with sections of dynamic symbols and versions, in the place of its notes."""
-    strings = b"\0" + b"\0".join(name.encode() for name in [*names, *versions]) + b"\0"
-    table = bytes(24) + b"".join(
-        struct.pack("<IBBHQQ", strings.index(b"\0" + name.encode() + b"\0") + 1, 18, 0, 1, 0, 0)
-        for name in names
-    )
-    return elf_with({".dynstr": strings, ".dynsym": table, ".gnu.version_d": b""})
+    strings = b"\0" + b"\0".join(name.encode() for name in [*names, *undefined, *versions]) + b"\0"
+
+    def symbol(name: str, section: int) -> bytes:
+        at = strings.index(b"\0" + name.encode() + b"\0") + 1
+        if bits == 64:
+            return struct.pack(f"{_order(big)}IBBHQQ", at, 18, 0, section, 0, 0)
+        return struct.pack(f"{_order(big)}IIIBBH", at, 0, 0, 18, 0, section)
+
+    table = bytes(24 if bits == 64 else 16)
+    table += b"".join(symbol(name, 1) for name in names) + b"".join(symbol(name, 0) for name in undefined)
+    return elf_with({".dynstr": strings, ".dynsym": table, ".gnu.version_d": b""}, bits=bits, big=big)
 
 
-def elf_with(sections: dict[str, bytes]) -> bytes:
-    """A little-endian ELF file of 64 bits with these sections."""
+def elf_with(sections: Mapping[str, bytes], *, bits: int = 64, big: bool = False) -> bytes:
+    """An ELF file with these sections."""
+    order, word = _order(big), "Q" if bits == 64 else "I"
+    head_size, segment_size, header_size = (64, 56, 64) if bits == 64 else (52, 32, 40)
     names = b"\0" + b"".join(name.encode() + b"\0" for name in [*sections, ".shstrtab"])
-    at, body, headers = 64, b"", [bytes(64)]
+    body, headers = b"", [bytes(header_size)]
     for name, content in (*sections.items(), (".shstrtab", names)):
         offset = names.index(b"\0" + name.encode() + b"\0") + 1
-        headers.append(struct.pack("<2I4Q2I2Q", offset, 3, 0, 0, at + len(body), len(content), 0, 0, 1, 0))
+        place = 0, 0, head_size + len(body), len(content), 0, 0, 1, 0
+        headers.append(struct.pack(f"{order}2I4{word}2I2{word}", offset, 3, *place))
         body += content
-    identity = b"\x7fELF\x02\x01\x01" + bytes(9)
-    count = len(headers)
-    head = struct.pack("<2HI3QI6H", 3, 62, 1, 0, 0, at + len(body), 0, 64, 56, 0, 64, count, count - 1)
+    identity = b"\x7fELF" + bytes([bits // 32, 2 if big else 1, 1]) + bytes(9)
+    tables = 0, head_size + len(body), 0, head_size, segment_size, 0, header_size, len(headers)
+    head = struct.pack(f"{order}2HI3{word}I6H", 3, 62, 1, 0, *tables, len(headers) - 1)
     return identity + head + body + b"".join(headers)
+
+
+def _order(big: bool) -> str:
+    return ">" if big else "<"

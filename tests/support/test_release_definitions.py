@@ -17,6 +17,8 @@ import pytest
 from libvirt_proto_codegen.identify import facts
 from libvirt_proto_codegen.releases import find, newest, texts
 from tests.support.release_files import API, deb, library, probes, release_files, tapset
+from tools.release_definitions import packages
+from tools.release_definitions.__main__ import main
 from tools.release_definitions.evidence import Unproven, _add_notes, prove, report
 from tools.release_definitions.packages import PackageError, files_of, is_system, upstream_tarball
 from tools.release_definitions.upstream import next_release
@@ -87,6 +89,39 @@ def test_names_new_procedures() -> None:
         prove(release_files() | {"libvirt_functions.stp": new}, "99.1.0")
 
 
+def test_names_in_another_tapset() -> None:
+    new = tapset().replace(b'"domain_announce_interface"', b'"domain_sing"')
+    files = release_files() | {"libvirt_probes.stp": new}
+    del files["libvirt_functions.stp"]
+    with pytest.raises(Unproven, match=r"not in .*: domain_sing = 456"):
+        prove(files, "99.1.0")
+
+
+def test_names_cannot_control_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A package is hostile, and the names in its tapset are part of the message."""
+    new = tapset().replace(b'"domain_announce_interface"', b'"\x1b]0;sing\x07"')
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/share/systemtap/tapset").mkdir(parents=True)
+    (tmp_path / "usr/lib/libvirt.so.0.99001.0").write_bytes(library("99.1.0"))
+    (tmp_path / "usr/share/systemtap/tapset/libvirt_functions.stp").write_bytes(new)
+    monkeypatch.setattr(sys, "argv", ["release_definitions", str(tmp_path), "--release", "99.1.0"])
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert r"\x1b]0;sing\x07 = 456" in error
+    assert "\x1b" not in error
+
+
+def test_unreadable_source_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.dsc").mkdir()
+    monkeypatch.setattr(sys, "argv", ["release_definitions", str(tmp_path / "a.dsc"), "--release", "99.1.0"])
+    assert main() == 1
+    assert "Is a directory" in capsys.readouterr().err
+
+
 def test_newer_functions_are_reported() -> None:
     newer = API + b"<function name='virDomainSing' module='m' version='99.1.0'>"
     proof = prove(release_files() | {"libvirt-api.xml": newer}, "99.1.0")
@@ -152,6 +187,31 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "usr/lib").mkdir(parents=True)
     (tmp_path / "usr/lib/libvirt.so.0.9000.0").symlink_to("/etc/passwd")
     with pytest.raises(PackageError, match="no tapset"):
+        files_of([tmp_path])
+
+
+def test_links_to_folders_stay_below_the_root(tmp_path: Path) -> None:
+    """`usr/lib64` of another system may be an absolute link, which leads to this machine's libvirt."""
+    root, machine = tmp_path / "root", tmp_path / "machine"
+    for folder in (root / "usr/lib", machine):
+        folder.mkdir(parents=True)
+    (root / "usr/lib/libvirt.so.0.9000.0").write_bytes(b"own")
+    (machine / "libvirt.so.0.12009.0").write_bytes(b"the machine's")
+    (root / "usr/lib64").symlink_to(machine)
+    (root / "usr/lib32").symlink_to("lib")
+    assert files_of([root]) == {"libvirt.so.0.9000.0": b"own"}
+
+
+def test_number_and_size_of_all_files_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    for micro in range(3):
+        (tmp_path / f"usr/lib/libvirt.so.0.9000.{micro}").write_bytes(bytes(1000))
+    assert len(files_of([tmp_path])) == 3
+    monkeypatch.setattr(packages, "MAX_FILE", 2999)
+    with pytest.raises(PackageError, match="more than 2,999 bytes together"):
+        files_of([tmp_path])
+    monkeypatch.setattr(packages, "MAX_FILES", 2)
+    with pytest.raises(PackageError, match="got more than 2 files"):
         files_of([tmp_path])
 
 

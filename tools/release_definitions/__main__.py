@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from libvirt_proto_codegen.errors import DefinitionError
+from libvirt_proto_codegen.quoting import printable
 from libvirt_proto_codegen.releases import releases
 from libvirt_proto_codegen.releases.version import SAFE
 
@@ -38,8 +39,8 @@ def main() -> int:
             parser.error(f"{str(source)!r} does not exist")
     try:
         return _import(options.sources, options.release, options.same)
-    except (packages.PackageError, evidence.Unproven, DefinitionError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (packages.PackageError, evidence.Unproven, DefinitionError, OSError) as error:
+        print(_shown(f"error: {error}"), file=sys.stderr)
         return 1
 
 
@@ -55,7 +56,7 @@ def _import(sources: Sequence[Path], release: str, same: Sequence[str]) -> int:
 
 def _import_proven(sources: Sequence[Path], release: str, same: Sequence[str]) -> int:
     proof = evidence.prove(packages.files_of(sources), release)
-    print(evidence.report(proof, [source.name or str(source) for source in sources]), flush=True)
+    print(_shown(evidence.report(proof, [source.name or str(source) for source in sources])), flush=True)
     print()
     if any(each.name == release for each in releases()):
         if not proof.base.covers(release):
@@ -72,6 +73,11 @@ def _import_proven(sources: Sequence[Path], release: str, same: Sequence[str]) -
         for name, text in proof.texts.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         return _run(Path(folder), release, same, words)
+
+
+def _shown(text: str) -> str:
+    """Return lines that are safe on a terminal: they may have names from packages."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _run(source: Path, release: str, same: Sequence[str], more: Sequence[str] = ()) -> int:

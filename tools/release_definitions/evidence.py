@@ -11,10 +11,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from libvirt_proto.codec.elfnotes import read_notes
 from libvirt_proto.codec.identification import Evidence, Identification, Range, spell
+from libvirt_proto.codec.tapset import parse_tapset
 from libvirt_proto_codegen.identify import binaries, facts, tapsets
 from libvirt_proto_codegen.identify.known import known
 from libvirt_proto_codegen.providers.model import Argument, Probe, Provider, Section
@@ -32,7 +33,6 @@ UNPROVEN = (
     "procedures of the log manager, which the tapset lacks",
 )
 _FUNCTION = re.compile(rb"<function name='(\w{1,100})'[^>]{0,500}\bversion='([0-9.]{1,20})'")
-_MARK = re.compile(r'^probe\s+libvirt\.([\w.]+)\s*=[^{}]{0,4096}\.mark\("(\w+)"\)', re.MULTILINE)
 
 
 class Unproven(ValueError):
@@ -115,13 +115,15 @@ def _contains(bounds: Range, release: Release) -> bool:
 
 def _differences(files: Mapping[str, bytes], rows: Sequence[tuple[str, Evidence]]) -> Iterator[str]:
     yield "no bundled release has these definitions, so the .x files are needed:"
+    newest = known()[-1]
+    own: set[facts.Name] = set()
     for name, each in rows:
         closest = f"; closest: {spell(each.closest)} ({each.differences} differ)" if each.closest else ""
         yield f"  {each.what} in {name}: {spell(each.ranges)}{closest}"
-    newest = known()[-1]
-    tapset = files["libvirt_functions.stp"].decode("utf-8", "replace")
+        if each.what == tapsets.NAMES:
+            own |= tapsets.names(files[name].decode("utf-8", "replace"))
     others = {each for text in newest.texts(".x") for each in facts.names(text)}
-    for new in sorted(tapsets.names(tapset) - others, key=str):
+    for new in sorted(own - others, key=str):
         group = f"{new.group:#010x}" if isinstance(new.group, int) else new.group
         yield f"  not in {newest.release.name}: {new.name} = {new.number} ({group})"
 
@@ -170,7 +172,8 @@ def _add_providers(proof: Proof, files: Mapping[str, bytes]) -> None:
                 f"the arguments of {len(own)} probes are those of {proof.base.name} ({provider.tapset})"
             )
         else:
-            changed = _rebuilt(provider, own, dict(_aliases(tapset)))
+            aliases = parse_tapset(tapset.decode("utf-8", "replace")).aliases
+            changed = _rebuilt(provider, own, {mark: alias for (_, mark), alias in aliases.items()})
             proof.texts[file] = print_provider(changed)
             names = ", ".join(sorted({each.name for each in own ^ facts.probes(text)}))
             proof.proven.append(f"the arguments of {len(own)} probes; {names} differ ({provider.tapset})")
@@ -196,18 +199,12 @@ def _add_notes(proof: Proof, files: Mapping[str, bytes]) -> None:
             proof.proven.append(f"the numbers of arguments of {len(own)} probes agree ({name})")
 
 
-def _aliases(tapset: bytes) -> Iterator[tuple[str, str]]:
-    """Yield probe → the prefix of its name that its alias separates."""
-    for alias, mark in _MARK.findall(tapset.decode("utf-8", "replace")):
-        yield mark, alias.rpartition(".")[0].replace(".", "_")
-
-
-def _rebuilt(provider: Provider, own: frozenset[facts.Probe], prefixes: Mapping[str, str]) -> Provider:
-    """Return a provider with the arguments that a tapset has."""
+def _rebuilt(provider: Provider, own: frozenset[facts.Probe], aliases: Mapping[str, str]) -> Provider:
+    """Return a provider with the arguments that a tapset has; an alias separates the prefix of a name."""
     arguments = {each.name: each.arguments for each in own}
     known_names = {probe.name for _, probe in provider.probes}
     sections = [
-        Section(probes, section.file, section.prefix, section.binary, section.module)
+        replace(section, probes=probes)
         for section in provider.sections
         if (
             probes := tuple(
@@ -218,7 +215,8 @@ def _rebuilt(provider: Provider, own: frozenset[facts.Probe], prefixes: Mapping[
     span = Span(Source(provider.file, ""), 0, 0)
     for name in sorted(arguments.keys() - known_names):
         probe = _probe(Probe(name, (), span=span), arguments[name])
-        sections.append(Section((probe,), prefix=prefixes.get(name) or None))
+        prefix = aliases[name].rpartition(".")[0].replace(".", "_")
+        sections.append(Section((probe,), prefix=prefix or None))
     return Provider(provider.file, provider.name, tuple(sections))
 
 

@@ -20,11 +20,11 @@ from typing import IO, Final
 from libvirt_proto_codegen.archives import ArchiveReadError, tar_members
 from libvirt_proto_codegen.files import open_regular
 
-#: Maximum size of a file that is kept; libvirt.so.0 has 5 MB, the API description 3 MB.
+#: Maximum size of a file, and of all files that are kept; libvirt.so.0 has 5 MB, the API description 3 MB.
 MAX_FILE: Final = 64 << 20
+#: Maximum number of files that are kept; a release has 5.
+MAX_FILES: Final = 16
 MAX_DSC: Final = 1 << 20
-#: Packages of a release; Debian makes about 30.
-MAX_PACKAGES: Final = 64
 #: The files that show something about a release.
 _WANTED: Final = re.compile(
     r"libvirt_(?:functions|probes|qemu_probes)\.stp|libvirt-api\.xml|libvirt\.so\.0\.[0-9.]+"
@@ -50,7 +50,8 @@ class PackageError(ValueError):
 def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
     """Return name → content of the files of a release in .deb packages, or below the root of a system.
 
-    Raises PackageError for an unreadable source, and for different files of one name.
+    Raises PackageError for an unreadable source, and for different files of one name, and OSError if reading
+    fails.
     """
     found: dict[str, bytes] = {}
     for source in sources:
@@ -59,6 +60,12 @@ def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
                 raise PackageError(
                     f"{source}: another {path.name} than before: expected packages of one release"
                 )
+            if len(found) > MAX_FILES:
+                raise PackageError(
+                    f"{source}: expected packages of one release, got more than {MAX_FILES} files"
+                )
+            if sum(map(len, found.values())) > MAX_FILE:
+                raise PackageError(f"{source}: the files have more than {MAX_FILE:,} bytes together")
     if not found:
         raise PackageError(
             "no tapset, API description or library of libvirt: expected the packages libvirt0, libvirt-dev "
@@ -68,9 +75,13 @@ def files_of(sources: Iterable[Path]) -> dict[str, bytes]:
 
 
 def _installed(root: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Yield the files below a root; a link of another system may lead out of it."""
+    inside = root.resolve()
     for pattern in _PLACES:
         for path in sorted(root.glob(pattern)):
-            if _WANTED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            if not path.is_file() or path.is_symlink() or not path.resolve().is_relative_to(inside):
+                continue
+            if _WANTED.fullmatch(path.name):
                 with open_regular(path) as file:
                     yield PurePosixPath(path), _limited(file, path.name)
 
@@ -109,21 +120,24 @@ def _data(package: Path) -> Iterator[IO[bytes]]:
         with process:
             try:
                 yield process.stdout
-            except BaseException:
+            except PackageError:
                 process.kill()
                 errors.seek(0)
-                said = errors.read(500).decode("utf-8", "replace").strip()
-                if said:
-                    raise PackageError(f"{package}: {said.splitlines()[0]}") from None
+                stated = errors.read(500).decode("utf-8", "replace").strip()
+                if stated:
+                    raise PackageError(f"{package}: {stated.splitlines()[0]}") from None
+                raise
+            except BaseException:
+                process.kill()
                 raise
         if process.returncode:
             raise PackageError(f"{package}: dpkg-deb failed with status {process.returncode}")
 
 
 def upstream_tarball(dsc: Path) -> Path:
-    """Return upstream's tarball next to the .dsc of a Debian source package, with the SHA-256 that it states.
+    """Return upstream's tarball next to the .dsc of a Debian source package; its SHA-256 is that in the .dsc.
 
-    The signature of the .dsc is not checked: `dscverify` does that. Raises PackageError.
+    The signature of the .dsc is not checked: `dscverify` does that. Raises PackageError and OSError.
     """
     with open_regular(dsc) as file:
         text = file.read(MAX_DSC).decode("utf-8", "replace")
@@ -139,7 +153,7 @@ def upstream_tarball(dsc: Path) -> Path:
         raise PackageError(
             f"{tarball} is missing: download the source package whole (apt-get source --download-only)"
         )
-    with tarball.open("rb") as file:
+    with open_regular(tarball) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != match["sha256"]:
             raise PackageError(f"{tarball} is not the file that {dsc.name} names: its SHA-256 differs")
     return tarball

@@ -62,7 +62,7 @@ def bpftrace(
 def _selected(select: Select, binaries: Sequence[Binary], quiet: bool) -> Providers:
     """Select the providers, and report which ones."""
     providers = select(binaries)
-    # Without any binary, there is no choice to report.
+    # Without probes, nothing was chosen.
     chosen = providers.other_versions if any(each.probes for each in binaries) else ()
     for sentence in () if quiet else chosen:
         click.echo(printable(f"libvirt-proto: {sentence}"), err=True)

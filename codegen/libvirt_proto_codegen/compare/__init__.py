@@ -11,7 +11,7 @@ from ..findings import Finding
 from ..schema import Schema
 from ..schema_index import Placed, SchemaIndex, payload_types
 from . import effects
-from .annotations import Dates, compare_annotations
+from .annotations import AnnotationDates, compare_annotations
 from .bounds import Bounds
 from .constants import report_constants
 from .payloads import compare_payloads
@@ -44,11 +44,12 @@ def compare(
     report = Report(Reach(before, after, payloads), scope)
     bounds = Bounds(before, after, report)
     types = Types(before, after, report, bounds)
+    dates = AnnotationDates(old, new)
 
     report_programs(programs, report)
     for pair in programs.pairs:
         compare_payloads(pair, before, after, types, report)
-        compare_annotations(pair, report, Dates(old, new))
+        compare_annotations(pair, report, dates)
     types.compare()
     types.compare_by_name(but={*before.procedure_enums, *after.procedure_enums})
     _procedure_enums(programs, before, after, types)

@@ -23,14 +23,14 @@ _GENERATED = {"none": (), "client": ("client",), "server": ("server",), "both": 
 _SAME_CHECKS = "no check on either side: @acl: none needs no permission"
 
 
-def compare_annotations(programs: ProgramPair, report: Report, dates: Dates) -> None:
+def compare_annotations(programs: ProgramPair, report: Report, dates: AnnotationDates) -> None:
     """Report changed annotations of the procedures on both sides, except the order of lines, and
     `@priority: low`, which is the default."""
     for old, new in programs.procedures:
         _Comparison(programs, old, new, report, dates).compare()
 
 
-class Dates:
+class AnnotationDates:
     """Releases in which annotations of procedures changed, as far as the two histories have them."""
 
     def __init__(self, old: Schema, new: Schema) -> None:
@@ -55,7 +55,7 @@ class _Comparison:
     """The annotations of one procedure on both sides."""
 
     def __init__(
-        self, programs: ProgramPair, old: Procedure, new: Procedure, report: Report, dates: Dates
+        self, programs: ProgramPair, old: Procedure, new: Procedure, report: Report, dates: AnnotationDates
     ) -> None:
         self._old_at, self._new_at = programs.old_at(old), programs.new_at(new)
         self._program = programs.new.program.short

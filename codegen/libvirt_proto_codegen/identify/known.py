@@ -11,6 +11,7 @@ from libvirt_proto.codec.identification import Evidence, Identification, Range
 
 from ..releases import releases, texts
 from ..releases.archive import Release
+from ..releases.fold import main_releases
 from ..releases.version import follows, is_maintenance, version_key
 
 Facts = frozenset[object]
@@ -31,7 +32,7 @@ class Known(NamedTuple):
 
 
 class Unknown:
-    """Stands for facts of a release that are not known, so that it may or may not fit."""
+    """The facts of a release that may or may not fit, since they are unknown."""
 
 
 #: Facts of a release; None if it has none of that kind, so that it does not fit.
@@ -134,23 +135,27 @@ def _reaches(release: Release, bound: Range) -> bool:
 def ranges_of(found: Sequence[Release], row: Sequence[Release] | None = None) -> tuple[Range, ...]:
     """Return releases as ranges without a gap; maintenance releases of older ones are separate.
 
-    A release stands for all that it covers; with `row`, only for itself, and two that follow each other in
-    the row have no gap.
+    A release represents all that it covers; with `row`, only itself, and two that follow each other in the
+    row have no gap.
     """
-    main = [release for release in found if not is_maintenance(release.name)]
-    others = [release for release in found if is_maintenance(release.name)]
+    main = main_releases(found)
     if row is None:
         ends = [Range(release.first, release.last) for release in sorted(main, key=_first)]
         ranges = _joined(ends, _adjacent)
     else:
-        names = [release.name for release in row if not is_maintenance(release.name)]
-        following = dict(pairwise(names))
-        ends = [Range(release.name, release.name) for release in main]
-        ranges = _joined(ends, lambda last, first: following.get(last) == first)
-    names = [each.release.name for each in known() if is_maintenance(each.release.name)]
-    following = dict(pairwise(names))
-    ends = [Range(release.name, release.name) for release in others]
-    return (*ranges, *_joined(ends, lambda last, first: following.get(last) == first))
+        ranges = _in_row(main, main_releases(row))
+    branches = [release for release in found if is_maintenance(release.name)]
+    return (
+        *ranges,
+        *_in_row(branches, [each.release for each in known() if is_maintenance(each.release.name)]),
+    )
+
+
+def _in_row(found: Sequence[Release], row: Sequence[Release]) -> list[Range]:
+    """Return releases as ranges, each of releases that follow each other in a row."""
+    following = dict(pairwise(release.name for release in row))
+    ends = [Range(release.name, release.name) for release in found]
+    return _joined(ends, lambda last, first: following.get(last) == first)
 
 
 def _joined(ends: Sequence[Range], joins: Callable[[str, str], bool]) -> list[Range]:

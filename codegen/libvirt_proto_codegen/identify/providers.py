@@ -1,4 +1,4 @@
-"""Probes of an input, compared with libvirt's probe providers: those that are proven, and their releases."""
+"""Probes of an input, compared with the proven probe providers."""
 
 from __future__ import annotations
 

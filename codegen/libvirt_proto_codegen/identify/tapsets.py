@@ -33,6 +33,8 @@ _WORD: Final = re.compile(
 #: A function of the tapset libvirt_functions.stp.
 _FUNCTION: Final = re.compile(r"^function\s+libvirt_rpc_(\w+)_name\b", re.MULTILINE)
 _COMPARISON: Final = re.compile(r"\b([A-Za-z_]\w*) (==|<) (-?(?:0x[0-9a-fA-F]{1,16}|[0-9]{1,20}))\b")
+#: The variables that decide about a name; others would only add to the work.
+_VARIABLES: Final = frozenset({"program", "proc", "type", "status"})
 #: Maximum depth of blocks; the generated binary search has 12.
 _MAX_DEPTH: Final = 40
 _LOWEST, _HIGHEST = -(2**63), 2**64
@@ -94,7 +96,7 @@ def names(text: str) -> frozenset[facts.Name]:
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """Lowest and highest values of variables at a place in a function."""
+    """Lowest and highest values of _VARIABLES at a place in a function."""
 
     values: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -104,6 +106,8 @@ class _Bounds:
         return low if low == high else None
 
     def narrowed(self, variable: str, low: int, high: int) -> _Bounds:
+        if variable not in _VARIABLES:
+            return self
         before = self.values.get(variable, (_LOWEST, _HIGHEST))
         return _Bounds({**self.values, variable: (max(before[0], low), min(before[1], high))})
 

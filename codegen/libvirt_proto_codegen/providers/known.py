@@ -1,4 +1,4 @@
-"""The providers of libvirt's releases that are proven, with the releases for which each is."""
+"""The proven probe providers, and the libvirt releases that have each."""
 
 from __future__ import annotations
 

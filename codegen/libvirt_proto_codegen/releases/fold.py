@@ -90,13 +90,13 @@ def _dates(old: Release, new: Release, later: Sequence[Release]) -> Dates:
     if (old.first, old.last) == (new.first, new.last):
         return Dates(_between(old.name, new.name), _between(old.name, new.name))
     declarations = _between(old.last, new.first)
-    if new.origins.release != "derived":
-        dated = old.origins.release == "derived"
-        return Dates(declarations, declarations if dated else _between(old.name, new.name))
-    if old.origins.release == "derived":
+    was_derived, is_derived = (each.origins.release == "derived" for each in (old, new))
+    if was_derived:
         return Dates(declarations, declarations)
-    source = next((each for each in later if each.origins.release != "derived"), new)
-    return Dates(declarations, Span(after=old.name, by=source.name))
+    if is_derived:
+        source = next((each for each in later if each.origins.release != "derived"), new)
+        return Dates(declarations, Span(after=old.name, by=source.name))
+    return Dates(declarations, _between(old.name, new.name))
 
 
 def _between(old: str, new: str) -> Span:

@@ -1,4 +1,4 @@
-"""Where definitions come from: whether a fact about a release is upstream's, or concluded from others."""
+"""The provenance of definitions: upstream's files, or conclusions from those of other releases."""
 
 from __future__ import annotations
 

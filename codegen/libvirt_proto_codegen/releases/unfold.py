@@ -88,8 +88,9 @@ class _Unfolding:
         back: dict[str, Mapping[Key, Key]] = {}
         for index in reversed(range(len(self._dated))):
             old, new, _ = self._dated[index]
-            made, renamed = _changes([(names[key], event) for key, event in by_pair[index]])
-            main[old.name, new.name] = Changes(made, {one: other for other, one in renamed.items()})
+            main[old.name, new.name], renamed = _changes(
+                [(names[key], event) for key, event in by_pair[index]]
+            )
             back[new.name] = renamed
             before = _absent_before(absent, by_pair[index])
             names |= {
@@ -99,8 +100,7 @@ class _Unfolding:
         for start, old, new in self._branches:
             later = [back[each.name] for each in reversed(self._main[1:]) if is_later(each, start)]
             keys = [(reduce(goes_on, later, key), event) for key, event in by_branch[new.name]]
-            made, renamed = _changes(keys)
-            maintenance[old.name, new.name] = Changes(made, {one: other for other, one in renamed.items()})
+            maintenance[old.name, new.name], _ = _changes(keys)
         return main, maintenance
 
 
@@ -111,7 +111,7 @@ def _absent_before(absent: set[Key], events: Sequence[tuple[Key, Event]]) -> set
     }
 
 
-def _changes(events: Sequence[tuple[Key, Event]]) -> tuple[tuple[Change, ...], dict[Key, Key]]:
+def _changes(events: Sequence[tuple[Key, Event]]) -> tuple[Changes, dict[Key, Key]]:
     """Return the changes with these keys, and new key → old key of what they renamed."""
     types = {
         key: (*key[:-1], str(event.before))
@@ -124,7 +124,8 @@ def _changes(events: Sequence[tuple[Key, Event]]) -> tuple[tuple[Change, ...], d
         if event.kind == "renamed" and key[0] in ("field", "member")
     }
     made = tuple(Change(key, event.kind, event.what, event.before, event.after) for key, event in events)
-    return made, types | parts
+    back = types | parts
+    return Changes(made, {one: other for other, one in back.items()}), back
 
 
 def _of_main(facts: Facts) -> Iterator[Event]:

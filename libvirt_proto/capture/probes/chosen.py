@@ -1,4 +1,4 @@
-"""The declarations of libvirt's probes that apply to files."""
+"""The declarations of static probes that apply to files."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ SCRIPT = """\
   2.640 =   0x1c1f710        send fd=5
   2.641 C - 0x7f1ea57dc010   local= remote=
 """
-#: A record of libvirt's log.
+#: A record of a libvirt log.
 CALL = (
     "2026-11-22 21:45:10.120+0000: 19725: info : f:1 : RPC_CLIENT_MSG_TX_QUEUE: client=0x1 len=32"
     " prog=536903814 vers=1 proc=60 type=0 status=0 serial=1"

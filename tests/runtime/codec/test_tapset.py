@@ -10,7 +10,7 @@ from libvirt_proto.codec.providers import Argument, Declaration
 from libvirt_proto.codec.tapset import ProbeFile, choices, parse_tapset
 
 CONTEXT, REF = ("libvirt", "rpc_tls_context_new"), ("libvirt", "object_ref")
-#: In the form of libvirt's generator.
+#: As libvirt's generator writes it.
 TAPSET = """\
 # src/rpc/virnettlscontext.c
 
@@ -57,7 +57,8 @@ probe libvirt.rpc.tls_context_new =
         CONTEXT: (Argument("ctxt"), Argument("cacert", True), Argument("cert")),
         REF: (Argument("obj"), Argument("klassname", True)),
     }
-    assert parse_tapset(ours) == (frozenset("ab"), {CONTEXT: theirs.probes[CONTEXT]})
+    aliases = {CONTEXT: "rpc.tls_context_new"}
+    assert parse_tapset(ours) == (frozenset("ab"), {CONTEXT: theirs.probes[CONTEXT]}, aliases)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_leaves_out_aliases_with_other_bodies(body: str) -> None:
 
 @pytest.mark.parametrize("text", ["probe a.b = " + ' process("a")' * 50_000, "probe a.b =\n" * 50_000])
 def test_reads_any_text(text: str) -> None:
-    assert parse_tapset(text) == (frozenset(), {})
+    assert parse_tapset(text) == (frozenset(), {}, {})
 
 
 def install(root: Path, tapset: str = TAPSET) -> Path:

@@ -92,7 +92,7 @@ def message(name: str) -> tuple[object, ...]:
     return direction, side, header(numbers, length), -1 if length is None else length - 28
 
 
-#: A line of which only the text is kept has no function, and only that distinguishes clients and daemons.
+#: A line with only its text has no function, by which lines of clients and daemons differ.
 DRESSES: dict[str, Dress] = {
     f"{kind}, {name}": dress
     for kind, dresses in (
