@@ -144,7 +144,12 @@ def test_reports_missing_libvirt(run, tmp_path: Path, monkeypatch: pytest.Monkey
         (["--defs", "bin"], 1, "no probe provider (.d file) in bin"),
     ],
 )
-def test_errors(run, arguments: list[str], status: int, words: str) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("here", [True, False])
+def test_errors(  # type: ignore[no-untyped-def]
+    run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int, words: str, here: bool
+) -> None:
+    if not here:
+        monkeypatch.setattr(command, "installed", lambda: ())
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (status, "")
     assert words in result.stderr

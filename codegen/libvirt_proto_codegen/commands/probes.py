@@ -33,7 +33,7 @@ def probes(
     select: Select, libraries: Sequence[str], *, all_probes: bool, quiet: bool
 ) -> tuple[Artefact, ...]:
     """Return the tapsets for the libraries, or for the installed libvirt; warn of probes left out."""
-    binaries = _binaries(libraries, all_probes)
+    binaries = _binaries(select, libraries, all_probes)
     providers = _selected(select, binaries, quiet)
     artefacts, problems = pipeline.generate_probes(providers, binaries, all_probes=all_probes)
     if not artefacts:
@@ -51,7 +51,7 @@ def bpftrace(
     schema: Schema, select: Select, libraries: Sequence[str], *, quiet: bool
 ) -> tuple[Artefact, ...]:
     """Return bpftrace's scripts for the libraries, or for the installed libvirt."""
-    binaries = _binaries(libraries, all_probes=False)
+    binaries = _binaries(select, libraries, all_probes=False)
     providers = _selected(select, binaries, quiet)
     try:
         return pipeline.generate_bpftrace(schema, providers, binaries)
@@ -69,7 +69,7 @@ def _selected(select: Select, binaries: Sequence[Binary], quiet: bool) -> Provid
     return providers
 
 
-def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
+def _binaries(select: Select, libraries: Sequence[str], all_probes: bool) -> list[Binary]:
     for path in libraries:
         if not _PLAIN.fullmatch(path):
             raise click.UsageError(
@@ -78,6 +78,7 @@ def _binaries(libraries: Sequence[str], all_probes: bool) -> list[Binary]:
             )
     found = libraries or installed()
     if not found and not all_probes:
+        select(())  # a usage error comes first
         raise click.ClickException(_NO_LIBVIRT)
     try:
         # Complete tapsets may be for another machine.
