@@ -105,8 +105,8 @@ _PROBE_LINE: Final = re.compile(
     rb"(?:\w{1,80}:\d{1,8} : )?"
     rb"(?=(?:RPC|EVENT|QEMU_MONITOR)_[A-Z_]{1,60}: |prog(?:ram)?=-?[1-9]|(?:Outgoing|Incoming) message prog)"
 )
-#: Bytes that undress looks at, and a second probe.
-_DRESSED: Final = re.compile(rb"[^ -~]|[&\\]|=3D|\^\[|RPC_[A-Z_]+:.*RPC_")
+#: Bytes that undress looks at.
+_DRESSED: Final = re.compile(rb"[^ -~]|[&\\]|=3D|\^\[")
 #: A line of libvirt: a head, or in the journal the name of a libvirt program.
 _HEAD_LINE: Final = re.compile(
     rb"\d\d:\d\d:\d\d\.\d{3}(?:[+-]\d{4})?: \d{1,20}: (?:debug|info|warning|error) : "
@@ -752,6 +752,9 @@ def _probe_line(line: bytes) -> Record | None:
     """Return the record of a probe that libvirt wrote to a file; None for any other line."""
     match = _PROBE_LINE.match(line)
     if match is None or _DRESSED.search(line):
+        return None
+    after = match.end() + 1  # another record may follow on the line
+    if line.find(_TOKEN + b"_", after) >= 0 or _HEAD_LINE.search(line, after):
         return None
     date, clock, fraction, zone, thread = (group.decode() for group in match.groups())
     return headed(line.decode(), Head(0, match.end(), date, clock, fraction, zone, thread))

@@ -109,8 +109,12 @@ DRESSES: dict[str, Dress] = {
 
 @pytest.mark.parametrize("dress", DRESSES)
 def test_lines_without_records_are_messages(dress: str) -> None:
-    wrong = {name for name in LINES if chunks(DRESSES[dress](f"{HEAD}{LINES[name][0]}\n")) != [message(name)]}
-    assert not wrong
+    lines = {name: f"{HEAD}{line}\n" for name, (line, *_) in LINES.items()}
+    first = next(iter(lines))
+    assert chunks(DRESSES[dress](lines[first])) == [message(first)]
+    assert sorted(map(str, chunks(DRESSES[dress]("".join(lines.values()))))) == sorted(
+        str(message(name)) for name in lines
+    )
 
 
 RECORDS = {
@@ -260,3 +264,9 @@ def test_note_counts_messages_without_records() -> None:
     found = notices(line * 2)
     assert list(found) == ["debug-lines"]
     assert found["debug-lines"].startswith("2 messages without a record")
+
+
+@pytest.mark.parametrize("first", [OTHER.rstrip(), f"{HEAD}{LINES['stream'][0]}"])
+def test_record_after_another_one_on_a_line(first: str) -> None:
+    alone = len(chunks(first))
+    assert len(chunks(f"{first} {record('client call')}")) == alone + 1
