@@ -399,5 +399,5 @@ def test_hostile_lines_take_linear_work(head: str, unit: str, tail: str) -> None
         with suppress(DefinitionError):
             read_specification(Source("a.x", text))
 
-    assert_linear(*grown(lambda size: lambda: outcome(head + unit * size + tail), 250))
-    outcome(head + unit * (200_000 // len(unit)) + tail)  # a quadratic expression would not finish
+    assert_linear(*grown(lambda size: lambda: outcome(head + unit * size + tail), 150))
+    outcome(head + unit * (100_000 // len(unit)) + tail)  # a quadratic expression would not finish

@@ -174,7 +174,7 @@ def act_on(kind: FileFormat, data: bytes) -> Callable[[], object]:
 @pytest.mark.parametrize(("kind", "name"), FILES)
 def test_files_take_linear_work(kind: FileFormat, name: str) -> None:
     make = FILES[kind, name]
-    small, large = grown(lambda count: act_on(kind, make(count)), 100)
+    small, large = grown(lambda count: act_on(kind, make(count)), 64)
     assert_linear(small, large)
     assert_within(large, len(make(400)), more=BLOCKS)
 
