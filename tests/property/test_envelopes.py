@@ -17,7 +17,7 @@ from libvirt_proto.capture.sources import read_source
 from libvirt_proto.errors import SourceError
 from libvirt_proto.events import Chunk, Notice
 from tests.support.bytewriters import WRITERS
-from tests.support.dresses import ENCODINGS, PREFIXES, QUOTES, WRAPS, Dress
+from tests.support.dresses import ENCODINGS, PREFIXES, QUOTES, WRAPS, Dress, named
 from tests.support.straces import Strace
 
 CALL = bytes.fromhex("0000001c 20008086 00000001 00000042 00000000 00000000 00000000")
@@ -139,15 +139,9 @@ AMBIGUOUS = {
     ("quote, table", "bytes: base64 lines"),
 }
 DRESSES = {
-    f"{kind}, {name}": dress
-    for kind, dresses in (
-        ("prefix", PREFIXES),
-        ("quote", QUOTES),
-        ("encoding", ENCODINGS),
-        ("entry", ENTRIES),
-    )
-    for name, dress in dresses.items()
-    if name not in LOSSY
+    name: dress
+    for name, dress in named(prefix=PREFIXES, quote=QUOTES, encoding=ENCODINGS, entry=ENTRIES).items()
+    if name.partition(", ")[2] not in LOSSY
 }
 
 

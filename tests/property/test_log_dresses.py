@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, ConnectionEvent, Notice
-from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS, Dress
+from tests.support.dresses import ALL, ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS, Dress
 
 #: Quoted-printable text is wrapped; a whole log on a line has no ends of records.
 ONE_LINE = {
@@ -56,17 +56,6 @@ def same(dressed: str, log: str) -> None:
     assert seen(dressed) == expected
 
 
-ALL = {
-    f"{kind}, {name}": dress
-    for kind, dresses in (
-        ("prefix", PREFIXES),
-        ("form", FORMS),
-        ("quote", QUOTES),
-        ("encoding", ENCODINGS),
-        ("wrap", WRAPS),
-    )
-    for name, dress in dresses.items()
-}
 PAIRS = [
     (dress, again)
     for inner, outer in (

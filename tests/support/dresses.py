@@ -11,7 +11,7 @@ import json
 import quopri
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 Dress = Callable[[str], str]
@@ -225,3 +225,12 @@ WRAPS: dict[str, Dress] = {
     **{f"wrapped at {width}, quoted": _soft(width, "> ") for width in (72, 76, 80)},
     **{f"cut at {width}, quoted twice": _hard(width, "> > ") for width in (72, 76, 80)},
 }
+
+
+def named(**kinds: Mapping[str, Dress]) -> dict[str, Dress]:
+    """`kind, name` → dress, of several kinds."""
+    return {f"{kind}, {name}": dress for kind, dresses in kinds.items() for name, dress in dresses.items()}
+
+
+#: Dresses of all kinds.
+ALL: dict[str, Dress] = named(prefix=PREFIXES, form=FORMS, quote=QUOTES, encoding=ENCODINGS, wrap=WRAPS)

@@ -21,7 +21,7 @@ from libvirt_proto.presenters.clock import TimeStyle
 from libvirt_proto.presenters.monitor import MonitorPresenter
 from libvirt_proto.presenters.style import COLOUR, PLAIN, Palette
 from libvirt_proto.rpc.message import MessageDecoder
-from tests.support.dresses import ENCODINGS, PREFIXES, QUOTES, WRAPS
+from tests.support.dresses import ENCODINGS, PREFIXES, QUOTES, WRAPS, named
 
 #: As libvirt's script writes it.
 SCRIPT = """\
@@ -179,16 +179,11 @@ MESSAGE = (
 )
 ENDS = "127.0.0.1:40508-127.0.0.1:16509"
 LINE = f"  0.001 C > {ENDS} msg=remote.1.domain_lookup_by_name(call, ok, 7) len=40 missing=12\n"
+# The reader looks for an equals sign, and for lines.
 DRESSES = {
-    f"{kind}, {name}": dress
-    for kind, dresses in (
-        ("prefix", PREFIXES),
-        ("quote", QUOTES),
-        ("encoding", ENCODINGS),
-        ("wrap", WRAPS),
-    )
-    for name, dress in dresses.items()
-    if name not in ("entities", "line ends as text")  # the reader looks for an equals sign, and lines
+    name: dress
+    for name, dress in named(prefix=PREFIXES, quote=QUOTES, encoding=ENCODINGS, wrap=WRAPS).items()
+    if name not in ("encoding, entities", "encoding, line ends as text")
 }
 
 

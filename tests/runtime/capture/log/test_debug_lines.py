@@ -16,7 +16,7 @@ from libvirt_proto.capture.log.source import log_chunks
 from libvirt_proto.capture.sources import open_source, read_source
 from libvirt_proto.cli import main as cli
 from libvirt_proto.events import Chunk, Notice
-from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS, Dress
+from tests.support.dresses import ALL
 
 DISPATCH = "prog=536903814 ver=1 type=0 status=0 serial=8 proc=183"
 HEAD = "2013-09-16 20:39:03.273+0000: 14093: debug : "
@@ -93,24 +93,14 @@ def message(name: str) -> tuple[object, ...]:
 
 
 #: A line with only its text has no function, by which lines of clients and daemons differ.
-DRESSES: dict[str, Dress] = {
-    f"{kind}, {name}": dress
-    for kind, dresses in (
-        ("prefix", PREFIXES),
-        ("form", FORMS),
-        ("quote", QUOTES),
-        ("encoding", ENCODINGS),
-        ("wrap", WRAPS),
-    )
-    for name, dress in dresses.items()
-    if name != "entities"  # the reader looks for an equals sign
-}
+# The reader looks for an equals sign, which "entities" hides.
+DRESSES = {name: dress for name, dress in ALL.items() if name != "encoding, entities"}
 
 
 @pytest.mark.parametrize("dress", DRESSES)
 def test_lines_without_records_are_messages(dress: str) -> None:
     names = list(LINES)
-    # Each line with most dresses, one of them alone.
+    # Two lines, which differ between dresses; then the first one.
     start = list(DRESSES).index(dress) % len(names)
     for shown in (names[start : start + 2], names[:1]):
         found = chunks(DRESSES[dress]("".join(f"{HEAD}{LINES[name][0]}\n" for name in shown)))
