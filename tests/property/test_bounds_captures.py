@@ -141,7 +141,7 @@ FILES: dict[tuple[FileFormat, str], Callable[[int], bytes]] = {
         b" 0.1 C + 0x%x local=a;1 remote=b;2\n" % i for i in range(n)
     ),
     ("monitor", "names"): lambda n: b"".join(
-        b" 0.1 C > %d-1 msg=remote.1.a%d(call, ok, 0) len=28\n" % (i, i) for i in range(n)
+        b" 0.1 C > %d-1 msg=remote.1.a%d(call, ok, 0) len=28\n" % (i, i) for i in range(n // 4)
     ),
     ("monitor", "one line"): lambda n: b" 0.1 C + a b=c" * n,
     ("strace", "calls"): lambda n: calls(lambda trace, _: trace.move("write", 4, GOOD), n),
