@@ -3,9 +3,9 @@
 Each release is installed in a minimal Debian below .releases/, for this run and later ones; `make clean`
 removes the folder. A release that is installed on the machine is used as it is.
 
-A release that Debian no longer has is left out, with the reason. So is a release that cannot be installed for
-another reason; with LIBVIRT_PROTO_REQUIRE_SYSTEM=1 that is an error. The exit status is that of pytest, 1 for
-such an error, and 0 if no release is left.
+A release that the mirror does not have, or cannot deliver, is left out, with the reason. Without root or a
+tool, all that would have to be installed are left out; with LIBVIRT_PROTO_REQUIRE_SYSTEM=1 that is an error.
+The exit status is that of pytest, 1 for such an error, and 0 if no release is left.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ exec "$@"
 """
 
 
-class GoneError(debian.DebianError):
-    """A release that Debian no longer has; the message is for the user."""
+class UnavailableError(debian.DebianError):
+    """A release that the mirror does not have, or cannot deliver; the message is for the user."""
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
         try:
             roots.append(_root(release))
         except debian.DebianError as error:
-            if REQUIRED and not isinstance(error, GoneError):
+            if REQUIRED and not isinstance(error, UnavailableError):
                 sys.exit(f"make test-releases: error: libvirt {release.version}: {error}")
             left_out.append(f"make test-releases: libvirt {release.version} is not tested: {error}")
     status = _run(roots, sys.argv[1:]) if roots else 0
@@ -98,8 +98,11 @@ def _root(release: Release) -> Path:
             partial = CACHE / f"{release.version}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             mirror, _ = debian.archive()
-            debian.bootstrap(partial, release.suites[0], mirror)
-            _install(release, partial, mirror)
+            try:
+                debian.bootstrap(partial, release.suites[0], mirror)
+                _install(release, partial, mirror)
+            except debian.DebianError as error:
+                raise UnavailableError(str(error)) from None
             partial.rename(root)
     return root
 
@@ -125,12 +128,12 @@ def _install(release: Release, root: Path, mirror: str) -> None:
         debian.run(*_IN_ROOT, str(root), "apt-get", "update", "--error-on=any")
     except debian.DebianError as error:
         if "does not have a Release file" in str(error):
-            raise GoneError(f"the mirror has no {release.suites[-1]}") from None
+            raise UnavailableError(f"the mirror has no {release.suites[-1]}") from None
         raise
     listed = debian.run(*_IN_ROOT, str(root), "apt-cache", "madison", "libvirt-daemon").splitlines()
     versions = {line.split("|")[1].strip().partition("-")[0] for line in listed}
     if release.version not in versions:
-        raise GoneError(f"Debian {', '.join(release.suites)} has {', '.join(sorted(versions))}")
+        raise UnavailableError(f"Debian {', '.join(release.suites)} has {', '.join(sorted(versions))}")
     debian.run(
         *(*_IN_ROOT, str(root), "apt-get", "install"),
         *("--yes", "--no-install-recommends", *release.packages),

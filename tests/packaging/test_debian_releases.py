@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import releases
+from tools import debian, releases
 
 ABSENT = releases.Release("99.0.0", ("bookworm",), ("libvirt-daemon",))
 
@@ -41,3 +41,19 @@ def test_missing_tool_is_an_error_in_ci(monkeypatch: pytest.MonkeyPatch) -> None
 def test_installed_release_is_used_again(tmp_path: Path) -> None:
     (tmp_path / "cache" / ABSENT.version).mkdir(parents=True)
     assert releases._root(ABSENT) == tmp_path / "cache" / ABSENT.version
+
+
+def test_mirror_that_fails_leaves_release_out_in_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise debian.DebianError("E: Failed to fetch")
+
+    monkeypatch.setattr(releases, "REQUIRED", True)
+    monkeypatch.setattr(debian, "check_prerequisites", lambda *_: None)
+    monkeypatch.setattr(debian, "archive", lambda: ("http://localhost:1", "bookworm"))
+    monkeypatch.setattr(debian, "bootstrap", fail)
+    with pytest.raises(SystemExit) as stopped:
+        releases.main()
+    assert stopped.value.code == 0
+    assert "libvirt 99.0.0 is not tested: E: Failed to fetch" in capsys.readouterr().out

@@ -27,5 +27,5 @@ def minimal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=["version", "suite"],
 )
 def test_names_what_debian_has(minimal: Path, release: releases.Release, reason: str) -> None:
-    with pytest.raises(releases.GoneError, match=reason):
+    with pytest.raises(releases.UnavailableError, match=reason):
         releases._install(release, minimal, debian.archive()[0])
