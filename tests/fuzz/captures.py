@@ -40,7 +40,7 @@ class Reader:
 
 
 def _in_envelope(content: bytes, format: FileFormat, size: int) -> bool:
-    """Whether a beginning shows an envelope: a slow pipe shows less of it, and is not waited for."""
+    """Return True if a beginning shows an envelope; a slow pipe shows less of it, and is not waited for."""
     first = -(-MIN_FRAME // size) * size
     return any(enveloped(head, format) for head in (content[:SNIFF_SIZE], content[:first]))
 
