@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Generator
@@ -41,6 +42,22 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("the shared data folder is missing")
     return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without the garbage collector, and exclude the collected ones from its later passes.
+
+    Each full pass would visit hundreds of thousands of objects that live until the end, for a tenth of the
+    CPU time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 #: Set in CI, where every tool is installed: a skipped system test fails.
