@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import PROFILES
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # readline, which pytest imports, sets these for child processes such as pytest-xdist's workers. Commands fit
@@ -18,9 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
 
-# No test depends on elapsed time; a busy machine must not fail one.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+# `make check` and CI select `full`. No test depends on elapsed time; a busy machine must not fail one.
+for _profile, _examples in PROFILES.items():
+    settings.register_profile(
+        _profile, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
