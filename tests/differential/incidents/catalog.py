@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Final
 
-from tests.differential.incidents import connections, keepalive, limits
+from tests.differential.incidents import connections, keepalive, limits, strangers
 from tests.differential.incidents.scene import Incident
 
+_MODULES: Final = (limits, keepalive, connections, strangers)
 INCIDENTS: Final[dict[str, Incident]] = {
-    incident.name: incident
-    for incident in chain(limits.INCIDENTS, keepalive.INCIDENTS, connections.INCIDENTS)
+    incident.name: incident for module in _MODULES for incident in module.INCIDENTS
 }

@@ -187,16 +187,15 @@ class Scene:
 def record(incident: Incident, destination: Path) -> None:
     """Run an incident, and write its recordings to a new folder."""
     with ExitStack() as stack:
-        ports = {"tls_port": str(free_port())} if incident.tls else {}
         settings = {"log_filters": f'"{LOG_FILTERS}"'} | dict(incident.settings)
-        tls = "listen_tls = 0\n"
+        tls, tls_port = "listen_tls = 0\n", 0
+        if incident.tls:
+            tls_port = free_port()
+            tls = certificates.CONFIGURATION.replace("{port}", str(tls_port))
         daemon = stack.enter_context(prepared(settings, tls))
-        scene = Scene(daemon, int(ports.get("tls_port", 0)))
+        scene = Scene(daemon, tls_port)
         if incident.tls:
             certificates.make(scene.folder)
-            configuration = scene.folder / "libvirtd.conf"
-            lines = certificates.CONFIGURATION.format(port=scene.tls_port, folder=scene.folder)
-            configuration.write_text(configuration.read_text().removesuffix(tls) + lines)
         if incident.delays:
             scene.environment |= _delays(scene.folder)
         scene.start()
@@ -205,8 +204,8 @@ def record(incident: Incident, destination: Path) -> None:
             recorders.callback(scene.end_clients)
             if incident.probes:
                 recorders.enter_context(_traced(scene))
-            further = (scene.tls_port,) if incident.tls else ()
-            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *further))
+            ports = (tls_port,) if tls_port else ()
+            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *ports))
             incident.run(scene)
         destination.mkdir(parents=True)
         for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
