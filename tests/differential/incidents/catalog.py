@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final
 
-from tests.differential.incidents import limits
+from tests.differential.incidents import authentication, jobs, limits
 from tests.differential.incidents.scene import Incident
 
-INCIDENTS: Final[dict[str, Incident]] = {incident.name: incident for incident in chain(limits.INCIDENTS)}
+INCIDENTS: Final[dict[str, Incident]] = {
+    incident.name: incident for incident in chain(limits.INCIDENTS, jobs.INCIDENTS, authentication.INCIDENTS)
+}
