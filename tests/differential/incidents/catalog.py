@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Final
 
-from tests.differential.incidents import authentication, jobs, limits
+from tests.differential.incidents import authentication, connections, jobs, keepalive, limits, sizes, versions
 from tests.differential.incidents.scene import Incident
 
+MODULES: Final = (
+    limits,
+    keepalive,
+    connections,
+    jobs,
+    authentication,
+    sizes,
+    versions,
+)
 INCIDENTS: Final[dict[str, Incident]] = {
-    incident.name: incident for incident in chain(limits.INCIDENTS, jobs.INCIDENTS, authentication.INCIDENTS)
+    incident.name: incident for module in MODULES for incident in module.INCIDENTS
 }

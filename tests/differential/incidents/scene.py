@@ -37,7 +37,8 @@ class Incident:
     `rules` are those that must be found; `run` does it, while a daemon with `settings` (lines of
     libvirtd.conf) runs and is recorded. `prepare` is called before the daemon starts. `tools` are needed
     beyond libvirtd, virsh and tcpdump. `probes` means that its unix socket is used and traced, `delays` that
-    calls can be delayed (`Scene.delay`), `tls` that it also listens for TLS.
+    calls can be delayed (`Scene.delay`), `tls` that it also listens for TLS, `roots` that installations of
+    other releases are needed (ROOTS).
     """
 
     name: str
@@ -49,6 +50,7 @@ class Incident:
     probes: bool = False
     delays: bool = False
     tls: bool = False
+    roots: bool = False
 
 
 class Scene:
