@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.differential.incidents import connections, keepalive, limits, strangers
+from tests.differential.incidents import (
+    authentication,
+    connections,
+    jobs,
+    keepalive,
+    limits,
+    sizes,
+    strangers,
+    versions,
+)
 from tests.differential.incidents.scene import Incident
 
-_MODULES: Final = (limits, keepalive, connections, strangers)
+MODULES: Final = (
+    limits,
+    keepalive,
+    connections,
+    jobs,
+    authentication,
+    sizes,
+    strangers,
+    versions,
+)
 INCIDENTS: Final[dict[str, Incident]] = {
-    incident.name: incident for module in _MODULES for incident in module.INCIDENTS
+    incident.name: incident for module in MODULES for incident in module.INCIDENTS
 }
