@@ -268,6 +268,19 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
     connection: None = None
 
 
+class Lines(msgspec.Struct, frozen=True, gc=False):
+    """Messages that the native core has read and presented: the lines of an output, how many messages they
+    are, and how many of these report a failure. `time_ns` is the time of the last packet, `data_ns` that of
+    the last one with data."""
+
+    data: bytes
+    messages: int
+    failures: int
+    time_ns: int
+    data_ns: int
+    connection: None = None
+
+
 class Sighting(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A recording that has a message, the time on the clock of the merged timeline, and the number of the
     packet there that completes the message: `frame` in JSON, without it None."""
@@ -292,6 +305,6 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
 
 
 #: The items of a source.
-Item = Chunk | ConnectionEvent | ProbeEvent | LogLine | Notice
+Item = Chunk | ConnectionEvent | ProbeEvent | LogLine | Lines | Notice
 #: The items of `stream.messages`.
-Seen = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed | Notice
+Seen = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed | Notice

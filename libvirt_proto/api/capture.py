@@ -6,13 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 
 from .. import registry as registries
 from ..capture import stream
+from ..capture.lanes import Lanes, Presenting
 from ..capture.stop import Stop
 from ..errors import CaptureError
-from ..events import Captured, Closed, ConnectionEvent, Item, LogLine, Notice, ProbeEvent, Seen
+from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection
 from ..rpc.message import MessageDecoder, Status
 from ..session import Exchange, Sessions
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
-_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed
 
 
 class Capture:
@@ -52,7 +53,7 @@ class Capture:
     def __init__(
         self,
         name: str,
-        read: Callable[[], Iterator[Seen]],
+        read: Callable[[Lanes | None], Iterator[Seen]],
         registry: Registry,
         *,
         repeatable: bool = False,
@@ -99,6 +100,12 @@ class Capture:
     def __iter__(self) -> Iterator[CapturedMessage]:
         return self._messages(self._begin())
 
+    def lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+        """Return the `timeline`, in which the native core presents what it can: it leaves Lines instead of
+        messages."""
+        wanted = self._filter is None and self._on_message is None and self._redact is None
+        return self._timeline(self._begin(lanes=Lanes(presenting) if wanted else None))
+
     def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         """Return an iterator over the messages, without names, and the events between them: of connections,
         and in logs also of the event loop and the QEMU monitor.
@@ -106,7 +113,7 @@ class Capture:
         Only what passes the filter is included. Faster than iterating, for callers that look up names
         themselves.
         """
-        return self._timeline(self._begin())
+        return cast(Iterator[Captured | ConnectionEvent | ProbeEvent], self._timeline(self._begin()))
 
     def exchanges(self) -> Iterator[CapturedExchange]:
         """Return an iterator over calls with their replies and streams, in the order of completion.
@@ -137,6 +144,7 @@ class Capture:
         self._diagnoser = collector.diagnoser
         try:
             for item in self._selected(items, all_events=True):
+                assert not isinstance(item, Lines)
                 collector.add(item)
             self._check(items)
         finally:
@@ -159,6 +167,7 @@ class Capture:
         self._diagnoser = diagnoser
         try:
             for item in items:
+                assert not isinstance(item, Lines)
                 diagnoser.add(item)
             self._check(items)
         finally:
@@ -202,7 +211,7 @@ class Capture:
 
     # The parts of a pass
 
-    def _begin(self, *, whole_calls: bool = False) -> Generator[_Event]:
+    def _begin(self, *, whole_calls: bool = False, lanes: Lanes | None = None) -> Generator[_Event]:
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -216,7 +225,7 @@ class Capture:
         self._shows_all = False
         self.start_ns = self._sessions = None
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
-        self._pass = self._events(self._read())
+        self._pass = self._events(self._read(lanes))
         return self._pass
 
     def _end_pass(self) -> None:
@@ -246,6 +255,9 @@ class Capture:
                     if item.connection is not connection:
                         connection = item.connection
                         connections = max(connections, connection.id)
+                elif isinstance(item, Lines):
+                    count += item.messages
+                    failures += item.failures
                 elif isinstance(item, Notice):
                     self._notice(item)
                     continue
@@ -271,7 +283,7 @@ class Capture:
                 if all_events or selection.event(item):
                     yield item
                 continue
-            if isinstance(item, LogLine):
+            if isinstance(item, (LogLine, Lines)):
                 yield item
                 continue
             yield from map(self._show, selection.feed(item))
@@ -303,7 +315,9 @@ class Capture:
                 yield CapturedMessage(item, context)
         self._check(items)
 
-    def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
+    def _timeline(
+        self, items: Generator[_Event]
+    ) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
         for item in self._selected(items):
             if not isinstance(item, (Closed, LogLine)):
                 yield item
@@ -312,7 +326,7 @@ class Capture:
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
         for item in items:
-            if not isinstance(item, (ConnectionEvent, ProbeEvent, LogLine)):
+            if not isinstance(item, (ConnectionEvent, ProbeEvent, LogLine, Lines)):
                 yield from self._shown_exchanges(sessions.feed(item))
         self._check(items)
         yield from self.unfinished()
@@ -384,9 +398,15 @@ def decode_source(
     live: bool = False,
 ) -> Capture:
     """Return the Capture of an opened Source, whose items are recorded as in `decoded`."""
+
+    def read(lanes: Lanes | None) -> Iterator[Seen]:
+        source.lanes = None if recorder is not None or live else lanes
+        items = source.items()
+        return decoded(items, registry, recorder=recorder, redact=redact, live=live, lanes=source.lanes)
+
     return Capture(
         source.name,
-        lambda: decoded(source.items(), registry, recorder=recorder, redact=redact, live=live),
+        read,
         registry,
         repeatable=source.repeatable,
         filter=filter,
@@ -404,6 +424,7 @@ def decoded(
     recorder: Recorder | None = None,
     redact: What | None = None,
     live: bool = False,
+    lanes: Lanes | None = None,
 ) -> Iterator[Seen]:
     """Decode items to messages, with events and notices in between. Items are recorded as they were read,
     or, if they are redacted, after that; with `live`, each is flushed."""
@@ -416,7 +437,7 @@ def decoded(
         from ..capture.pcap.recorder import recorded
 
         items = recorded(items, recorder, live=live)
-    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers)
+    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers, lanes=lanes)
 
 
 def _registry(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias, cast
 
 from ..capture.detect import FileFormat
+from ..capture.lanes import Lanes
 from ..capture.pcap.tcp import LIBVIRT_PORTS
 from ..capture.sources import Progress, check_keylog, open_path, read_source
 from ..capture.stop import Stop
@@ -48,6 +49,8 @@ class Source:
         self._keylog: Final = None if keylog is None else os.fspath(keylog)
         self._follow: Final = follow
         self._progress: Final = progress
+        #: The lanes of the next pass, None without the native core.
+        self.lanes: Lanes | None = None
         #: A file that this object closes.
         self._owned: BinaryIO | None = None
         self.name: str
@@ -92,6 +95,7 @@ class Source:
                 follow=self._follow,
                 keylog=self._keylog,
                 format=self._format,
+                lanes=lambda: self.lanes,
             )
         except BaseException:
             self.close()

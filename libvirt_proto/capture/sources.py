@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
 from ..errors import SourceError, reason
-from ..events import Item, Notice, NoticeCode
+from ..events import Item, Lines, Notice, NoticeCode
 from ..private_files import naming
 from ..rpc.foreign import identify
 from ..rpc.plausible import plausible_header
@@ -37,6 +37,7 @@ from .detect import (
     other_capture,
 )
 from .follow import Following
+from .lanes import Lanes, NoLanes
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from .envelopes import Envelope
+    from .lanes import Lanes
 
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 #: Called with the number of bytes read and the size of the file, None if it has no size.
@@ -215,8 +217,10 @@ def read_source(
     format: FileFormat | None = None,
     follow: Stop | None = None,
     keylog: str | None = None,
+    lanes: Callable[[], Lanes | None] = lambda: None,
 ) -> Iterator[Item]:
-    """Read an open binary file, as open_source does, and leave it open. `name` is for errors."""
+    """Read an open binary file, as open_source does, and leave it open. `name` is for errors. `lanes` are for
+    the native core, None without it; they are asked for when reading begins."""
     followed = None if follow is None else Following(file, follow, _name(file))
     source = Input(file, progress, followed)
     try:
@@ -243,7 +247,7 @@ def read_source(
     if kind == "text":
         return _undecided(source, ports, f"{name}: {_unknown(head)}")
     if keylog is None or kind not in ("pcap", "pcapng"):
-        return _chunks(source, kind, ports, forced=format is not None)
+        return _chunks(source, kind, ports, forced=format is not None, lanes=lanes)
     from .pcap.tls import NO_TSHARK, has_tshark
 
     if not has_tshark():
@@ -346,13 +350,19 @@ def _stream(kind: FileFormat, read: Read, ports: frozenset[int], *, forced: bool
 
 
 def _chunks(
-    source: Input, kind: FileFormat, ports: frozenset[int], *, forced: bool = False
+    source: Input,
+    kind: FileFormat,
+    ports: frozenset[int],
+    *,
+    forced: bool = False,
+    lanes: Callable[[], Lanes | None] = lambda: None,
 ) -> Iterator[Item]:
     """Yield the items of a reader; a Notice ends a file that cannot be read further. A `forced` format was
     not recognised."""
     try:
         if kind in ("pcap", "pcapng"):
-            yield from _connections(_packets(source, kind), ports)
+            open_lanes = lanes()
+            yield from _connections(_packets(source, kind, open_lanes), ports, open_lanes or NoLanes())
         elif kind in ("log", "strace", "monitor", "text"):
             yield from _lines(source, kind, ports)
         else:
@@ -428,13 +438,15 @@ def _unreadable(error: BaseException) -> Notice:
     return Notice(NoticeCode.TRUNCATED_FILE, f"reading stopped: {_words(error)}")
 
 
-def _packets(source: Input, kind: Literal["pcap", "pcapng"]) -> Iterator[list[Packet] | Notice]:
+def _packets(
+    source: Input, kind: Literal["pcap", "pcapng"], lanes: Lanes | None
+) -> Iterator[list[Packet] | Lines | Notice]:
     """Yield packets of a capture and of each file that replaces it, with Notices between them. Raises
     DamagedCaptureError if the last one is truncated or damaged."""
     while True:
         damage = None
         try:
-            yield from (read_pcap if kind == "pcap" else read_pcapng)(source.take)
+            yield from (read_pcap if kind == "pcap" else read_pcapng)(source.take, skim=lanes)
         except DamagedCaptureError as error:
             damage = error
         rotation = source.rotation()
@@ -448,28 +460,37 @@ def _packets(source: Input, kind: Literal["pcap", "pcapng"]) -> Iterator[list[Pa
         kind = "pcapng" if source.head().startswith(PCAPNG_MAGIC) else "pcap"
 
 
-def _connections(batches: Iterator[list[Packet] | Notice], ports: frozenset[int]) -> Iterator[Item]:
+def _connections(
+    batches: Iterator[list[Packet] | Lines | Notice], ports: frozenset[int], lanes: NoLanes
+) -> Iterator[Item]:
     """Yield the Chunks of the connections in packets. Notices: those of `_passed_over`, and `no-libvirt` (a
     note) if there was nothing else."""
     decoder = SegmentDecoder()
     tcp = TcpReassembler(server_ports=ports, admit=partial(plausible_header, offset=0))
     out = tcp.out
+    lanes.attach(tcp, decoder)
     time_ns, damage, unread, empty = None, None, None, True
     try:
         for batch in batches:
-            if isinstance(batch, Notice):
+            if isinstance(batch, (Notice, Lines)):
+                if isinstance(batch, Lines):
+                    time_ns = batch.time_ns
                 yield batch
                 continue
-            tcp.feed(decoder.segments(batch))
+            segments = decoder.segments(batch)
+            lanes.close(segments)
+            tcp.feed(segments)
             if batch:
                 time_ns = batch[-1][0]
             empty = empty and not out
             yield from out
             out.clear()
+            lanes.open(segments)
     except DamagedCaptureError as error:
         damage = error
     except _READ_ERRORS as error:
         unread = error
+    lanes.close_all()
     tcp.finish(time_ns)
     notices = []
     if damage is not None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from typing import Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
-from ..events import Captured, Chunk, Closed, Direction, Item, Notice, NoticeCode, Seen
+from ..events import Captured, Chunk, Closed, Direction, Item, Lines, Notice, NoticeCode, Seen
 from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD
+
+if TYPE_CHECKING:
+    from .lanes import Lanes
 
 _word, _length_head, _type_status = WORD.unpack_from, LENGTH_HEAD.unpack_from, TYPE_STATUS.unpack_from
 #: A program number and version 1, as in a header.
@@ -195,7 +198,9 @@ class _Stream:
         return Notice(code, text, self.connection, self.direction, time_ns, severity)
 
 
-def messages(items: Iterable[Item], decode: Decode, *, programs: frozenset[int]) -> Iterator[Seen]:
+def messages(
+    items: Iterable[Item], decode: Decode, *, programs: frozenset[int], lanes: Lanes | None = None
+) -> Iterator[Seen]:
     """Yield the messages of a source, with Notices between them: the source's own, and those below.
 
     `programs` are the numbers of known programs, which distinguish a header from other bytes. Notices:
@@ -204,9 +209,10 @@ def messages(items: Iterable[Item], decode: Decode, *, programs: frozenset[int])
     bytes skipped), `no-message` (with the number of bytes at the end without a message), `not-libvirt` and
     `encrypted` (once per connection, the rest of which is skipped).
     """
-    return cast(
-        Iterator[Seen], _Reader(decode, _Programs(programs)).read(items)
-    )  # yields Chunks only with rest=True
+    reader = Reader(decode, _Programs(programs))
+    if lanes is not None:
+        lanes.reader = reader
+    return cast(Iterator[Seen], reader.read(items))  # yields Chunks only with rest=True
 
 
 def messages_and_rest(
@@ -214,10 +220,12 @@ def messages_and_rest(
 ) -> Iterator[Seen | Chunk]:
     """Yield the items of `messages`, with Chunks between them for the rest of each direction: zeros for bytes
     outside messages, lost or cut bytes, and ends. Together they are as long as the source."""
-    return _Reader(decode, _Programs(programs), rest=True).read(items)
+    return Reader(decode, _Programs(programs), rest=True).read(items)
 
 
-class _Reader:
+class Reader:
+    """The state of `messages`: the directions of all connections, and the number of messages so far."""
+
     def __init__(self, decode: Decode, programs: _Programs, *, rest: bool = False) -> None:
         self._decode = decode
         self._programs = programs
@@ -225,7 +233,7 @@ class _Reader:
         self._rest_wanted = rest
         self._conversations: dict[int, _Conversation] = {}
         self._streams: dict[tuple[int, Direction | None], _Stream] = {}
-        self._count = 0
+        self.count = 0
 
     def read(self, items: Iterable[Item]) -> Iterator[Seen | Chunk]:
         """Yield the items. This is the fast path: a direction in step, bytes in order, known programs."""
@@ -234,6 +242,9 @@ class _Reader:
         time_ns = None
         for item in items:
             if not isinstance(item, Chunk):
+                if isinstance(item, Lines):
+                    self.count += item.messages
+                    time_ns = item.data_ns
                 yield item
                 continue
             connection, direction, time_ns = item.connection, item.direction, item.time_ns
@@ -248,8 +259,8 @@ class _Reader:
                     message = decode(data, direction)
                     if message.header.proc in _SASL:
                         self._authenticated(stream, message)
-                    self._count += 1
-                    yield Captured(self._count, time_ns, connection, direction, message, (), item.packet)
+                    self.count += 1
+                    yield Captured(self.count, time_ns, connection, direction, message, (), item.packet)
                     continue
             stream.packet = item.packet
             frames = stream.feed(data)
@@ -294,8 +305,8 @@ class _Reader:
         if not stream.conversation.protocol.is_libvirt:
             stream.conversation.protocol = _Protocol.LIBVIRT
         self._authenticated(stream, message)
-        self._count += 1
-        return Captured(self._count, time_ns, stream.connection, stream.direction, message, (), stream.packet)
+        self.count += 1
+        return Captured(self.count, time_ns, stream.connection, stream.direction, message, (), stream.packet)
 
     @staticmethod
     def _authenticated(stream: _Stream, message: Message) -> None:
@@ -318,6 +329,26 @@ class _Reader:
         """Yield a Chunk for bytes outside messages, if wanted."""
         if self._rest_wanted and (size or lost or cut or end):
             yield Chunk(stream.connection, stream.direction, time_ns, bytes(size), lost, end, cut)
+
+    # Lanes: directions that the native core reads
+
+    def is_aligned(self, connection: int, direction: Direction) -> bool:
+        """Return whether the next byte of a direction begins a message of a connection without SASL."""
+        stream = self._streams.get((connection, direction))
+        return (
+            stream is not None
+            and stream.state is _State.ALIGNED
+            and stream.conversation.protocol is _Protocol.LIBVIRT
+        )
+
+    def take_back(self, connection: int, direction: Direction, pending: bytes, packet: int) -> None:
+        """Continue a direction in step after bytes that were read elsewhere; `pending` begin a message, and
+        `packet` is the last packet with bytes."""
+        stream = self._streams[connection, direction]
+        stream.packet = packet or stream.packet
+        if pending:
+            stream.restart(_State.IN_STEP)
+            stream.feed(pending)
 
     # The slow path
 

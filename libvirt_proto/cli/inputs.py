@@ -118,7 +118,7 @@ class Inputs:
             )
         except SourceError as error:
             report(_unreadable(str(error).removeprefix(f"{name}: "), redact))
-            capture = Capture(name, lambda: iter(()), registry)
+            capture = Capture(name, lambda _: iter(()), registry)
         else:
             capture = decode_source(
                 source,
@@ -158,7 +158,7 @@ class Inputs:
         names = _short_names(self.files)
         capture = Capture(
             " and ".join(names),
-            lambda: merge(first, second, names),
+            lambda _: merge(first, second, names),
             registry,
             filter=filter,
             redact=redact,  # the timelines are redacted; the output notes it
@@ -185,7 +185,7 @@ def live(
 
     capture = Capture(
         name,
-        lambda: decoded(items, registry, recorder=recorder, redact=redact, live=True),
+        lambda _: decoded(items, registry, recorder=recorder, redact=redact, live=True),
         registry,
         filter=filter,
         redact=redact,

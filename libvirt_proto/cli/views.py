@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, ParamSpec, Protocol
 
-from ..events import Captured, ConnectionEvent, ProbeEvent
+from ..events import Captured, ConnectionEvent, Lines, ProbeEvent
 from .options import width
 from .statistics import rendered
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..api.messages import CapturedExchange
     from ..diagnose.findings import Diagnosis
     from ..presenters.clock import Clock, TimeStyle
+    from ..presenters.native_lines import NativeLines
     from ..presenters.style import Palette
     from ..redact.redactor import What
     from ..registry import Registry
@@ -50,7 +51,11 @@ class MessagesView:
         redact: What | None = None,
         times: TimeStyle = "relative",
     ) -> None:
+        from .. import native
+        from ..presenters.native_lines import JsonLines, MonitorLines, NativeLines
+
         accesses = _accesses(registry) if acl else None
+        self._native: NativeLines | None = None
         self._clock: Clock | None = None
         self._present: Callable[[Captured], bytes]
         self._event: Callable[[ConnectionEvent | ProbeEvent], bytes]
@@ -68,6 +73,8 @@ class MessagesView:
             from ..presenters.probe_events import json_line
 
             objects = jsonl.JsonLinesPresenter(registry, accesses, redact)
+            if native.core() is not None:
+                self._native = NativeLines(registry, JsonLines(objects))
             self._present = objects.__call__  # calling a method is faster than calling an object
             self._event = lambda event: (
                 json_line(event, redact) if isinstance(event, ProbeEvent) else objects.event(event)
@@ -77,20 +84,27 @@ class MessagesView:
 
             lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding(), times=times)
             self._clock = lines.clock
+            if native.core() is not None:
+                self._native = NativeLines(registry, MonitorLines(lines))
             # A method is called faster than an object.
             self._present, self._event = lines.__call__, lines.event
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the line or lines of each message and event."""
-        present, event = self._present, self._event
-        items = capture.timeline()
+        present, event, native = self._present, self._event, self._native
+        items = capture.timeline() if native is None else capture.lines(native)
         first = next(items, None)
         if first is None:
             return
         if self._clock is not None:
             self._clock.start_ns = capture.start_ns
         for item in chain((first,), items):
-            yield present(item) if isinstance(item, Captured) else event(item)
+            if isinstance(item, Captured):
+                yield present(item)
+                if native is not None:
+                    native.learn(item)
+            else:
+                yield item.data if isinstance(item, Lines) else event(item)
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Return nothing."""

@@ -112,18 +112,7 @@ class JsonLinesPresenter:
     def __call__(self, captured: Captured) -> bytes:
         """Return the line of a message."""
         message = captured.message
-        if (
-            message.error is not None
-            or message.raw is not None
-            or message.data is not None
-            or message.fds is not None
-            or message.spare
-            or message.remarks
-            or message.missing
-            or captured.sightings
-            or captured.time_ns is None
-            or self._accesses is not None
-        ):
+        if not self.is_plain(captured):
             return self._encode(self.line(captured)) + b"\n"
         if captured.connection is not self._connection:
             self._meet(captured.connection)
@@ -151,16 +140,41 @@ class JsonLinesPresenter:
 
     def _form(self, kind: tuple[Any, ...], captured: Captured, forms: dict[tuple[Any, ...], bytes]) -> bytes:
         """Return the line of a message, with placeholders for the values that differ."""
+        text = self.placeholders(captured).replace(b"%", b"%%")
+        form = text.replace(b"\1", b"%d").replace(b"\2", b"%b")
+        if len(forms) < _MAX_FORMS:
+            forms[kind] = form
+        return form
+
+    def placeholders(self, captured: Captured) -> bytes:
+        """Return the line of a message, with bytes 1 and 2 for the numbers and the JSON that differ: n, time,
+        connection, length, serial, payload and number of the packet."""
         line: Any = self.line(captured)
         line.n = line.time_ns = line.length = line.serial = _NUMBER
         line.conn = line.payload = _JSON
         if captured.packet is not None:
             line.frame = _NUMBER
-        text = self._encode(line).replace(b"%", b"%%") + b"\n"
-        form = text.replace(b"\1", b"%d").replace(b"\2", b"%b")
-        if len(forms) < _MAX_FORMS:
-            forms[kind] = form
-        return form
+        return self._encode(line) + b"\n"
+
+    def is_plain(self, captured: Captured) -> bool:
+        """Return whether the line of a message has the form of its kind."""
+        message = captured.message
+        return not (
+            message.error is not None
+            or message.raw is not None
+            or message.data is not None
+            or message.fds is not None
+            or message.spare
+            or message.remarks
+            or message.missing
+            or captured.sightings
+            or captured.time_ns is None
+            or self._accesses is not None
+        )
+
+    def conn(self, connection: Connection) -> bytes:
+        """Return the name of a connection as JSON."""
+        return self._encode(connection_name(connection))
 
     def _meet(self, connection: Connection) -> None:
         self._connection = connection

@@ -30,6 +30,11 @@ class Clock:
         self._text = self._format(None)
         self._previous: int | None = None
 
+    @property
+    def is_relative(self) -> bool:
+        """True if times count from the beginning of the input."""
+        return self._style == "relative"
+
     def __call__(self, time_ns: int | None) -> str:
         """Return the text of a time; a dash for None."""
         if self.start_ns is None:

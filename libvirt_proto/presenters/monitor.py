@@ -103,6 +103,21 @@ class MonitorPresenter:
             return line + self._bytes(self._more(captured)) + b"\n"
         return line
 
+    def plain_form(self, captured: Captured) -> bytes | None:
+        """Return the form of a message's line, with placeholders for time, connection, serial and length;
+        None for a message with more in its line than the error that it reports."""
+        message = captured.message
+        special = (
+            message.error is not None or message.missing or captured.sightings or captured.connection.side
+        )
+        if special or self._accesses is not None or not self.clock.is_relative:
+            return None
+        return self._form((), captured)
+
+    def column(self, connection: Connection) -> bytes:
+        """Return the column of a connection."""
+        return self._bytes(_column(connection))
+
     def _form(self, kind: tuple[Any, ...], captured: Captured) -> bytes:
         """Return the line of a message, with placeholders for time, connection, serial and length."""
         header, colour = captured.message.header, self._palette
@@ -118,7 +133,7 @@ class MonitorPresenter:
             f"%b{where} {colour.quiet}%b{colour.off}"
             f" msg={colour.name}{name}{colour.off}({type_}, {status}, %d) len=%d\n"
         )
-        if len(self._forms) < _MAX_FORMS:
+        if kind and len(self._forms) < _MAX_FORMS:
             self._forms[kind] = form
         return form
 

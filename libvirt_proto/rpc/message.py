@@ -251,6 +251,14 @@ def payload_of(
             return None, not filled
 
 
+def settled_type(header: Header, registry: Registry) -> tuple[bool, XdrType | None]:
+    """Return whether the header alone determines what follows it, and the type of that, None for nothing."""
+    if (header.type, header.status) not in _SETTLED:
+        return False, None
+    type_, typed = payload_of(header, True, None, registry)
+    return typed, type_
+
+
 def _length(data: bytes, size: int) -> int:
     """Return the length word of a frame of `size` bytes."""
     length: int = WORD.unpack_from(data)[0]

@@ -7,12 +7,12 @@ is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from ...blocks import BLOCK_SIZE, Read
-from ...events import NoticeCode
+from ...events import Lines, NoticeCode
 
 #: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's bytes
 #: are buffer[start:end]; the original length is its length before it was cut.
@@ -36,6 +36,20 @@ PCAP_MAGIC: Final = {
 }
 PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _BYTE_ORDER_MAGIC: Final = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
+
+
+#: (link type, ns per tick or 0 if that is no integer, offset in ns) of an interface.
+Face = tuple[int, int, int]
+
+
+class Skim(Protocol):
+    """Reads packets of a buffer ahead of their reader, as far as they are usual."""
+
+    def packets(
+        self, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
+    ) -> tuple[int, Lines | None]:
+        """Return the position of the first packet that is left, and what the others give. `blocks` is True
+        for pcapng, `big` for big-endian numbers; packets over `limit` bytes are left."""
 
 
 class DamagedCaptureError(Exception):
@@ -88,8 +102,9 @@ class _Window:
         return size
 
 
-def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
-    """Yield the packets of a pcap file, in batches as they were read. `head` is the part already read.
+def read_pcap(read: Read, head: bytes = b"", skim: Skim | None = None) -> Iterator[list[Packet] | Lines]:
+    """Yield the packets of a pcap file, in batches as they were read, or one by one between those that `skim`
+    reads. `head` is the part already read.
 
     Raises DamagedCaptureError after the last readable packet.
     """
@@ -103,6 +118,7 @@ def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
     snaplen, network = Struct(order + "II").unpack_from(window.buffer, 16)
     linktype = network & 0xFFFF  # the upper bits are the length of a frame check sequence
     limit = max(MAX_PACKET, min(snaplen, MAX_SNAPLEN))
+    big, faces = order == ">", ((linktype, scale, 0),)
     header = Struct(order + "IIII").unpack_from
     pos = 24
     while True:
@@ -110,6 +126,10 @@ def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
         packets: list[Packet] = []
         add = packets.append
         while size - pos >= 16:
+            if skim is not None:
+                pos = yield from _skimmed(skim, buffer, pos, False, big, limit, faces)
+                if size - pos < 16:
+                    break
             seconds, fraction, captured, original = header(buffer, pos)
             start = pos + 16
             end = start + captured
@@ -118,6 +138,10 @@ def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
                 break
             add((seconds * 1_000_000_000 + fraction * scale, linktype, buffer, start, end, original))
             pos = end
+            if skim is not None:
+                yield packets
+                packets = []
+                add = packets.append
         yield packets
         if captured > limit:
             raise _corrupt(window.base + pos, f"has a packet of {captured} bytes, over the limit of {limit}")
@@ -130,6 +154,16 @@ def read_pcap(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
             return
 
 
+def _skimmed(
+    skim: Skim, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
+) -> Generator[Lines, None, int]:
+    """Yield what `skim` reads, and return the position after it."""
+    pos, lines = skim.packets(buffer, pos, blocks, big, limit, faces)
+    if lines is not None:
+        yield lines
+    return pos
+
+
 class _Interface(NamedTuple):
     """One interface of a section: ns = ticks * multiplier // divisor + offset."""
 
@@ -138,6 +172,11 @@ class _Interface(NamedTuple):
     multiplier: int
     divisor: int
     offset: int
+
+
+#: Interfaces of a section that are skimmed, and the offset of their times in ns.
+MAX_FACES: Final = 64
+_MAX_OFFSET: Final = 1 << 62
 
 
 class _Section:
@@ -152,6 +191,8 @@ class _Section:
         self.obsolete = Struct(order + "HxxIIII").unpack_from
         self.signed = Struct(order + "q").unpack_from
         self.interfaces: list[_Interface] = []
+        self.faces: tuple[Face, ...] = ()
+        self.big = order == ">"
 
     def _describe(self, buffer: bytes, start: int, end: int) -> None:
         if len(self.interfaces) == MAX_INTERFACES:
@@ -172,6 +213,9 @@ class _Section:
                 offset = self.signed(buffer, pos)[0] * 1_000_000_000
             pos += (length + 3) & ~3
         self.interfaces.append(_Interface(linktype, snaplen, multiplier, divisor, offset))
+        unit = 0 if multiplier % divisor or abs(offset) >= _MAX_OFFSET else multiplier // divisor
+        if len(self.faces) < MAX_FACES:
+            self.faces += ((linktype, unit, offset if unit else 0),)
 
     def take(self, kind: int, length: int, buffer: bytes, start: int, end: int) -> Packet | None:
         """Process a block with its body at buffer[start:end], and return its packet if it has one. Raises
@@ -206,6 +250,16 @@ class _Section:
         return time, linktype, buffer, data, data + captured, original
 
 
+def _section_at(buffer: bytes, pos: int, current: _Section | None) -> _Section:
+    """Return the section of the block at a position: a new one if it is a section header."""
+    if buffer.startswith(PCAPNG_MAGIC, pos):
+        order = _BYTE_ORDER_MAGIC.get(buffer[pos + 8 : pos + 12])
+        current = None if order is None else _Section(order)
+    if current is None:
+        raise ValueError("has no section header here, or one of unknown byte order")
+    return current
+
+
 #: Minimum body size of the blocks that are read: interface description, packet (obsolete), simple packet,
 #: enhanced packet.
 _SMALLEST_BODY: Final = {1: 8, 2: 20, 3: 4, 6: 20}
@@ -214,9 +268,10 @@ _PACKET_BLOCKS: Final = frozenset((2, 3, 6))
 _RECORD_BLOCKS: Final = frozenset((9, 0x204, 0xBAD, 0x40000BAD))
 
 
-def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
+def read_pcapng(read: Read, head: bytes = b"", skim: Skim | None = None) -> Iterator[list[Packet] | Lines]:
     """Yield the packets of a pcapng file with any number of sections and interfaces, in batches as they were
-    read. Options and other blocks are skipped. `head` is the part already read.
+    read, or one by one between those that `skim` reads. Options and other blocks are skipped. `head` is the
+    part already read.
 
     Raises DamagedCaptureError after the last readable packet.
     """
@@ -226,9 +281,10 @@ def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
     packets: list[Packet] = []
     while True:
         available = len(window.buffer) - pos
-        if available < needed:
+        if available < needed or (skim is not None and packets):
             yield packets
             packets = []
+        if available < needed:
             available = window.fill(pos, needed)
             pos = 0
             if available < needed:
@@ -236,12 +292,13 @@ def read_pcapng(read: Read, head: bytes = b"") -> Iterator[list[Packet]]:
                     raise _truncated(window.base, "a block", needed, available)
                 return
         buffer = window.buffer
-        if buffer.startswith(PCAPNG_MAGIC, pos):
-            order = _BYTE_ORDER_MAGIC.get(buffer[pos + 8 : pos + 12])
-            section = None if order is None else _Section(order)
+        if skim is not None and section is not None:
+            after = yield from _skimmed(skim, buffer, pos, True, section.big, MAX_BLOCK, section.faces)
+            if after != pos:
+                pos, needed = after, 12
+                continue
         try:
-            if section is None:
-                raise ValueError("has no section header here, or one of unknown byte order")
+            section = _section_at(buffer, pos, section)
             kind, length = section.block(buffer, pos)
             if length % 4 or not 12 + _SMALLEST_BODY.get(kind, 0) <= length <= MAX_BLOCK:
                 raise ValueError(f"has a block of invalid length {length}")

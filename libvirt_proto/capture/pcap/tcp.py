@@ -185,6 +185,15 @@ class TcpReassembler:
             else:
                 self._slow(segment, half)
 
+    def half(self, key: bytes) -> _Half | None:
+        """Return the direction with a key; None for an unknown one."""
+        return self._halves.get(key)
+
+    @property
+    def is_full(self) -> bool:
+        """True if a new connection may replace an open one."""
+        return len(self._open) >= self._open.limit
+
     def finish(self, time_ns: int | None) -> None:
         """End the input: declare every hole lost, and emit the data after it. Connections whose end was not
         seen get none."""

@@ -1,0 +1,1376 @@
+/* The native core: payloads checked and written as JSON, and captures scanned, by the plan of any definitions.
+ *
+ * Refusing is always safe: a function that returns None, or a scan that stops before a packet, leaves the work to
+ * the Python code, which is complete and reports every problem. Only accepting what Python would not is a fault.
+ * All reads go through a Cursor, all writes through an Out; indices of a plan are checked once, when it is loaded.
+ *
+ * Sources: RFC 4506 (XDR), RFC 791, RFC 8200, RFC 9293, virnetprotocol.x, draft-ietf-opsawg-pcap(ng).
+ */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Results of functions without a Python object. */
+enum { OK = 0, REFUSED = -1, NO_MEMORY = -2 };
+
+/* ---- bytes in ---- */
+
+typedef struct {
+    const uint8_t *at, *end;
+} Cursor;
+
+static inline size_t left(const Cursor *in) { return (size_t)(in->end - in->at); }
+
+static inline uint16_t half_at(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
+
+static inline uint32_t word_at(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static inline uint32_t little_at(const uint8_t *at)
+{
+    return (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
+}
+
+static inline int take_word(Cursor *in, uint32_t *word)
+{
+    if (left(in) < 4)
+        return REFUSED;
+    *word = word_at(in->at);
+    in->at += 4;
+    return OK;
+}
+
+static inline int take_long(Cursor *in, uint64_t *number)
+{
+    if (left(in) < 8)
+        return REFUSED;
+    *number = (uint64_t)word_at(in->at) << 32 | word_at(in->at + 4);
+    in->at += 8;
+    return OK;
+}
+
+/* `size` bytes, and their padding of zeros (RFC 4506 section 3). */
+static inline int take_padded(Cursor *in, uint32_t size, const uint8_t **data)
+{
+    size_t padding = (size_t)(-size & 3);
+    if (left(in) < size || left(in) - size < padding)
+        return REFUSED;
+    *data = in->at;
+    in->at += size;
+    for (; padding; padding--)
+        if (*in->at++)
+            return REFUSED;
+    return OK;
+}
+
+/* ---- bytes out ---- */
+
+/* One message never takes more. */
+#define MAX_OUT ((size_t)256 << 20)
+
+typedef struct {
+    char *data;
+    size_t size, room;
+} Out;
+
+static int out_room(Out *out, size_t more)
+{
+    if (more <= out->room - out->size)
+        return OK;
+    if (more > MAX_OUT || out->size > MAX_OUT - more)
+        return REFUSED;
+    size_t room = out->room < 4096 ? 4096 : out->room;
+    while (room < out->size + more)
+        room *= 2;
+    char *data = PyMem_Realloc(out->data, room);
+    if (data == NULL)
+        return NO_MEMORY;
+    out->data = data;
+    out->room = room;
+    return OK;
+}
+
+static inline int put(Out *out, const void *data, size_t size)
+{
+    int status = out_room(out, size);
+    if (status)
+        return status;
+    if (size)
+        memcpy(out->data + out->size, data, size);
+    out->size += size;
+    return OK;
+}
+
+static void out_free(Out *out)
+{
+    PyMem_Free(out->data);
+    out->data = NULL;
+    out->size = out->room = 0;
+}
+
+static int put_unsigned(Out *out, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    return put(out, digits + at, sizeof digits - at);
+}
+
+static int put_signed(Out *out, int64_t number)
+{
+    if (number >= 0)
+        return put_unsigned(out, (uint64_t)number);
+    int status = put(out, "-", 1);
+    return status ? status : put_unsigned(out, -(uint64_t)number);
+}
+
+static const char HEX[] = "0123456789abcdef";
+
+static int put_hex(Out *out, const uint8_t *data, size_t size)
+{
+    int status = out_room(out, 2 * size);
+    if (status)
+        return status;
+    char *to = out->data + out->size;
+    for (size_t i = 0; i < size; i++) {
+        *to++ = HEX[data[i] >> 4];
+        *to++ = HEX[data[i] & 15];
+    }
+    out->size += 2 * size;
+    return OK;
+}
+
+/* The size of the UTF-8 sequence at `at` (RFC 3629: no surrogates, no longer form than needed), 0 if it is none. */
+static size_t utf8_size(const uint8_t *at, const uint8_t *end)
+{
+    size_t there = (size_t)(end - at);
+    uint8_t first = at[0];
+    if (first < 0xC2 || first > 0xF4)
+        return 0;
+    size_t size = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (there < size)
+        return 0;
+    for (size_t i = 1; i < size; i++)
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+    if ((first == 0xE0 && at[1] < 0xA0) || (first == 0xED && at[1] > 0x9F) || (first == 0xF0 && at[1] < 0x90) ||
+        (first == 0xF4 && at[1] > 0x8F))
+        return 0;
+    return size;
+}
+
+/* A string of JSON (RFC 8259 section 7), as msgspec writes it; refused if it is not UTF-8. */
+static int put_string(Out *out, const uint8_t *at, size_t size)
+{
+    const uint8_t *end = at + size;
+    int status = out_room(out, size + 2);
+    if (status)
+        return status;
+    out->data[out->size++] = '"';
+    while (at < end) {
+        const uint8_t *plain = at;
+        while (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
+            at++;
+        if ((status = put(out, plain, (size_t)(at - plain))))
+            return status;
+        if (at == end)
+            break;
+        if (*at >= 0x80) {
+            size_t sequence = utf8_size(at, end);
+            if (!sequence)
+                return REFUSED;
+            if ((status = put(out, at, sequence)))
+                return status;
+            at += sequence;
+            continue;
+        }
+        char escape[6] = {'\\', 'u', '0', '0', HEX[*at >> 4], HEX[*at & 15]};
+        size_t length = 2;
+        switch (*at++) {
+        case '"': escape[1] = '"'; break;
+        case '\\': escape[1] = '\\'; break;
+        case '\b': escape[1] = 'b'; break;
+        case '\t': escape[1] = 't'; break;
+        case '\n': escape[1] = 'n'; break;
+        case '\f': escape[1] = 'f'; break;
+        case '\r': escape[1] = 'r'; break;
+        default: length = 6;
+        }
+        if ((status = put(out, escape, length)))
+            return status;
+    }
+    return put(out, "\"", 1);
+}
+
+/* A finite number for which Python's repr is what msgspec writes: without an exponent. */
+static int put_double(Out *out, double value)
+{
+    double size = value < 0 ? -value : value;
+    if (!(size == 0 || (size >= 1e-4 && size < 1e16)))
+        return REFUSED;
+    char *text = PyOS_double_to_string(value, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
+    if (text == NULL) {
+        PyErr_Clear();
+        return NO_MEMORY;
+    }
+    int status = put(out, text, strlen(text));
+    PyMem_Free(text);
+    return status;
+}
+
+/* ---- plans ---- */
+
+/* A plan is an array of words: header, rows, pool. libvirt_proto/native_plan.py describes and builds it. */
+enum { HEADER_WORDS = 4, ROW_WORDS = 6, FORMAT = 1 };
+enum {
+    VOID_, INT, UINT, HYPER, UHYPER, FLOAT, DOUBLE, BOOL, ENUM, FIXED_OPAQUE, UUID, OPAQUE, STRING, FIXED_ARRAY, ARRAY,
+    OPTIONAL, STRUCT, UNION, UNKNOWN, KINDS
+};
+enum { ONE_OF = 1, BITS, BY };
+#define NONE 0xFFFFFFFFu
+#define MAX_NESTING 100
+#define MAX_FIELDS 256
+
+/* A row: kind; limit or size; element or number of entries; place of the entries; place of the arms; default. */
+typedef struct {
+    uint32_t kind, limit, count, entries, arms, fallback;
+} Row;
+
+/* An entry of a struct, or the discriminant or an arm of a union: row, text before it, and its names. */
+typedef struct {
+    uint32_t row, text, length, names;
+} Entry;
+
+typedef struct {
+    uint32_t *words;
+    size_t rows, words_count, pool;
+    char *text;
+    size_t text_size;
+} Plan;
+
+static inline const Row *row_of(const Plan *plan, uint32_t row)
+{
+    return (const Row *)(plan->words + HEADER_WORDS + (size_t)row * ROW_WORDS);
+}
+
+static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t at)
+{
+    return (const Entry *)(plan->words + place) + at;
+}
+
+static int words_fit(const Plan *plan, uint32_t place, uint64_t words)
+{
+    return place >= plan->pool && place <= plan->words_count && words <= plan->words_count - place;
+}
+
+static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
+{
+    return at <= plan->text_size && length <= plan->text_size - at;
+}
+
+/* Names of a number: kind; number of entries; place of the entries; for BITS two words with the known bits, for BY the
+ * field that decides; the key as text. An entry has the number (two words), for BY the other one before it, and the
+ * text. */
+enum { NAMES_WORDS = 7 };
+
+static int valid_names(const Plan *plan, uint32_t place)
+{
+    if (!words_fit(plan, place, NAMES_WORDS))
+        return 0;
+    const uint32_t *names = plan->words + place;
+    uint32_t size = names[0] == BY ? 6 : 4;
+    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
+        return 0;
+    if (names[0] == BY && names[3] >= MAX_FIELDS)
+        return 0;
+    for (uint32_t i = 0; i < names[1]; i++) {
+        const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
+        if (!text_fits(plan, entry[0], entry[1]))
+            return 0;
+    }
+    return 1;
+}
+
+static int valid_entries(const Plan *plan, uint32_t place, uint64_t count)
+{
+    if (!words_fit(plan, place, count * 4))
+        return 0;
+    for (uint64_t i = 0; i < count; i++) {
+        const Entry *entry = entry_of(plan, place, (uint32_t)i);
+        if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
+            (entry->names && !valid_names(plan, entry->names)))
+            return 0;
+    }
+    return 1;
+}
+
+static int valid_row(const Plan *plan, const Row *row)
+{
+    switch (row->kind) {
+    case ENUM: /* entries: value, text, length */
+        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3))
+            return 0;
+        for (uint32_t i = 0; i < row->count; i++) {
+            const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
+            if (!text_fits(plan, entry[1], entry[2]))
+                return 0;
+        }
+        return 1;
+    case FIXED_ARRAY:
+    case ARRAY:
+    case OPTIONAL: /* count: the row of the element */
+        return row->count < plan->rows;
+    case STRUCT:
+        return row->count <= MAX_FIELDS && valid_entries(plan, row->entries, row->count);
+    case UNION: /* entries: the discriminant, then the arms; arms: label, number of the entry */
+        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) || row_of(plan, entry_of(plan, row->entries, 0)->row)->kind > ENUM)
+            return 0;
+        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || (row->fallback != NONE && row->fallback > row->limit))
+            return 0;
+        for (uint32_t i = 0; i < row->count; i++)
+            if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
+                return 0;
+        return 1;
+    default:
+        return row->kind < KINDS;
+    }
+}
+
+static int valid_plan(Plan *plan)
+{
+    if (plan->words_count < HEADER_WORDS || plan->words[0] != FORMAT)
+        return 0;
+    plan->rows = plan->words[1];
+    if (plan->rows > (plan->words_count - HEADER_WORDS) / ROW_WORDS)
+        return 0;
+    plan->pool = HEADER_WORDS + plan->rows * ROW_WORDS;
+    for (size_t i = 0; i < plan->rows; i++)
+        if (!valid_row(plan, row_of(plan, (uint32_t)i)))
+            return 0;
+    return 1;
+}
+
+/* ---- values ---- */
+
+static int put_text(Out *out, const Plan *plan, uint32_t at, uint32_t length)
+{
+    return put(out, plan->text + at, length);
+}
+
+static inline int64_t long_of(const uint32_t *words)
+{
+    return (int64_t)((uint64_t)words[0] << 32 | words[1]);
+}
+
+/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
+ * far. */
+static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+{
+    const uint32_t *names = plan->words + of->names, *entries = plan->words + names[2];
+    const int64_t number = numbers[done - 1];
+    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
+    int status = put_text(out, plan, names[5], names[6]);
+    if (status)
+        return status;
+    if (names[0] == BITS) {
+        int first = 1;
+        if ((status = put(out, "[", 1)))
+            return status;
+        for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++) {
+            const uint32_t *entry = entries + (size_t)i * 4;
+            if (!(number & long_of(entry)))
+                continue;
+            if ((!first && (status = put(out, ",", 1))) || (status = put_text(out, plan, entry[2], entry[3])))
+                return status;
+            first = 0;
+        }
+        int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
+        if (rest && !first && (status = put(out, ",", 1)))
+            return status;
+        if (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest)))
+            return status;
+        return put(out, "]", 1);
+    }
+    uint32_t size = 4;
+    int64_t other = 0;
+    if (names[0] == BY) {
+        if (names[3] >= done)
+            return REFUSED;
+        other = numbers[names[3]];
+        size = 6;
+    }
+    uint32_t low = 0, high = over ? 0 : names[1];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const uint32_t *entry = entries + (size_t)middle * size;
+        int64_t first = size == 6 ? long_of(entry) : other, second = long_of(entry + size - 4);
+        if (first < other || (first == other && second < number))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (!over && low < names[1]) {
+        const uint32_t *entry = entries + (size_t)low * size;
+        if ((size == 4 || long_of(entry) == other) && long_of(entry + size - 4) == number)
+            return put_text(out, plan, entry[size - 2], entry[size - 1]);
+    }
+    return put(out, "null", 4);
+}
+
+static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth);
+
+static int take_elements(const Plan *plan, uint32_t row, uint32_t count, Cursor *in, Out *out, int depth)
+{
+    int status;
+    if (out && (status = put(out, "[", 1)))
+        return status;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t number;
+        if (i && out && (status = put(out, ",", 1)))
+            return status;
+        if ((status = take_value(plan, row, in, out, &number, depth)))
+            return status;
+    }
+    return out ? put(out, "]", 1) : OK;
+}
+
+static int take_struct(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
+{
+    int64_t numbers[MAX_FIELDS];
+    int status;
+    for (uint32_t i = 0; i < row->count; i++) {
+        const Entry *entry = entry_of(plan, row->entries, i);
+        numbers[i] = 0;
+        if (out && (status = put_text(out, plan, entry->text, entry->length)))
+            return status;
+        if ((status = take_value(plan, entry->row, in, out, &numbers[i], depth)))
+            return status;
+        if (out && entry->names && (status = put_names(out, plan, entry, numbers, i + 1)))
+            return status;
+    }
+    return out ? put(out, row->count ? "}" : "{}", row->count ? 1 : 2) : OK;
+}
+
+static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
+{
+    const Entry *discriminant = entry_of(plan, row->entries, 0);
+    int64_t number = 0;
+    int status;
+    if (out && (status = put_text(out, plan, discriminant->text, discriminant->length)))
+        return status;
+    if ((status = take_value(plan, discriminant->row, in, out, &number, depth)))
+        return status;
+    if (out && discriminant->names && (status = put_names(out, plan, discriminant, &number, 1)))
+        return status;
+    uint32_t arm = row->fallback, low = 0, high = row->count;
+    const uint32_t *arms = plan->words + row->arms;
+    while (low < high) { /* labels ascend, as signed numbers */
+        uint32_t middle = low + (high - low) / 2;
+        if ((int32_t)arms[middle * 2] < (int32_t)(uint32_t)number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < row->count && arms[low * 2] == (uint32_t)number)
+        arm = arms[low * 2 + 1];
+    if (arm == NONE)
+        return REFUSED;
+    const Entry *chosen = entry_of(plan, row->entries, arm);
+    int64_t ignored;
+    if (row_of(plan, chosen->row)->kind != VOID_) {
+        if (out && (status = put_text(out, plan, chosen->text, chosen->length)))
+            return status;
+        if ((status = take_value(plan, chosen->row, in, out, &ignored, depth)))
+            return status;
+    }
+    return out ? put(out, "}", 1) : OK;
+}
+
+static int put_enum(Out *out, const Plan *plan, const Row *row, int32_t number)
+{
+    const uint32_t *entries = plan->words + row->entries;
+    uint32_t low = 0, high = row->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if ((int32_t)entries[(size_t)middle * 3] < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < row->count && (int32_t)entries[(size_t)low * 3] == number)
+        return put_text(out, plan, entries[(size_t)low * 3 + 1], entries[(size_t)low * 3 + 2]);
+    return put_signed(out, number);
+}
+
+/* Read a value; with `out`, write its JSON. `number` gets the value of an integer. */
+static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth)
+{
+    const Row *row = row_of(plan, at);
+    const uint8_t *data;
+    uint32_t word = 0;
+    uint64_t wide = 0;
+    int status;
+    if (depth > MAX_NESTING)
+        return REFUSED;
+    switch (row->kind) {
+    case VOID_:
+        return out ? put(out, "null", 4) : OK;
+    case INT:
+        if (take_word(in, &word))
+            return REFUSED;
+        *number = (int32_t)word;
+        return out ? put_signed(out, *number) : OK;
+    case UINT:
+        if (take_word(in, &word))
+            return REFUSED;
+        *number = word;
+        return out ? put_unsigned(out, word) : OK;
+    case HYPER:
+        if (take_long(in, &wide))
+            return REFUSED;
+        *number = (int64_t)wide;
+        return out ? put_signed(out, *number) : OK;
+    case UHYPER:
+        if (take_long(in, &wide))
+            return REFUSED;
+        *number = (int64_t)wide;
+        return out ? put_unsigned(out, wide) : OK;
+    case FLOAT: {
+        float value;
+        if (take_word(in, &word))
+            return REFUSED;
+        memcpy(&value, &word, sizeof value);
+        return out ? put_double(out, (double)value) : OK;
+    }
+    case DOUBLE: {
+        double value;
+        if (take_long(in, &wide))
+            return REFUSED;
+        memcpy(&value, &wide, sizeof value);
+        return out ? put_double(out, value) : OK;
+    }
+    case BOOL:
+        if (take_word(in, &word) || word > 1)
+            return REFUSED;
+        *number = word;
+        return !out ? OK : word ? put(out, "true", 4) : put(out, "false", 5);
+    case ENUM:
+        if (take_word(in, &word))
+            return REFUSED;
+        *number = (int32_t)word;
+        return out ? put_enum(out, plan, row, (int32_t)word) : OK;
+    case FIXED_OPAQUE:
+    case OPAQUE:
+    case STRING:
+        word = row->limit;
+        if (row->kind != FIXED_OPAQUE && (take_word(in, &word) || word > row->limit))
+            return REFUSED;
+        if (take_padded(in, word, &data))
+            return REFUSED;
+        if (!out)
+            return OK;
+        if (row->kind == STRING)
+            return put_string(out, data, word);
+        if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, word)))
+            return status;
+        return put(out, "\"", 1);
+    case UUID: {
+        static const uint8_t groups[] = {4, 2, 2, 2, 6};
+        if (take_padded(in, 16, &data))
+            return REFUSED;
+        for (size_t i = 0; out && i < sizeof groups; data += groups[i++])
+            if ((status = put(out, i ? "-" : "\"", 1)) || (status = put_hex(out, data, groups[i])))
+                return status;
+        return out ? put(out, "\"", 1) : OK;
+    }
+    case FIXED_ARRAY:
+        return take_elements(plan, row->count, row->limit, in, out, depth + 1);
+    case ARRAY:
+        if (take_word(in, &word) || word > row->limit || word > left(in) / 4)
+            return REFUSED;
+        return take_elements(plan, row->count, word, in, out, depth + 1);
+    case OPTIONAL:
+        if (take_word(in, &word) || word > 1)
+            return REFUSED;
+        if (!word)
+            return out ? put(out, "null", 4) : OK;
+        return take_value(plan, row->count, in, out, number, depth + 1);
+    case STRUCT:
+        return take_struct(plan, row, in, out, depth + 1);
+    case UNION:
+        return take_union(plan, row, in, out, depth + 1);
+    default:
+        return REFUSED;
+    }
+}
+
+/* ---- the plan as a Python object ---- */
+
+typedef struct {
+    PyObject_HEAD
+    Plan plan;
+} PlanObject;
+
+static void plan_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyMem_Free(((PlanObject *)self)->plan.words);
+    PyMem_Free(((PlanObject *)self)->plan.text);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    const char *words, *text;
+    Py_ssize_t words_size, text_size;
+    static char *names[] = {"words", "text", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#:Plan", names, &words, &words_size, &text, &text_size))
+        return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    PlanObject *self = (PlanObject *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    Plan *plan = &self->plan;
+    memset(plan, 0, sizeof *plan);
+    plan->words_count = (size_t)words_size / 4;
+    plan->text_size = (size_t)text_size;
+    plan->words = PyMem_Malloc((size_t)words_size + 4);
+    plan->text = PyMem_Malloc((size_t)text_size + 1);
+    if (plan->words == NULL || plan->text == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    for (size_t i = 0; i < plan->words_count; i++)
+        plan->words[i] = little_at((const uint8_t *)words + 4 * i);
+    memcpy(plan->text, text, (size_t)text_size);
+    if (words_size % 4 || !valid_plan(plan)) {
+        Py_DECREF(self);
+        PyErr_SetString(PyExc_ValueError, "the plan is not valid");
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* Parse (row, data, start); the data is data[start:]. */
+static int payload_arguments(Plan *plan, PyObject *args, const char *form, uint32_t *row, Py_buffer *data, Cursor *in)
+{
+    unsigned int at;
+    Py_ssize_t start = 0;
+    if (!PyArg_ParseTuple(args, form, &at, data, &start))
+        return 0;
+    if (at >= plan->rows || start < 0 || start > data->len) {
+        PyBuffer_Release(data);
+        PyErr_SetString(PyExc_IndexError, "no such row or position");
+        return 0;
+    }
+    *row = at;
+    in->at = (const uint8_t *)data->buf + start;
+    in->end = (const uint8_t *)data->buf + data->len;
+    return 1;
+}
+
+static PyObject *plan_check(PyObject *self, PyObject *args)
+{
+    Plan *plan = &((PlanObject *)self)->plan;
+    uint32_t row;
+    int64_t number;
+    Py_buffer data;
+    Cursor in;
+    if (!payload_arguments(plan, args, "Iy*|n:check", &row, &data, &in))
+        return NULL;
+    int status = take_value(plan, row, &in, NULL, &number, 0);
+    Py_ssize_t end = in.at - (const uint8_t *)data.buf;
+    PyBuffer_Release(&data);
+    if (status == NO_MEMORY)
+        return PyErr_NoMemory();
+    if (status)
+        Py_RETURN_NONE;
+    return PyLong_FromSsize_t(end);
+}
+
+static PyObject *plan_json(PyObject *self, PyObject *args)
+{
+    Plan *plan = &((PlanObject *)self)->plan;
+    uint32_t row;
+    int64_t number;
+    Py_buffer data;
+    Cursor in;
+    Out out = {NULL, 0, 0};
+    PyObject *json = NULL;
+    if (!payload_arguments(plan, args, "Iy*|n:json", &row, &data, &in))
+        return NULL;
+    int status = take_value(plan, row, &in, &out, &number, 0);
+    if (status == NO_MEMORY)
+        PyErr_NoMemory();
+    else if (status || in.at != in.end)
+        json = Py_NewRef(Py_None);
+    else
+        json = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
+    PyBuffer_Release(&data);
+    out_free(&out);
+    return json;
+}
+
+static PyMethodDef plan_methods[] = {
+    {"check", plan_check, METH_VARARGS,
+     "check(row, data, start=0)\n--\n\nReturn the end of a canonical value at a position; None for any other bytes."},
+    {"json", plan_json, METH_VARARGS,
+     "json(row, data, start=0)\n--\n\nReturn the JSON of a canonical value that ends with the data; None for any other"
+     " bytes, and for values that Python writes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot plan_slots[] = {
+    {Py_tp_doc, "Plan(words, text)\n--\n\nTypes for native code; raises ValueError for words that contradict themselves."},
+    {Py_tp_new, plan_new},
+    {Py_tp_dealloc, plan_dealloc},
+    {Py_tp_methods, plan_methods},
+    {0, NULL},
+};
+
+static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject), 0, Py_TPFLAGS_DEFAULT, plan_slots};
+
+/* ---- lanes: directions of connections in step ---- */
+
+#define MAX_KEY 36
+#define MAX_LANES 8192
+#define MAX_MESSAGE (33554432u + 4)
+#define HEADER_END 28
+
+typedef struct {
+    uint8_t key[MAX_KEY];
+    uint8_t key_size, direction, open;
+    uint32_t next;
+    uint64_t packet; /* the last one with bytes of this direction */
+    Out pending, conn;
+} Lane;
+
+/* The part of a header that decides about a line: program, version, procedure, type, status, and the direction. */
+#define KIND_KEY 21
+#define MAX_KINDS 8192
+
+/* Parts of a line: text, or a value. */
+enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, SLOTS };
+
+typedef struct {
+    uint32_t slot, text, length;
+} Part;
+
+typedef struct {
+    uint8_t key[KIND_KEY];
+    uint8_t used, failed, shown;
+    uint32_t row; /* NONE: no payload */
+    uint32_t first, count; /* parts */
+} Kind;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *plan_object;
+    Plan *plan;
+    Lane *lanes;
+    uint32_t lane_count, *lane_slots; /* twice MAX_LANES slots: number + 1 */
+    Kind *kinds; /* twice MAX_KINDS slots */
+    uint32_t kind_count;
+    Part *parts;
+    size_t part_count, part_room;
+    Out text, out;
+    int64_t start_ns, last_ns, last_data_ns; /* of the last packet, and of the last one with data */
+    uint64_t messages, failures, packets;
+    uint32_t fault_names; /* place of the table of error codes; 0: none */
+} Scanner;
+
+static uint32_t hash(const uint8_t *data, size_t size)
+{
+    uint32_t value = 2166136261u;
+    for (size_t i = 0; i < size; i++)
+        value = (value ^ data[i]) * 16777619u;
+    return value ^ value >> 15;
+}
+
+static Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
+{
+    uint32_t at = hash(key, size) % (2 * MAX_LANES);
+    for (; self->lane_slots[at]; at = (at + 1) % (2 * MAX_LANES)) {
+        Lane *lane = self->lanes + self->lane_slots[at] - 1;
+        if (lane->key_size == size && memcmp(lane->key, key, size) == 0)
+            return lane;
+    }
+    return NULL;
+}
+
+static Kind *kind_slot(const Scanner *self, const uint8_t *key)
+{
+    uint32_t at = hash(key, KIND_KEY) % (2 * MAX_KINDS);
+    while (self->kinds[at].used && memcmp(self->kinds[at].key, key, KIND_KEY) != 0)
+        at = (at + 1) % (2 * MAX_KINDS);
+    return self->kinds + at;
+}
+
+static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t direction)
+{
+    uint8_t key[KIND_KEY];
+    memcpy(key, frame + 4, 16);
+    memcpy(key + 16, frame + 24, 4);
+    key[20] = direction;
+    const Kind *kind = kind_slot(self, key);
+    return kind->used ? kind : NULL;
+}
+
+/* ---- lines ---- */
+
+/* Seconds since the beginning with three decimals, in seven columns, and a space: presenters/clock.py. */
+static int put_clock(Out *out, int64_t since_ns)
+{
+    char text[32];
+    size_t at = sizeof text;
+    if (since_ns < 0)
+        return REFUSED;
+    uint64_t ms = (uint64_t)since_ns / 1000000, whole = ms / 1000;
+    text[--at] = ' ';
+    for (int i = 0; i < 3; i++, ms /= 10)
+        text[--at] = (char)('0' + ms % 10);
+    text[--at] = '.';
+    do {
+        text[--at] = (char)('0' + whole % 10);
+        whole /= 10;
+    } while (whole);
+    while (sizeof text - at < 8)
+        text[--at] = ' ';
+    return put(out, text + at, sizeof text - at);
+}
+
+/* ` error="NAME: message"` of a virNetMessageError with a plain message: presenters/monitor.py. */
+static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, const uint8_t *end)
+{
+    const Plan *plan = self->plan;
+    const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
+    Cursor in = {payload, end};
+    uint32_t code, domain, present, size;
+    const uint8_t *text;
+    int status;
+    if (take_word(&in, &code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
+        return REFUSED;
+    uint32_t low = 0, high = names[1];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (long_of(entries + (size_t)middle * 4) < (int32_t)code)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == names[1] || long_of(entries + (size_t)low * 4) != (int32_t)code)
+        return REFUSED;
+    const uint32_t *entry = entries + (size_t)low * 4;
+    if (entry[3] < 2) /* in quotes, as in JSON */
+        return REFUSED;
+    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, entry[2] + 1, entry[3] - 2)))
+        return status;
+    if (present) {
+        if (take_word(&in, &size) || take_padded(&in, size, &text) || (status = put(out, ": ", 2)))
+            return status ? status : REFUSED;
+        for (const uint8_t *at = text; at < text + size; at++) {
+            if (*at < 0x20 || *at > 0x7E)
+                return REFUSED;
+            if ((*at == '"' || *at == '\\') && (status = put(out, "\\", 1)))
+                return status;
+            if ((status = put(out, at, 1)))
+                return status;
+        }
+    }
+    return put(out, "\"", 1);
+}
+
+static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+                    int64_t time_ns, uint64_t packet)
+{
+    Out *out = &self->out;
+    int64_t number;
+    int status = OK, payload_done = 0;
+    Cursor in = {frame + HEADER_END, frame + length};
+    if (kind->row == NONE && length != HEADER_END)
+        return REFUSED;
+    for (uint32_t i = 0; i < kind->count; i++) {
+        const Part *part = self->parts + kind->first + i;
+        switch (part->slot) {
+        case TEXT: status = put(out, self->text.data + part->text, part->length); break;
+        case NUMBER: status = put_unsigned(out, self->messages + 1); break;
+        case TIME_NS: status = put_signed(out, time_ns); break;
+        case CLOCK: status = put_clock(out, time_ns - self->start_ns); break;
+        case CONN: status = put(out, lane->conn.data, lane->conn.size); break;
+        case LENGTH: status = put_unsigned(out, length); break;
+        case SERIAL: status = put_unsigned(out, word_at(frame + 20)); break;
+        case PACKET: status = put_unsigned(out, packet); break;
+        case FAULT: status = put_fault(self, out, frame + HEADER_END, frame + length); break;
+        default: /* PAYLOAD */
+            payload_done = 1;
+            status = kind->row == NONE ? put(out, "null", 4) : take_value(self->plan, kind->row, &in, out, &number, 0);
+        }
+        if (status)
+            return status;
+    }
+    if (!payload_done && kind->row != NONE && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
+        return status;
+    if (in.at != in.end)
+        return REFUSED;
+    self->messages++;
+    self->failures += kind->failed;
+    return OK;
+}
+
+/* ---- packets ---- */
+
+/* The frames in bytes of a lane; REFUSED leaves the lane and the output as they were. */
+static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+{
+    const size_t written = self->out.size, held = lane->pending.size;
+    const uint64_t messages = self->messages, failures = self->failures;
+    int status = OK;
+    if (held) {
+        if ((status = put(&lane->pending, data, size)))
+            return status;
+        data = (const uint8_t *)lane->pending.data;
+        size = lane->pending.size;
+    }
+    size_t at = 0;
+    while (size - at >= 4) {
+        uint32_t length = word_at(data + at);
+        const Kind *kind = NULL;
+        if (length < HEADER_END || length > MAX_MESSAGE)
+            status = REFUSED;
+        else if (size - at >= HEADER_END && (kind = kind_of(self, data + at, lane->direction)) == NULL)
+            status = REFUSED;
+        if (status || size - at < length)
+            break;
+        if ((status = put_line(self, lane, kind, data + at, length, time_ns, packet)))
+            break;
+        at += length;
+    }
+    if (status) {
+        self->out.size = written;
+        self->messages = messages;
+        self->failures = failures;
+        lane->pending.size = held;
+        return status;
+    }
+    if (held) {
+        memmove(lane->pending.data, lane->pending.data + at, size - at);
+        lane->pending.size = size - at;
+    }
+    else if (at < size && (status = put(&lane->pending, data + at, size - at))) {
+        self->out.size = written;
+        self->messages = messages;
+        self->failures = failures;
+        return status;
+    }
+    return OK;
+}
+
+enum { FIN = 1, SYN = 2, RST = 4 };
+
+/* A packet: REFUSED unless it is a TCP segment in order, of a lane, without flags, and complete. */
+static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+{
+    const uint8_t *at = data, *end = data + size, *stop;
+    uint8_t key[MAX_KEY];
+    size_t key_size, type_at;
+    uint16_t type;
+    switch (link) {
+    case 1: type_at = 12, at += 14; break;  /* Ethernet */
+    case 113: type_at = 14, at += 16; break; /* Linux cooked */
+    case 276: type_at = 0, at += 20; break; /* Linux cooked, version 2 */
+    case 0: case 108: type_at = size, at += 4; break; /* BSD loopback */
+    case 12: case 14: case 101: case 228: case 229: type_at = size; break; /* raw IP */
+    default: return REFUSED;
+    }
+    if (size <= (size_t)(at - data))
+        return REFUSED;
+    if (type_at < size) {
+        type = half_at(data + type_at);
+        for (int tags = 0; tags < 4 && (type == 0x8100 || type == 0x88A8 || type == 0x9100); tags++) {
+            if (end - at < 4)
+                return REFUSED;
+            type = half_at(at + 2);
+            at += 4;
+        }
+    }
+    else
+        type = at[0] >> 4 == 4 ? 0x0800 : at[0] >> 4 == 6 ? 0x86DD : 0;
+    if (type == 0x0800) {
+        if (end - at < 20 || at[0] >> 4 != 4 || at[9] != 6 || half_at(at + 6) & 0x3FFF)
+            return REFUSED;
+        size_t header = (size_t)(at[0] & 15) * 4, total = half_at(at + 2);
+        if (header < 20 || total < header + 20 || total > (size_t)(end - at))
+            return REFUSED;
+        memcpy(key, at + 12, 8);
+        key_size = 12;
+        stop = at + total;
+        at += header;
+    }
+    else if (type == 0x86DD) {
+        if (end - at < 40 || at[6] != 6)
+            return REFUSED;
+        size_t total = half_at(at + 4);
+        if (total < 20 || total > (size_t)(end - at) - 40)
+            return REFUSED;
+        memcpy(key, at + 8, 32);
+        key_size = 36;
+        at += 40;
+        stop = at + total;
+    }
+    else
+        return REFUSED;
+    memcpy(key + key_size - 4, at, 4);
+    const size_t header = (size_t)(at[12] >> 4) * 4;
+    if (header < 20 || header > (size_t)(stop - at) || at[13] & (SYN | FIN | RST))
+        return REFUSED;
+    Lane *lane = find_lane(self, key, key_size);
+    if (lane == NULL || !lane->open || lane->next != word_at(at + 4))
+        return REFUSED;
+    at += header;
+    self->last_ns = time_ns;
+    if (at == stop)
+        return OK;
+    int status = take_bytes(self, lane, at, (size_t)(stop - at), time_ns, packet);
+    if (status == OK) {
+        lane->next += (uint32_t)(stop - at);
+        lane->packet = packet;
+        self->last_data_ns = time_ns;
+    }
+    return status;
+}
+
+/* ---- captures ---- */
+
+/* Stop now and then, so that output flows and signals are seen. */
+#define MAX_BATCH ((size_t)1 << 20)
+
+typedef struct {
+    uint32_t link;
+    uint64_t ns; /* per tick */
+    int64_t offset;
+} Interface;
+
+static inline uint32_t ordered(const uint8_t *at, int big) { return big ? word_at(at) : little_at(at); }
+
+/* pcap: records from `at` on. Returns where it stopped. */
+static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *face,
+                                   size_t limit, int *status)
+{
+    while (end - at >= 16 && self->out.size < MAX_BATCH) {
+        const size_t size = ordered(at + 8, big);
+        if (size > (size_t)(end - at) - 16 || size > limit || ordered(at + 12, big) > size)
+            break;
+        const int64_t time_ns = (int64_t)ordered(at, big) * 1000000000 + (int64_t)(ordered(at + 4, big) * face->ns);
+        if ((*status = take_packet(self, face->link, at + 16, size, time_ns, self->packets + 1)))
+            break;
+        self->packets++;
+        at += 16 + size;
+    }
+    return at;
+}
+
+/* pcapng: Enhanced Packet Blocks from `at` on. */
+static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *faces,
+                                  size_t count, int *status)
+{
+    while (end - at >= 32 && self->out.size < MAX_BATCH) {
+        const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
+        const uint32_t number = ordered(at + 8, big);
+        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) ||
+            ordered(at + length - 4, big) != length)
+            break;
+        if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
+            break;
+        const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
+        if (ticks > (uint64_t)4000000000000000000 / faces[number].ns)
+            break;
+        const int64_t time_ns = (int64_t)(ticks * faces[number].ns) + faces[number].offset;
+        if ((*status = take_packet(self, faces[number].link, at + 28, size, time_ns, self->packets + 1)))
+            break;
+        self->packets++;
+        at += length;
+    }
+    return at;
+}
+
+/* ---- the scanner as a Python object ---- */
+
+static void scanner_dealloc(PyObject *object)
+{
+    Scanner *self = (Scanner *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    for (uint32_t i = 0; i < self->lane_count; i++) {
+        out_free(&self->lanes[i].pending);
+        out_free(&self->lanes[i].conn);
+    }
+    PyMem_Free(self->lanes);
+    PyMem_Free(self->lane_slots);
+    PyMem_Free(self->kinds);
+    PyMem_Free(self->parts);
+    out_free(&self->text);
+    out_free(&self->out);
+    Py_XDECREF(self->plan_object);
+    PyObject_Free(object);
+    Py_DECREF(type);
+}
+
+static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *plan;
+    unsigned int fault_names;
+    static char *names[] = {"plan", "fault_names", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI:Scanner", names, &plan, &fault_names))
+        return NULL;
+    if (PyType_GetSlot(Py_TYPE(plan), Py_tp_dealloc) != (void *)plan_dealloc) {
+        PyErr_SetString(PyExc_TypeError, "expected a Plan");
+        return NULL;
+    }
+    if (fault_names && !valid_names(&((PlanObject *)plan)->plan, fault_names)) {
+        PyErr_SetString(PyExc_ValueError, "no such names");
+        return NULL;
+    }
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Scanner *self = (Scanner *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->plan_object = Py_NewRef(plan);
+    self->plan = &((PlanObject *)plan)->plan;
+    self->fault_names = fault_names;
+    self->lanes = PyMem_Calloc(MAX_LANES, sizeof *self->lanes);
+    self->lane_slots = PyMem_Calloc(2 * MAX_LANES, sizeof *self->lane_slots);
+    self->kinds = PyMem_Calloc(2 * MAX_KINDS, sizeof *self->kinds);
+    if (self->lanes == NULL || self->lane_slots == NULL || self->kinds == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *scanner_learn(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key;
+    Py_ssize_t key_size;
+    PyObject *parts;
+    unsigned int row;
+    int failed;
+    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts))
+        return NULL;
+    if (key_size != KIND_KEY || (row != NONE && row >= self->plan->rows)) {
+        PyErr_SetString(PyExc_ValueError, "no such kind or row");
+        return NULL;
+    }
+    Kind *kind = kind_slot(self, (const uint8_t *)key);
+    Py_ssize_t count = PyTuple_Size(parts);
+    if (kind->used || self->kind_count == MAX_KINDS || count > 64)
+        Py_RETURN_FALSE;
+    if (self->part_count + (size_t)count > self->part_room) {
+        size_t room = 2 * (self->part_room + (size_t)count);
+        Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
+        if (grown == NULL)
+            return PyErr_NoMemory();
+        self->parts = grown;
+        self->part_room = room;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = PyTuple_GetItem(parts, i);
+        Part *part = self->parts + self->part_count + i;
+        part->slot = TEXT;
+        if (PyBytes_Check(item)) {
+            char *text;
+            Py_ssize_t size;
+            if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
+                return NULL;
+            part->text = (uint32_t)self->text.size;
+            part->length = (uint32_t)size;
+            if (put(&self->text, text, (size_t)size))
+                return PyErr_NoMemory();
+        }
+        else {
+            unsigned long slot = PyLong_AsUnsignedLong(item);
+            if (PyErr_Occurred())
+                return NULL;
+            if (slot == TEXT || slot >= SLOTS || (slot == FAULT && !self->fault_names)) {
+                PyErr_SetString(PyExc_ValueError, "no such part of a line");
+                return NULL;
+            }
+            part->slot = (uint32_t)slot;
+        }
+    }
+    memcpy(kind->key, key, KIND_KEY);
+    kind->row = row;
+    kind->failed = failed != 0;
+    kind->first = (uint32_t)self->part_count;
+    kind->count = (uint32_t)count;
+    kind->used = 1;
+    self->part_count += (size_t)count;
+    self->kind_count++;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *scanner_open(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key, *conn;
+    Py_ssize_t key_size, conn_size;
+    unsigned int next;
+    int direction;
+    if (!PyArg_ParseTuple(args, "y#Iiy#:open", &key, &key_size, &next, &direction, &conn, &conn_size))
+        return NULL;
+    if ((key_size != 12 && key_size != 36) || direction < 0 || direction > 1) {
+        PyErr_SetString(PyExc_ValueError, "no such key or direction");
+        return NULL;
+    }
+    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
+    if (lane == NULL) {
+        if (self->lane_count == MAX_LANES)
+            Py_RETURN_FALSE;
+        lane = self->lanes + self->lane_count;
+        memcpy(lane->key, key, (size_t)key_size);
+        lane->key_size = (uint8_t)key_size;
+        uint32_t at = hash(lane->key, lane->key_size) % (2 * MAX_LANES);
+        while (self->lane_slots[at])
+            at = (at + 1) % (2 * MAX_LANES);
+        self->lane_slots[at] = ++self->lane_count;
+    }
+    lane->conn.size = lane->pending.size = 0;
+    if (put(&lane->conn, conn, (size_t)conn_size))
+        return PyErr_NoMemory();
+    lane->next = next;
+    lane->packet = 0;
+    lane->direction = (uint8_t)direction;
+    lane->open = 1;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *scanner_take(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key;
+    Py_ssize_t key_size;
+    if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size))
+        return NULL;
+    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
+    if (lane == NULL || !lane->open)
+        Py_RETURN_NONE;
+    lane->open = 0;
+    PyObject *result = Py_BuildValue("(Iy#K)", lane->next, lane->pending.data ? lane->pending.data : "",
+                                     (Py_ssize_t)lane->pending.size, (unsigned long long)lane->packet);
+    out_free(&lane->pending);
+    return result;
+}
+
+/* The faces of a scan: a tuple of (link type, ns per tick or 0, offset in ns). */
+static int parse_faces(PyObject *tuple, Interface *faces, size_t most, size_t *count)
+{
+    *count = (size_t)PyTuple_Size(tuple) < most ? (size_t)PyTuple_Size(tuple) : most;
+    for (size_t i = 0; i < *count; i++) {
+        unsigned long long ns;
+        long long offset;
+        unsigned int link;
+        PyObject *item = PyTuple_GetItem(tuple, (Py_ssize_t)i);
+        if (!PyTuple_Check(item) || !PyArg_ParseTuple(item, "IKL", &link, &ns, &offset))
+            return 0;
+        faces[i].link = link;
+        faces[i].ns = ns;
+        faces[i].offset = offset;
+    }
+    return 1;
+}
+
+static PyObject *scanner_scan(PyObject *object, PyObject *args)
+{
+    enum { FACES = 64 };
+    Scanner *self = (Scanner *)object;
+    Interface faces[FACES];
+    Py_buffer buffer;
+    Py_ssize_t pos, limit;
+    int big, blocks, status = OK;
+    unsigned long long messages, packets;
+    long long start_ns;
+    size_t count;
+    PyObject *tuple;
+    if (!PyArg_ParseTuple(args, "y*nppnO!KKL:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple, &messages,
+                          &packets, &start_ns))
+        return NULL;
+    if (pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
+        PyBuffer_Release(&buffer);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_ValueError, "no such position or interfaces");
+        return NULL;
+    }
+    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
+    self->out.size = 0;
+    self->messages = messages;
+    self->packets = packets;
+    self->failures = 0;
+    self->start_ns = start_ns;
+    at = blocks ? scan_blocks(self, at, end, big, faces, count, &status)
+                : scan_records(self, at, end, big, faces, (size_t)limit, &status);
+    pos = at - (const uint8_t *)buffer.buf;
+    PyBuffer_Release(&buffer);
+    if (status == NO_MEMORY)
+        return PyErr_NoMemory();
+    return Py_BuildValue("(ny#KKKLL)", pos, self->out.data ? self->out.data : "", (Py_ssize_t)self->out.size,
+                         (unsigned long long)(self->messages - messages), (unsigned long long)self->failures,
+                         (unsigned long long)(self->packets - packets), (long long)self->last_ns,
+                         (long long)self->last_data_ns);
+}
+
+static PyMethodDef scanner_methods[] = {
+    {"learn", scanner_learn, METH_VARARGS,
+     "learn(key, row, failed, parts)\n--\n\nAdd the line of a kind of message; False if there is no room."},
+    {"open", scanner_open, METH_VARARGS,
+     "open(key, next, direction, conn)\n--\n\nTake over a direction in step; False if there is no room."},
+    {"take", scanner_take, METH_VARARGS,
+     "take(key)\n--\n\nGive a direction back: (next sequence number, pending bytes, last packet); None for no lane."},
+    {"scan", scanner_scan, METH_VARARGS,
+     "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns)\n--\n\nRead packets up to the first"
+     " one that Python has to look at: (position, lines, messages, failures, packets, time of the last packet, and of"
+     " the last one with data)."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot scanner_slots[] = {
+    {Py_tp_doc, "Scanner(plan, fault_names)\n--\n\nLines of the messages in captures, by lanes that Python opens."},
+    {Py_tp_new, scanner_new},
+    {Py_tp_dealloc, scanner_dealloc},
+    {Py_tp_methods, scanner_methods},
+    {0, NULL},
+};
+
+static PyType_Spec scanner_spec = {"libvirt_proto._native.Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT, scanner_slots};
+
+/* ---- the module ---- */
+
+static int module_exec(PyObject *module)
+{
+    PyType_Spec *specs[] = {&plan_spec, &scanner_spec};
+    const char *names[] = {"Plan", "Scanner"};
+    for (size_t i = 0; i < 2; i++) {
+        PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
+        if (type == NULL || PyModule_AddObjectRef(module, names[i], type) < 0) {
+            Py_XDECREF(type);
+            return -1;
+        }
+        Py_DECREF(type);
+    }
+    return PyModule_AddIntConstant(module, "FORMAT", FORMAT) || PyModule_AddStringConstant(module, "SOURCE", SOURCE_HASH);
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "libvirt_proto._native", "The native core.", 0, NULL, module_slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&definition); }

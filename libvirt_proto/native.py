@@ -1,0 +1,51 @@
+"""The native core, if it is there: `_native.c`, compiled when the package was built.
+
+It is optional. Python code does the same, and is used without it, if LIBVIRT_PROTO_PURE=1 is set, and if the
+compiled module does not belong to the source next to it (an editable installation that was not built again).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ._native import Plan, Scanner
+
+    __all__ = ["PURE", "Plan", "Scanner", "core", "state"]
+
+#: The variable that switches the native core off.
+PURE: Final = "LIBVIRT_PROTO_PURE"
+_SOURCE: Final = Path(__file__).with_name("_native.c")
+
+
+def core() -> ModuleType | None:
+    """Return the module; None without one."""
+    module, _ = _found(os.environ.get(PURE) == "1")
+    return module
+
+
+def state() -> str:
+    """Return one sentence on whether the native core is used, and why not."""
+    return _found(os.environ.get(PURE) == "1")[1]
+
+
+@cache
+def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
+    if switched_off:
+        return None, f"switched off by {PURE}=1"
+    try:
+        from . import _native
+    except ImportError:
+        return None, "not compiled: the package was built without a C compiler"
+    try:
+        source = sha256(_SOURCE.read_bytes()).hexdigest()
+    except OSError:
+        source = _native.SOURCE  # an installed package has no source
+    if source != _native.SOURCE:
+        return None, "compiled from another source: run `make native`"
+    return _native, "compiled"
