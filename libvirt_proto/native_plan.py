@@ -8,11 +8,13 @@ of the entries, place of the arms, default arm); places count words. Texts are p
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
+import msgspec
 from msgspec import json
 
 from .codec import types as xdr
@@ -20,9 +22,7 @@ from .codec.visitor import Visitor
 from .codec.xdrtype import TypeTable
 from .names.meanings import key, meanings_of
 from .names.public import Bits, By, Meaning, OneOf, names
-
-if TYPE_CHECKING:
-    from .registry import Registry
+from .registry import Registry, default
 
 FORMAT: Final = 1
 NONE: Final = 0xFFFFFFFF
@@ -37,46 +37,76 @@ _ONE_OF, _BITS, _BY = 1, 2, 3
 _INTEGERS: Final = {(32, True): "int", (32, False): "uint", (64, True): "hyper", (64, False): "uhyper"}
 #: Fields of a struct that the native core handles.
 _MAX_FIELDS: Final = 256
+#: The plan of the newest release: `python -m tools.native_plan` writes it.
+_FILE: Final = Path(__file__).with_name("native.plan")
 _Row = list[int]
 
 
-class NativePlan:
-    """The plan of a registry. `rows` maps the names of types to rows; `fault_names` is the place of the names
-    of error codes."""
+class NativePlan(msgspec.Struct, frozen=True):
+    """The plan of a registry: its words and its text.
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._builders: dict[TypeTable, _Builder] = {}
-        self._pool = _Pool()
-        self.rows: dict[str, int] = {}
-        for module in registry.modules():
-            for name, type_ in module.types.items():
-                builder = self._builders.get(type_.types)
-                if builder is None:
-                    builder = self._builders[type_.types] = _Builder(type_.types, self._pool)
-                self.rows.setdefault(name, builder.visit(type_.reference))
-        self._fault = self._pool.names(OneOf(names("virErrorNumber")), "", {})
+    `rows` maps the names of types to rows; `fault_names` is the place of the names of error codes. `release`
+    is that of the definitions.
+    """
 
-    @cached_property
-    def words(self) -> bytes:
-        """The words, little-endian."""
-        pool = self._pool
-        shift = _HEADER_WORDS + len(pool.rows) * _ROW_WORDS
-        rows = [word for row in pool.rows for word in pool.placed(row, shift)]
-        found = array("I", [FORMAT, len(pool.rows), 0, 0, *rows, *pool.moved(shift)])
-        if array("I", [1]).tobytes() != b"\1\0\0\0":
-            found.byteswap()
-        return found.tobytes()
+    release: str | None
+    words: bytes
+    text: bytes
+    rows: dict[str, int]
+    fault_names: int
 
     @property
-    def fault_names(self) -> int:
-        """The place of the names of error codes."""
-        return self._fault + _HEADER_WORDS + len(self._pool.rows) * _ROW_WORDS
+    def file(self) -> bytes:
+        """The contents of a file with the plan: sizes and names as a line of JSON, words, text."""
+        head = _Head(FORMAT, self.release, len(self.words), len(self.text), self.rows, self.fault_names)
+        return json.encode(head) + b"\n" + self.words + self.text
 
-    @property
-    def text(self) -> bytes:
-        """The text."""
-        return bytes(self._pool.text)
+
+class _Head(msgspec.Struct):
+    """The first line of a file with a plan."""
+
+    format: int
+    release: str | None
+    words: int
+    text: int
+    rows: dict[str, int]
+    fault_names: int
+
+
+def plan_of(registry: Registry) -> NativePlan:
+    """Return the plan of a registry: that of the newest release from its file, others are built."""
+    if has_file(registry):
+        head_line, _, rest = _FILE.read_bytes().partition(b"\n")
+        head = json.decode(head_line, type=_Head)
+        if (head.format, head.release) == (FORMAT, registry.release):
+            words, text = rest[: head.words], rest[head.words :]
+            return NativePlan(head.release, words, text, head.rows, head.fault_names)
+    return build(registry)
+
+
+def has_file(registry: Registry) -> bool:
+    """Return whether a registry is the bundled set of the newest release, whose plan is in a file."""
+    return registry is default()
+
+
+def build(registry: Registry) -> NativePlan:
+    """Build the plan of a registry."""
+    builders: dict[TypeTable, _Builder] = {}
+    pool = _Pool()
+    rows: dict[str, int] = {}
+    for module in registry.modules():
+        for name, type_ in module.types.items():
+            builder = builders.get(type_.types)
+            if builder is None:
+                builder = builders[type_.types] = _Builder(type_.types, pool)
+            rows.setdefault(name, builder.visit(type_.reference))
+    fault = pool.names(OneOf(names("virErrorNumber")), "", {})
+    shift = _HEADER_WORDS + len(pool.rows) * _ROW_WORDS
+    placed = [word for row in pool.rows for word in pool.placed(row, shift)]
+    words = array("I", [FORMAT, len(pool.rows), 0, 0, *placed, *pool.moved(shift)])
+    if sys.byteorder == "big":
+        words.byteswap()
+    return NativePlan(registry.release, words.tobytes(), bytes(pool.text), rows, fault + shift)
 
 
 class _Pool:

@@ -10,6 +10,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..native import core
+from ..native_plan import has_file, plan_of
 from ..rpc.message import settled_type
 from ..rpc.wire import REMOTE_PROGRAM
 
@@ -26,8 +27,8 @@ Parts = tuple[bytes | int, ...]
 
 _KEY: Final = Struct(">IIiii")
 _DIRECTIONS: Final = {"c2s": b"\0", "s2c": b"\1"}
-#: Messages after which building a plan, a quarter of a second, is worth it.
-WORTH: Final = 4096
+#: Messages after which the native core is worth it: with the plan in a file, and with one that is built.
+WORTH: Final = (32, 4096)
 #: Kinds that are learned; libvirt has about 2,000.
 _MAX_KINDS: Final = 8192
 #: A security layer may begin after these.
@@ -129,7 +130,7 @@ class NativeLines:
         """Learn the line of a message that Python has presented."""
         self._seen += 1
         if self.scanner is None:
-            if self._seen < WORTH:
+            if self._seen < WORTH[not has_file(self._registry)]:
                 return
             self._build()
         header, direction = captured.message.header, captured.direction
@@ -151,10 +152,8 @@ class NativeLines:
         self.scanner.learn(key, row, header.status == 1, parts)
 
     def _build(self) -> None:
-        from ..native_plan import NativePlan
-
         native = core()
         assert native is not None
-        plan = NativePlan(self._registry)
+        plan = plan_of(self._registry)
         self._rows = plan.rows
         self.scanner = native.Scanner(native.Plan(plan.words, plan.text), plan.fault_names)
