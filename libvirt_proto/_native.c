@@ -767,7 +767,7 @@ typedef struct {
 
 typedef struct {
     uint8_t key[KIND_KEY];
-    uint8_t used, failed, shown;
+    uint8_t used, failed;
     uint32_t row; /* NONE: no payload */
     uint32_t first, count; /* parts */
 } Kind;
@@ -784,7 +784,7 @@ typedef struct {
     size_t part_count, part_room;
     Out text, out;
     int64_t start_ns, last_ns, last_data_ns; /* of the last packet, and of the last one with data */
-    uint64_t messages, failures, packets;
+    uint64_t messages, shown, failures, packets;
     uint32_t fault_names; /* place of the table of error codes; 0: none */
 } Scanner;
 
@@ -922,6 +922,7 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
     if (in.at != in.end)
         return REFUSED;
     self->messages++;
+    self->shown += kind->count > 0;
     self->failures += kind->failed;
     return OK;
 }
@@ -932,7 +933,7 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
 {
     const size_t written = self->out.size, held = lane->pending.size;
-    const uint64_t messages = self->messages, failures = self->failures;
+    const uint64_t messages = self->messages, shown = self->shown, failures = self->failures;
     int status = OK;
     if (held) {
         if ((status = put(&lane->pending, data, size)))
@@ -957,6 +958,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
     if (status) {
         self->out.size = written;
         self->messages = messages;
+        self->shown = shown;
         self->failures = failures;
         lane->pending.size = held;
         return status;
@@ -968,6 +970,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
     else if (at < size && (status = put(&lane->pending, data + at, size - at))) {
         self->out.size = written;
         self->messages = messages;
+        self->shown = shown;
         self->failures = failures;
         return status;
     }
@@ -1312,7 +1315,7 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->out.size = 0;
     self->messages = messages;
     self->packets = packets;
-    self->failures = 0;
+    self->shown = self->failures = 0;
     self->start_ns = start_ns;
     at = blocks ? scan_blocks(self, at, end, big, faces, count, &status)
                 : scan_records(self, at, end, big, faces, (size_t)limit, &status);
@@ -1320,22 +1323,23 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     PyBuffer_Release(&buffer);
     if (status == NO_MEMORY)
         return PyErr_NoMemory();
-    return Py_BuildValue("(ny#KKKLL)", pos, self->out.data ? self->out.data : "", (Py_ssize_t)self->out.size,
-                         (unsigned long long)(self->messages - messages), (unsigned long long)self->failures,
+    return Py_BuildValue("(ny#KKKKLL)", pos, self->out.data ? self->out.data : "", (Py_ssize_t)self->out.size,
+                         (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
+                         (unsigned long long)self->failures,
                          (unsigned long long)(self->packets - packets), (long long)self->last_ns,
                          (long long)self->last_data_ns);
 }
 
 static PyMethodDef scanner_methods[] = {
     {"learn", scanner_learn, METH_VARARGS,
-     "learn(key, row, failed, parts)\n--\n\nAdd the line of a kind of message; False if there is no room."},
+     "learn(key, row, failed, parts)\n--\n\nAdd the line of a kind of message, () for one that is not shown; False if there is no room."},
     {"open", scanner_open, METH_VARARGS,
      "open(key, next, direction, conn)\n--\n\nTake over a direction in step; False if there is no room."},
     {"take", scanner_take, METH_VARARGS,
      "take(key)\n--\n\nGive a direction back: (next sequence number, pending bytes, last packet); None for no lane."},
     {"scan", scanner_scan, METH_VARARGS,
      "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns)\n--\n\nRead packets up to the first"
-     " one that Python has to look at: (position, lines, messages, failures, packets, time of the last packet, and of"
+     " one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last packet, and of"
      " the last one with data)."},
     {NULL, NULL, 0, NULL},
 };

@@ -269,12 +269,13 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lines(msgspec.Struct, frozen=True, gc=False):
-    """Messages that the native core has read and presented: the lines of an output, how many messages they
-    are, and how many of these report a failure. `time_ns` is the time of the last packet, `data_ns` that of
-    the last one with data."""
+    """Messages that the native core has read: the lines of an output, how many messages there were, how many
+    of them are in the lines, and how many report a failure. `time_ns` is the time of the last packet,
+    `data_ns` that of the last one with data."""
 
     data: bytes
     messages: int
+    shown: int
     failures: int
     time_ns: int
     data_ns: int

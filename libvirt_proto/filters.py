@@ -132,6 +132,15 @@ class Filter:
             or bool(self._connections or self.since is not None or self.until is not None)
         )
 
+    @property
+    def of_kinds(self) -> bool:
+        """Whether program, procedure, type and status decide about each message that is not malformed."""
+        others = (
+            *(self._connections, self._messages.given, self._frames.given, self._serials.given),
+            *(self.since, self.until, self.of_exchanges, self.context),
+        )
+        return not any(others)
+
     def __call__(self, captured: Captured) -> bool:
         """Return True for a message that meets all conditions but those of time, calls and objects, for which
         a Selection is needed."""

@@ -76,6 +76,8 @@ class Capture:
         self._on_notice = on_notice
         self._on_message: Callable[[Captured], object] | None = None
         self._diagnoser: Diagnoser | None = None
+        #: Presents what the native core reads, in a pass with lanes.
+        self._presenting: Presenting | None = None
         self._stop = stop
         self._close = close
         self._context = Context(registry, redact)
@@ -103,8 +105,12 @@ class Capture:
     def lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
         """Return the `timeline`, in which the native core presents what it can: it leaves Lines instead of
         messages."""
-        wanted = self._filter is None and self._on_message is None and self._redact is None
-        return self._timeline(self._begin(lanes=Lanes(presenting) if wanted else None))
+        wanted = self._on_message is None and self._redact is None
+        if self._filter is not None and not self._filter.of_kinds:
+            wanted = False
+        items = self._begin(lanes=Lanes(presenting) if wanted else None)
+        self._presenting = presenting if wanted else None
+        return self._timeline(items)
 
     def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         """Return an iterator over the messages, without names, and the events between them: of connections,
@@ -223,7 +229,7 @@ class Capture:
         self.notices, self.notice_counts = [], Counter()
         self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
         self._shows_all = False
-        self.start_ns = self._sessions = None
+        self.start_ns = self._sessions = self._presenting = None
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
         self._pass = self._events(self._read(lanes))
         return self._pass
@@ -284,9 +290,13 @@ class Capture:
                     yield item
                 continue
             if isinstance(item, (LogLine, Lines)):
+                self._shown += item.shown if isinstance(item, Lines) else 0
                 yield item
                 continue
-            yield from map(self._show, selection.feed(item))
+            accepted = selection.feed(item)
+            if not accepted and self._presenting is not None and isinstance(item, Captured):
+                self._presenting.hide(item)
+            yield from map(self._show, accepted)
             if isinstance(item, Closed):
                 yield item
         self._check(items)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ..events import Connection, Lines
+from ..events import Captured, Connection, Lines
 from .pcap.packet import Segment, SegmentDecoder, reverse
 from .pcap.tcp import TcpReassembler
 
@@ -29,6 +29,9 @@ class Presenting(Protocol):
     @property
     def scanner(self) -> Scanner | None:
         """The native core; None until it is worth it."""
+
+    def hide(self, captured: Captured) -> None:
+        """Learn that messages of this kind are not shown."""
 
     @property
     def start_ns(self) -> int | None:
@@ -76,7 +79,7 @@ class Lanes(NoLanes):
         if not self._open:
             return pos, None
         assert self._presenting.scanner is not None
-        pos, data, messages, failures, packets, time_ns, data_ns = self._presenting.scanner.scan(
+        pos, data, messages, shown, failures, packets, time_ns, data_ns = self._presenting.scanner.scan(
             buffer,
             pos,
             blocks,
@@ -88,7 +91,7 @@ class Lanes(NoLanes):
             self._presenting.start_ns or 0,
         )
         self._decoder.packets += packets
-        return pos, Lines(data, messages, failures, time_ns, data_ns) if packets else None
+        return pos, Lines(data, messages, shown, failures, time_ns, data_ns) if packets else None
 
     def open(self, segments: Iterable[Segment]) -> None:
         """Open the lanes of the connections of segments, where both directions are in order."""

@@ -6,6 +6,7 @@ The core is a C extension (`_native.c`), and optional. What it leaves, Python do
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -31,6 +32,7 @@ _DIRECTIONS: Final = {"c2s": b"\0", "s2c": b"\1"}
 WORTH: Final = (32, 4096)
 #: Kinds that are learned; libvirt has about 2,000.
 _MAX_KINDS: Final = 8192
+_NO_ROW: Final = 0xFFFFFFFF
 #: A security layer may begin after these.
 _SASL: Final = frozenset((68, 69))
 
@@ -128,6 +130,14 @@ class NativeLines:
 
     def learn(self, captured: Captured) -> None:
         """Learn the line of a message that Python has presented."""
+        self._learn(captured, self._presenter.parts)
+
+    def hide(self, captured: Captured) -> None:
+        """Learn that messages of this kind are not shown."""
+        if not captured.message.malformed:
+            self._learn(captured, lambda _: ())
+
+    def _learn(self, captured: Captured, parts_of: Callable[[Captured], Parts | None]) -> None:
         self._seen += 1
         if self.scanner is None:
             if self._seen < WORTH[not has_file(self._registry)]:
@@ -143,8 +153,8 @@ class NativeLines:
         if key in self._known or (header.prog == REMOTE_PROGRAM and header.proc in _SASL):
             return
         settled, type_ = settled_type(header, self._registry)
-        row = 0xFFFFFFFF if type_ is None else self._rows.get(type_.name)
-        parts = self._presenter.parts(captured) if settled and row is not None else None
+        row = _NO_ROW if type_ is None else self._rows.get(type_.name)
+        parts = parts_of(captured) if settled and row is not None else None
         if parts is None or row is None:
             return
         self._known.add(key)
