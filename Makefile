@@ -19,7 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-releases bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test test-releases native bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -42,6 +42,9 @@ test: $(VENV)/test.stamp ## Run the whole test suite; tests skip if a system too
 
 test-releases: $(VENV)/test.stamp ## Run system tests with the libvirts of several Debian releases, installed in .releases
 	$(BIN)/python -m tools.releases $(ARGS)
+
+native: $(VENV)/run.stamp ## Compile the native core in place, after a change of libvirt_proto/_native.c
+	@LIBVIRT_PROTO_NATIVE=1 $(PIP) --editable .
 
 bare: $(BIN)/python ## Run demo and test on a minimal Debian, as an ordinary user; SUITE=trixie selects the release
 	$(BIN)/python -m tools.bare $(SUITE)
@@ -100,7 +103,7 @@ clean: ## Remove .venv and everything built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Contents of .venv: the package, and the dependencies of tests, static checks, fuzzing, mutation, benchmarks.
-$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/run.stamp: pyproject.toml hatch_build.py libvirt_proto/_native.c | $(BIN)/python
 	@echo 'Installing into $(VENV)'
 	@$(PIP) 'pip>=25.1' # the first with dependency groups
 	@$(PIP) --editable .

@@ -25,13 +25,17 @@ _SOURCE: Final = Path(__file__).with_name("_native.c")
 
 def core() -> ModuleType | None:
     """Return the module; None without one."""
-    module, _ = _found(os.environ.get(PURE) == "1")
-    return module
+    return _found(is_switched_off())[0]
 
 
 def state() -> str:
-    """Return one sentence on whether the native core is used, and why not."""
-    return _found(os.environ.get(PURE) == "1")[1]
+    """Return whether the native core is used, and why not."""
+    return _found(is_switched_off())[1]
+
+
+def is_switched_off() -> bool:
+    """Return whether the user wants Python only."""
+    return os.environ.get(PURE) == "1"
 
 
 @cache

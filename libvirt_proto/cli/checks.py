@@ -62,7 +62,19 @@ def checks() -> Iterator[Check]:
     yield from _probes()
     yield _socket()
     yield from map(_program, _PROGRAMS)
-    yield Check("native core", "absent", "none in this version: messages are decoded in Python", "decode")
+    yield _native()
+
+
+def _native() -> Check:
+    from .. import native
+
+    use = "decode, five times as fast"
+    if native.core() is not None:
+        return Check("native core", "ok", native.state(), use)
+    if native.is_switched_off():
+        return Check("native core", "absent", native.state(), use)
+    fix = f"{_install('gcc')}, then pip install --force-reinstall libvirt-proto"
+    return Check("native core", "missing", native.state(), use, fix)
 
 
 def _definitions() -> Check:
@@ -164,7 +176,16 @@ def _program(program: tuple[str, str, dict[str, str]]) -> Check:
     path = shutil.which(name)
     if path is not None:
         return Check(name, "ok", path, use)
-    manager = next((each for each in _INSTALL if shutil.which(each)), "")
-    package = packages.get(manager, packages.get("", name))
-    fix = f"{_INSTALL[manager]} {package}" if manager else f"install {package}"
-    return Check(name, "missing", "not installed", use, fix)
+    manager = _manager()
+    return Check(name, "missing", "not installed", use, _install(packages.get(manager, packages.get("", name))))
+
+
+def _manager() -> str:
+    """Return the package manager; "" for an unknown one."""
+    return next((each for each in _INSTALL if shutil.which(each)), "")
+
+
+def _install(package: str) -> str:
+    """Return the command that installs a package."""
+    manager = _manager()
+    return f"{_INSTALL[manager]} {package}" if manager else f"install {package}"

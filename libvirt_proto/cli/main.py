@@ -203,9 +203,10 @@ def _leave_silently() -> None:
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from .. import __version__
+        from .. import __version__, native
 
-        click.echo(f"libvirt-proto {__version__} (Python {'.'.join(map(str, sys.version_info[:3]))})")
+        python = ".".join(map(str, sys.version_info[:3]))
+        click.echo(f"libvirt-proto {__version__} (Python {python}, native core {native.state()})")
         ctx.exit()
 
 

@@ -1,0 +1,93 @@
+"""Compile the native core into the wheel, or into the source tree for an editable installation.
+
+LIBVIRT_PROTO_NATIVE=0 leaves it out, 1 makes a failure an error, auto (the default) continues without it. The
+extension uses the limited API of Python 3.11, so one wheel serves all later versions. Equal sources give equal
+files: no path and no time gets into them.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+VARIABLE = "LIBVIRT_PROTO_NATIVE"
+SOURCE = "libvirt_proto/_native.c"
+TARGET = "libvirt_proto/_native.abi3.so"
+FLAGS = (
+    *("-std=c11", "-O2", "-g0", "-shared", "-fPIC", "-fvisibility=hidden"),
+    # gcc 12 only warns of functions outside the limited API.
+    *("-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"),
+    *("-D_FORTIFY_SOURCE=2", "-fstack-protector-strong", "-Wl,-z,relro,-z,now", "-Wl,--build-id=none", "-Wl,-s"),
+)
+
+
+class NativeHook(BuildHookInterface[Any]):
+    """The build hook of hatchling."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile the extension, and add it to the wheel."""
+        wanted = os.environ.get(VARIABLE, "auto")
+        if wanted not in ("0", "1", "auto"):
+            raise ValueError(f"{VARIABLE}: expected 0, 1 or auto, got {wanted!r}")
+        root = Path(self.root)
+        target = root / TARGET
+        if version == "editable":
+            target.unlink(missing_ok=True)
+        if self.target_name != "wheel" or wanted == "0":
+            return
+        self._folder = TemporaryDirectory(prefix="libvirt-proto-build-")
+        built = Path(self._folder.name) / target.name
+        problem = build(root, built)
+        if problem is not None:
+            if wanted == "1":
+                raise RuntimeError(f"the native core cannot be compiled: {problem}")
+            self.app.display_warning(f"libvirt-proto is built without its native core: {problem}")
+            return
+        if version == "editable":
+            target.write_bytes(built.read_bytes())
+            return
+        build_data["force_include"][str(built)] = TARGET
+        build_data["pure_python"] = False
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["tag"] = f"cp311-abi3-{platform}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled."""
+        if hasattr(self, "_folder"):
+            self._folder.cleanup()
+
+
+def build(root: Path, target: Path, *flags: str) -> str | None:
+    """Compile the extension of a source tree, and return what went wrong, None for nothing."""
+    source = sha256((root / SOURCE).read_bytes()).hexdigest()
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    command = [
+        *compiler,
+        *FLAGS,
+        *flags,
+        f'-DSOURCE_HASH="{source}"',
+        f"-ffile-prefix-map={root}=.",
+        f"-I{sysconfig.get_path('include')}",
+        SOURCE,
+        "-o",
+        str(target),
+    ]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=False)
+    except OSError as error:
+        return f"{compiler[0]}: {error.strerror}"
+    if done.returncode:
+        return f"{shlex.join(compiler)} failed:\n{done.stderr.strip()}"
+    return None
+
