@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* Results of functions without a Python object. */
-enum { OK = 0, REFUSED = -1, NO_MEMORY = -2 };
+enum { OK = 0, REFUSED = -1, NO_MEMORY = -2, RAISED = -3 };
 
 /* ---- bytes in ---- */
 
@@ -254,6 +254,8 @@ typedef struct {
     size_t rows, words_count, pool;
     char *text;
     size_t text_size;
+    PyObject **bound;   /* row -> class of a struct or a union, dict of an enum; NULL until it is needed */
+    PyObject *resolver; /* row -> such an object */
 } Plan;
 
 static inline const Row *row_of(const Plan *plan, uint32_t row)
@@ -459,6 +461,20 @@ static int take_struct(const Plan *plan, const Row *row, Cursor *in, Out *out, i
     return out ? put(out, row->count ? "}" : "{}", row->count ? 1 : 2) : OK;
 }
 
+static uint32_t arm_of(const Plan *plan, const Row *row, uint32_t number)
+{
+    const uint32_t *arms = plan->words + row->arms;
+    uint32_t low = 0, high = row->count;
+    while (low < high) { /* labels ascend, as signed numbers */
+        uint32_t middle = low + (high - low) / 2;
+        if ((int32_t)arms[(size_t)middle * 2] < (int32_t)number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < row->count && arms[(size_t)low * 2] == number ? arms[(size_t)low * 2 + 1] : row->fallback;
+}
+
 static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
 {
     const Entry *discriminant = entry_of(plan, row->entries, 0);
@@ -470,17 +486,7 @@ static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, in
         return status;
     if (out && discriminant->names && (status = put_names(out, plan, discriminant, &number, 1)))
         return status;
-    uint32_t arm = row->fallback, low = 0, high = row->count;
-    const uint32_t *arms = plan->words + row->arms;
-    while (low < high) { /* labels ascend, as signed numbers */
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)arms[middle * 2] < (int32_t)(uint32_t)number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < row->count && arms[low * 2] == (uint32_t)number)
-        arm = arms[low * 2 + 1];
+    uint32_t arm = arm_of(plan, row, (uint32_t)number);
     if (arm == NONE)
         return REFUSED;
     const Entry *chosen = entry_of(plan, row->entries, arm);
@@ -612,6 +618,155 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
     }
 }
 
+/* ---- objects ---- */
+
+/* The class of a struct or a union, or the members of an enum; borrowed. */
+static PyObject *bound(Plan *plan, uint32_t row)
+{
+    if (plan->bound[row] == NULL && plan->resolver != NULL) {
+        PyObject *found = PyObject_CallFunction(plan->resolver, "I", row);
+        Py_XDECREF(plan->bound[row]); /* the resolver may have come here, too */
+        plan->bound[row] = found;
+    }
+    return plan->bound[row];
+}
+
+static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth);
+
+/* Objects are built by calling their class: NULL without an exception means that Python has to read the value. */
+static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in, int depth)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (uint32_t i = 0; list != NULL && i < count; i++) {
+        PyObject *item = build_value(plan, row, in, depth);
+        if (item == NULL) {
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SetItem(list, (Py_ssize_t)i, item);
+    }
+    return list;
+}
+
+static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
+{
+    PyObject *class = bound(plan, at), *fields;
+    if (class == NULL || (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < row->count; i++) {
+        PyObject *value = build_value(plan, entry_of(plan, row->entries, i)->row, in, depth);
+        if (value == NULL) {
+            Py_DECREF(fields);
+            return NULL;
+        }
+        PyTuple_SetItem(fields, (Py_ssize_t)i, value);
+    }
+    PyObject *object = PyObject_Call(class, fields, NULL);
+    Py_DECREF(fields);
+    return object;
+}
+
+static PyObject *build_union(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
+{
+    PyObject *class = bound(plan, at), *object = NULL;
+    if (class == NULL || left(in) < 4)
+        return NULL;
+    uint32_t arm = arm_of(plan, row, word_at(in->at));
+    PyObject *label = build_value(plan, entry_of(plan, row->entries, 0)->row, in, depth);
+    if (label == NULL)
+        return NULL;
+    PyObject *value = arm == NONE ? NULL : build_value(plan, entry_of(plan, row->entries, arm)->row, in, depth);
+    if (value != NULL)
+        object = PyObject_CallFunctionObjArgs(class, label, value, NULL);
+    Py_DECREF(label);
+    Py_XDECREF(value);
+    return object;
+}
+
+static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
+{
+    const Row *row = row_of(plan, at);
+    const uint8_t *data;
+    uint32_t word = 0;
+    uint64_t wide = 0;
+    if (depth > MAX_NESTING)
+        return NULL;
+    switch (row->kind) {
+    case VOID_:
+        return Py_NewRef(Py_None);
+    case INT:
+        return take_word(in, &word) ? NULL : PyLong_FromLong((int32_t)word);
+    case UINT:
+        return take_word(in, &word) ? NULL : PyLong_FromUnsignedLong(word);
+    case HYPER:
+        return take_long(in, &wide) ? NULL : PyLong_FromLongLong((int64_t)wide);
+    case UHYPER:
+        return take_long(in, &wide) ? NULL : PyLong_FromUnsignedLongLong(wide);
+    case FLOAT: {
+        float value;
+        if (take_word(in, &word))
+            return NULL;
+        memcpy(&value, &word, sizeof value);
+        return PyFloat_FromDouble((double)value);
+    }
+    case DOUBLE: {
+        double value;
+        if (take_long(in, &wide))
+            return NULL;
+        memcpy(&value, &wide, sizeof value);
+        return PyFloat_FromDouble(value);
+    }
+    case BOOL:
+        return take_word(in, &word) || word > 1 ? NULL : PyBool_FromLong((long)word);
+    case ENUM: {
+        PyObject *members = bound(plan, at), *number;
+        if (members == NULL || take_word(in, &word) || (number = PyLong_FromLong((int32_t)word)) == NULL)
+            return NULL;
+        PyObject *member = PyDict_GetItemWithError(members, number);
+        if (member == NULL && PyErr_Occurred()) {
+            Py_DECREF(number);
+            return NULL;
+        }
+        if (member == NULL)
+            return number;
+        Py_DECREF(number);
+        return Py_NewRef(member);
+    }
+    case FIXED_OPAQUE:
+    case UUID:
+    case OPAQUE:
+    case STRING:
+        word = row->kind == UUID ? 16 : row->limit;
+        if ((row->kind == OPAQUE || row->kind == STRING) && (take_word(in, &word) || word > row->limit))
+            return NULL;
+        if (take_padded(in, word, &data))
+            return NULL;
+        if (row->kind == STRING) {
+            PyObject *text = PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)word, NULL);
+            if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+                return text;
+            PyErr_Clear();
+        }
+        return PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)word);
+    case FIXED_ARRAY:
+        return row->limit > left(in) ? NULL : build_list(plan, row->count, row->limit, in, depth + 1);
+    case ARRAY:
+        if (take_word(in, &word) || word > row->limit || word > left(in) / 4)
+            return NULL;
+        return build_list(plan, row->count, word, in, depth + 1);
+    case OPTIONAL:
+        if (take_word(in, &word) || word > 1)
+            return NULL;
+        return word ? build_value(plan, row->count, in, depth + 1) : Py_NewRef(Py_None);
+    case STRUCT:
+        return build_struct(plan, at, row, in, depth + 1);
+    case UNION:
+        return build_union(plan, at, row, in, depth + 1);
+    default:
+        return NULL;
+    }
+}
+
 /* ---- the plan as a Python object ---- */
 
 typedef struct {
@@ -622,8 +777,13 @@ typedef struct {
 static void plan_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    PyMem_Free(((PlanObject *)self)->plan.words);
-    PyMem_Free(((PlanObject *)self)->plan.text);
+    Plan *plan = &((PlanObject *)self)->plan;
+    for (size_t i = 0; plan->bound != NULL && i < plan->rows; i++)
+        Py_XDECREF(plan->bound[i]);
+    Py_XDECREF(plan->resolver);
+    PyMem_Free(plan->bound);
+    PyMem_Free(plan->words);
+    PyMem_Free(plan->text);
     PyObject_Free(self);
     Py_DECREF(type);
 }
@@ -632,8 +792,9 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     const char *words, *text;
     Py_ssize_t words_size, text_size;
-    static char *names[] = {"words", "text", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#:Plan", names, &words, &words_size, &text, &text_size))
+    PyObject *resolver = NULL;
+    static char *names[] = {"words", "text", "resolver", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#|O:Plan", names, &words, &words_size, &text, &text_size, &resolver))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     PlanObject *self = (PlanObject *)allocate(type, 0);
@@ -653,10 +814,17 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         plan->words[i] = little_at((const uint8_t *)words + 4 * i);
     memcpy(plan->text, text, (size_t)text_size);
     if (words_size % 4 || !valid_plan(plan)) {
+        plan->rows = 0;
         Py_DECREF(self);
         PyErr_SetString(PyExc_ValueError, "the plan is not valid");
         return NULL;
     }
+    plan->bound = PyMem_Calloc(plan->rows + 1, sizeof *plan->bound);
+    if (plan->bound == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    plan->resolver = Py_XNewRef(resolver);
     return (PyObject *)self;
 }
 
@@ -720,7 +888,27 @@ static PyObject *plan_json(PyObject *self, PyObject *args)
     return json;
 }
 
+static PyObject *plan_decode(PyObject *self, PyObject *args)
+{
+    Plan *plan = &((PlanObject *)self)->plan;
+    uint32_t row;
+    Py_buffer data;
+    Cursor in;
+    if (!payload_arguments(plan, args, "Iy*|n:decode", &row, &data, &in))
+        return NULL;
+    PyObject *value = build_value(plan, row, &in, 0), *result = NULL;
+    Py_ssize_t end = in.at - (const uint8_t *)data.buf;
+    PyBuffer_Release(&data);
+    if (value != NULL)
+        result = Py_BuildValue("(Nn)", value, end);
+    else if (!PyErr_Occurred())
+        result = Py_NewRef(Py_None);
+    return result;
+}
+
 static PyMethodDef plan_methods[] = {
+    {"decode", plan_decode, METH_VARARGS,
+     "decode(row, data, start=0)\n--\n\nReturn a canonical value at a position, and its end; None for any other bytes."},
     {"check", plan_check, METH_VARARGS,
      "check(row, data, start=0)\n--\n\nReturn the end of a canonical value at a position; None for any other bytes."},
     {"json", plan_json, METH_VARARGS,
@@ -730,7 +918,9 @@ static PyMethodDef plan_methods[] = {
 };
 
 static PyType_Slot plan_slots[] = {
-    {Py_tp_doc, "Plan(words, text)\n--\n\nTypes for native code; raises ValueError for words that contradict themselves."},
+    {Py_tp_doc, "Plan(words, text, resolver=None)\n--\n\nTypes for native code. `resolver` returns the class of a row: of a"
+                " struct or a union, and the members of an enum by value. Raises ValueError for words that contradict"
+                " themselves."},
     {Py_tp_new, plan_new},
     {Py_tp_dealloc, plan_dealloc},
     {Py_tp_methods, plan_methods},
@@ -752,6 +942,7 @@ typedef struct {
     uint32_t next;
     uint64_t packet; /* the last one with bytes of this direction */
     Out pending, conn;
+    PyObject *connection; /* for objects */
 } Lane;
 
 /* The part of a header that decides about a line: program, version, procedure, type, status, and the direction. */
@@ -770,6 +961,7 @@ typedef struct {
     uint8_t used, failed;
     uint32_t row; /* NONE: no payload */
     uint32_t first, count; /* parts */
+    PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
 } Kind;
 
 typedef struct {
@@ -782,10 +974,13 @@ typedef struct {
     uint32_t kind_count;
     Part *parts;
     size_t part_count, part_room;
-    Out text, out;
+    Out text, out; /* parts of lines; lines */
     int64_t start_ns, last_ns, last_data_ns; /* of the last packet, and of the last one with data */
     uint64_t messages, shown, failures, packets;
     uint32_t fault_names; /* place of the table of error codes; 0: none */
+    /* For objects: classes of messages, the two directions, (), and what was found. */
+    PyObject *captured, *message, *header, *directions[2], *empty, *found;
+    uint64_t held; /* bytes of the messages found */
 } Scanner;
 
 static uint32_t hash(const uint8_t *data, size_t size)
@@ -927,13 +1122,93 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
     return OK;
 }
 
+/* ---- objects of messages ---- */
+
+static PyObject *called(PyObject *class, PyObject *fields)
+{
+    if (fields == NULL)
+        return NULL;
+    PyObject *object = PyObject_Call(class, fields, NULL);
+    Py_DECREF(fields);
+    return object;
+}
+
+/* A Captured (events.py) with its Message and Header (rpc/message.py), added to what was found. */
+static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+                      int64_t time_ns, uint64_t packet)
+{
+    Cursor in = {frame + HEADER_END, frame + length};
+    if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
+        return REFUSED;
+    PyObject *payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
+    if (payload == NULL)
+        return PyErr_Occurred() ? RAISED : REFUSED;
+    if (in.at != in.end) {
+        Py_DECREF(payload);
+        return REFUSED;
+    }
+    PyObject *fields[6];
+    for (Py_ssize_t i = 0; i < 6; i++)
+        fields[i] = PyTuple_GetItem(kind->fields, i);
+    PyObject *header = called(self->header, Py_BuildValue("(OOOOIO)", fields[0], fields[1], fields[2], fields[3],
+                                                          word_at(frame + 20), fields[4]));
+    PyObject *message = header == NULL ? NULL
+                                       : called(self->message, Py_BuildValue("(OIOOO)", header, length, Py_None, fields[5],
+                                                                             payload));
+    PyObject *captured =
+        message == NULL ? NULL
+                        : called(self->captured,
+                                 Py_BuildValue("(KLOOOOK)", (unsigned long long)self->messages + 1, (long long)time_ns,
+                                               lane->connection, self->directions[lane->direction], message, self->empty,
+                                               (unsigned long long)packet));
+    int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
+    Py_DECREF(payload);
+    Py_XDECREF(header);
+    Py_XDECREF(message);
+    Py_XDECREF(captured);
+    if (status == OK) {
+        self->messages++;
+        self->shown++;
+        self->failures += kind->failed;
+        self->held += length;
+    }
+    return status;
+}
+
 /* ---- packets ---- */
+
+/* Back to the messages before a packet that is refused. */
+typedef struct {
+    size_t written;
+    Py_ssize_t found;
+    uint64_t messages, shown, failures;
+} Mark;
+
+static Mark mark(const Scanner *self)
+{
+    Mark at = {self->out.size, self->found ? PyList_Size(self->found) : 0, self->messages, self->shown, self->failures};
+    return at;
+}
+
+static void back_to(Scanner *self, const Mark *at)
+{
+    self->out.size = at->written;
+    self->messages = at->messages;
+    self->shown = at->shown;
+    self->failures = at->failures;
+    if (self->found && PyList_Size(self->found) > at->found) {
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        PyList_SetSlice(self->found, at->found, PyList_Size(self->found), NULL);
+        PyErr_Restore(type, value, trace);
+    }
+}
 
 /* The frames in bytes of a lane; REFUSED leaves the lane and the output as they were. */
 static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
 {
-    const size_t written = self->out.size, held = lane->pending.size;
-    const uint64_t messages = self->messages, shown = self->shown, failures = self->failures;
+    const size_t held = lane->pending.size;
+    const Mark before = mark(self);
     int status = OK;
     if (held) {
         if ((status = put(&lane->pending, data, size)))
@@ -951,15 +1226,14 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
             status = REFUSED;
         if (status || size - at < length)
             break;
-        if ((status = put_line(self, lane, kind, data + at, length, time_ns, packet)))
+        status = self->found ? put_object(self, lane, kind, data + at, length, time_ns, packet)
+                             : put_line(self, lane, kind, data + at, length, time_ns, packet);
+        if (status)
             break;
         at += length;
     }
     if (status) {
-        self->out.size = written;
-        self->messages = messages;
-        self->shown = shown;
-        self->failures = failures;
+        back_to(self, &before);
         lane->pending.size = held;
         return status;
     }
@@ -967,14 +1241,9 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
         memmove(lane->pending.data, lane->pending.data + at, size - at);
         lane->pending.size = size - at;
     }
-    else if (at < size && (status = put(&lane->pending, data + at, size - at))) {
-        self->out.size = written;
-        self->messages = messages;
-        self->shown = shown;
-        self->failures = failures;
-        return status;
-    }
-    return OK;
+    else if (at < size && (status = put(&lane->pending, data + at, size - at)))
+        back_to(self, &before);
+    return status;
 }
 
 enum { FIN = 1, SYN = 2, RST = 4 };
@@ -1056,6 +1325,8 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
 /* Stop now and then, so that output flows and signals are seen. */
 #define MAX_BATCH ((size_t)1 << 20)
 
+static inline int is_full(const Scanner *self) { return self->out.size >= MAX_BATCH || self->held >= MAX_BATCH; }
+
 typedef struct {
     uint32_t link;
     uint64_t ns; /* per tick */
@@ -1068,7 +1339,7 @@ static inline uint32_t ordered(const uint8_t *at, int big) { return big ? word_a
 static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *face,
                                    size_t limit, int *status)
 {
-    while (end - at >= 16 && self->out.size < MAX_BATCH) {
+    while (end - at >= 16 && !is_full(self)) {
         const size_t size = ordered(at + 8, big);
         if (size > (size_t)(end - at) - 16 || size > limit || ordered(at + 12, big) > size)
             break;
@@ -1085,7 +1356,7 @@ static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8
 static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *faces,
                                   size_t count, int *status)
 {
-    while (end - at >= 32 && self->out.size < MAX_BATCH) {
+    while (end - at >= 32 && !is_full(self)) {
         const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
         const uint32_t number = ordered(at + 8, big);
         if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) ||
@@ -1114,7 +1385,17 @@ static void scanner_dealloc(PyObject *object)
     for (uint32_t i = 0; i < self->lane_count; i++) {
         out_free(&self->lanes[i].pending);
         out_free(&self->lanes[i].conn);
+        Py_XDECREF(self->lanes[i].connection);
     }
+    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+        Py_XDECREF(self->kinds[i].fields);
+    Py_XDECREF(self->captured);
+    Py_XDECREF(self->message);
+    Py_XDECREF(self->header);
+    Py_XDECREF(self->directions[0]);
+    Py_XDECREF(self->directions[1]);
+    Py_XDECREF(self->empty);
+    Py_XDECREF(self->found);
     PyMem_Free(self->lanes);
     PyMem_Free(self->lane_slots);
     PyMem_Free(self->kinds);
@@ -1128,10 +1409,11 @@ static void scanner_dealloc(PyObject *object)
 
 static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *plan;
+    PyObject *plan, *captured = NULL, *message = NULL, *header = NULL;
     unsigned int fault_names;
-    static char *names[] = {"plan", "fault_names", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI:Scanner", names, &plan, &fault_names))
+    static char *names[] = {"plan", "fault_names", "captured", "message", "header", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI|OOO:Scanner", names, &plan, &fault_names, &captured, &message,
+                                     &header))
         return NULL;
     if (PyType_GetSlot(Py_TYPE(plan), Py_tp_dealloc) != (void *)plan_dealloc) {
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
@@ -1155,6 +1437,19 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
+    if (header != NULL) {
+        self->captured = Py_NewRef(captured);
+        self->message = Py_NewRef(message);
+        self->header = Py_NewRef(header);
+        self->directions[0] = PyUnicode_InternFromString("c2s");
+        self->directions[1] = PyUnicode_InternFromString("s2c");
+        self->empty = PyTuple_New(0);
+        self->found = PyList_New(0);
+        if (self->directions[0] == NULL || self->directions[1] == NULL || self->empty == NULL || self->found == NULL) {
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
     return (PyObject *)self;
 }
 
@@ -1176,6 +1471,14 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     Py_ssize_t count = PyTuple_Size(parts);
     if (kind->used || self->kind_count == MAX_KINDS || count > 64)
         Py_RETURN_FALSE;
+    if (self->found != NULL) {
+        if (count != 6) {
+            PyErr_SetString(PyExc_ValueError, "expected six fields of a message");
+            return NULL;
+        }
+        kind->fields = Py_NewRef(parts);
+        count = 0;
+    }
     if (self->part_count + (size_t)count > self->part_room) {
         size_t room = 2 * (self->part_room + (size_t)count);
         Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
@@ -1223,11 +1526,15 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
 static PyObject *scanner_open(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
-    const char *key, *conn;
-    Py_ssize_t key_size, conn_size;
+    const char *key;
+    char *conn = NULL;
+    Py_ssize_t key_size, conn_size = 0;
     unsigned int next;
     int direction;
-    if (!PyArg_ParseTuple(args, "y#Iiy#:open", &key, &key_size, &next, &direction, &conn, &conn_size))
+    PyObject *connection;
+    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection))
+        return NULL;
+    if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
     if ((key_size != 12 && key_size != 36) || direction < 0 || direction > 1) {
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
@@ -1246,6 +1553,8 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         self->lane_slots[at] = ++self->lane_count;
     }
     lane->conn.size = lane->pending.size = 0;
+    Py_XDECREF(lane->connection);
+    lane->connection = Py_NewRef(connection);
     if (put(&lane->conn, conn, (size_t)conn_size))
         return PyErr_NoMemory();
     lane->next = next;
@@ -1315,16 +1624,23 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->out.size = 0;
     self->messages = messages;
     self->packets = packets;
-    self->shown = self->failures = 0;
+    self->shown = self->failures = self->held = 0;
     self->start_ns = start_ns;
     at = blocks ? scan_blocks(self, at, end, big, faces, count, &status)
                 : scan_records(self, at, end, big, faces, (size_t)limit, &status);
     pos = at - (const uint8_t *)buffer.buf;
     PyBuffer_Release(&buffer);
+    if (status == RAISED)
+        return NULL;
     if (status == NO_MEMORY)
         return PyErr_NoMemory();
-    return Py_BuildValue("(ny#KKKKLL)", pos, self->out.data ? self->out.data : "", (Py_ssize_t)self->out.size,
-                         (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
+    PyObject *data = self->found ? PyList_AsTuple(self->found)
+                                 : PyBytes_FromStringAndSize(self->out.data, (Py_ssize_t)self->out.size);
+    if (data == NULL || (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0)) {
+        Py_XDECREF(data);
+        return NULL;
+    }
+    return Py_BuildValue("(nNKKKKLL)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
                          (unsigned long long)self->failures,
                          (unsigned long long)(self->packets - packets), (long long)self->last_ns,
                          (long long)self->last_data_ns);
