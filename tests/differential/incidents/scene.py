@@ -22,7 +22,8 @@ from tests.differential.tracing import trace
 #: What people are told to set: messages and jobs of workers, and warnings of everything else.
 LOG_FILTERS = "1:rpc 1:util.threadjob 3:*"
 PATIENCE = 60.0  # seconds
-LARGEST = 60_000  # bytes of a recording
+#: Bytes: a recording without packets, the largest that is not compressed, and the largest after compression.
+EMPTY, LARGE, LARGEST = 24, 10_000, 60_000
 NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG = "network.pcap", "probes.pcapng", "daemon.log", "client.log"
 #: The folder of the daemon in recordings.
 ANY_FOLDER = "/tmp/scene"
@@ -58,11 +59,17 @@ class Scene:
         self.environment: dict[str, str] = {}
         self._clients: list[subprocess.Popen[str]] = []
         # A trace chooses processes by their names, which no other process may have.
-        self.comms = tuple(f"{name}-{daemon.port}" for name in ("libvirtd", "virsh", "python"))
-        programs = (shutil.which("libvirtd"), shutil.which("virsh"), "/usr/bin/python3")
-        for comm, program in zip(self.comms, programs, strict=True):
-            assert program
-            (self.folder / comm).symlink_to(program)
+        programs = {
+            "libvirtd": "libvirtd",
+            "virsh": "virsh",
+            "admin": "virt-admin",
+            "python": "/usr/bin/python3",
+        }
+        self.comms = {name: f"{name}-{daemon.port}" for name in programs}
+        for name, program in programs.items():
+            found = shutil.which(program)
+            assert found, program
+            (self.folder / self.comms[name]).symlink_to(found)
 
     @property
     def folder(self) -> Path:
@@ -99,7 +106,7 @@ class Scene:
 
     def start(self) -> None:
         """Start the daemon, and wait until it listens."""
-        self.daemon.start(str(self.folder / self.comms[0]), **self.environment)
+        self.daemon.start(str(self.folder / self.comms["libvirtd"]), **self.environment)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the daemon, and wait for its end."""
@@ -135,7 +142,12 @@ class Scene:
     ) -> subprocess.Popen[str]:
         """Start virsh, by default through TCP. `log` has it log its messages."""
         return self._start(
-            str(self.folder / self.comms[1]), "-c", uri or self.uri, *words, log=log, environment=environment
+            str(self.folder / self.comms["virsh"]),
+            "-c",
+            uri or self.uri,
+            *words,
+            log=log,
+            environment=environment,
         )
 
     def python(
@@ -143,8 +155,15 @@ class Scene:
     ) -> subprocess.Popen[str]:
         """Start a program that uses libvirt's Python binding; its arguments are in `sys.argv[1:]`."""
         return self._start(
-            str(self.folder / self.comms[2]), "-c", code, *arguments, log=log, environment=environment
+            str(self.folder / self.comms["python"]), "-c", code, *arguments, log=log, environment=environment
         )
+
+    def admin(self, *words: str) -> str:
+        """Run virt-admin as the daemon's user, and return its output and errors."""
+        uri = f"libvirtd:///session?socket={self.daemon.socket.with_name('libvirt-admin-sock')}"
+        program = str(self.folder / self.comms["admin"])
+        command = MACHINE.command(program, "-c", uri, *words, user=self.daemon.user)
+        return self.output(self._start(*command))
 
     def virsh(self, *words: str, uri: str | None = None, log: bool = False) -> str:
         """Run virsh, and return its output and errors."""
@@ -161,7 +180,9 @@ class Scene:
             assert time.monotonic() < end, f"{condition} did not hold in {PATIENCE} s"
             time.sleep(0.02)
 
-    def _start(self, *words: str, log: bool, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    def _start(
+        self, *words: str, log: bool = False, environment: Mapping[str, str] = {}
+    ) -> subprocess.Popen[str]:
         logging = {}
         if log:
             logging["LIBVIRT_LOG_FILTERS"] = LOG_FILTERS
@@ -210,14 +231,14 @@ def record(incident: Incident, destination: Path) -> None:
         destination.mkdir(parents=True)
         for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
             path = scene.folder / ("log" if name == DAEMON_LOG else name)
-            if path.exists():
+            if path.exists() and path.stat().st_size > EMPTY:
                 _write(destination / name, path.read_bytes(), scene)
 
 
 @contextmanager
 def _traced(scene: Scene) -> Iterator[None]:
     """Trace the daemon and its clients in the block."""
-    comms = [word for comm in scene.comms for word in ("--comm", comm)]
+    comms = [word for comm in scene.comms.values() for word in ("--comm", comm)]
     output = scene.folder / PROBES
     with trace("--library", MACHINE.library, *comms, "-w", output, "-o", os.devnull) as tracer:
         yield
@@ -239,7 +260,7 @@ def _write(path: Path, data: bytes, scene: Scene) -> None:
         text = text.replace(str(scene.folder), ANY_FOLDER)
         text = text.replace(f"hostname: {socket.gethostname()}\n", "hostname: host\n")
         data = text.encode()
-    if len(data) > LARGEST:
+    if len(data) > LARGE:
         path, data = path.with_name(f"{path.name}.gz"), gzip.compress(data, mtime=0)
-    assert len(data) <= LARGEST, f"{path.name} has {len(data):,} bytes compressed"
+    assert len(data) <= LARGEST, f"{path.name} has {len(data):,} bytes, at most {LARGEST:,} are allowed"
     path.write_bytes(data)
