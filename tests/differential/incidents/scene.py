@@ -239,7 +239,7 @@ def _traced(scene: Scene) -> Iterator[None]:
     with trace("--library", MACHINE.library, *comms, "-w", output, "-o", os.devnull) as tracer:
         yield
         status, err = tracer.end()
-        assert status == 0, err
+        assert status in (0, 1), err  # 1: malformed messages
 
 
 def _delays(folder: Path) -> dict[str, str]:
