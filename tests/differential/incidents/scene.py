@@ -22,7 +22,7 @@ from tests.differential.tracing import trace
 #: What people are told to set: messages and jobs of workers, and warnings of everything else.
 LOG_FILTERS = "1:rpc 1:util.threadjob 3:*"
 PATIENCE = 60.0  # seconds
-LARGEST = 60_000  # bytes of a recording
+LARGE, LARGEST = 10_000, 60_000  # bytes of a recording: larger ones are compressed; the maximum
 NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG = "network.pcap", "probes.pcapng", "daemon.log", "client.log"
 _EMPTY = 24  # bytes of a pcap file without packets
 #: The folder of the daemon in recordings.
@@ -256,7 +256,7 @@ def _write(path: Path, data: bytes, scene: Scene) -> None:
         text = text.replace(str(scene.folder), ANY_FOLDER)
         text = text.replace(f"hostname: {socket.gethostname()}\n", "hostname: host\n")
         data = text.encode()
-    if len(data) > LARGEST:
+    if len(data) > LARGE:
         path, data = path.with_name(f"{path.name}.gz"), gzip.compress(data, mtime=0)
     assert len(data) <= LARGEST, f"{path.name} has {len(data):,} bytes compressed"
     path.write_bytes(data)
