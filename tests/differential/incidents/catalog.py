@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.differential.incidents import authentication, connections, jobs, keepalive, limits, sizes, versions
+from tests.differential.incidents import (
+    authentication,
+    connections,
+    jobs,
+    keepalive,
+    limits,
+    polling,
+    sizes,
+    streams,
+    versions,
+)
 from tests.differential.incidents.scene import Incident
 
 MODULES: Final = (
@@ -15,6 +25,8 @@ MODULES: Final = (
     authentication,
     sizes,
     versions,
+    polling,
+    streams,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS
