@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.differential.incidents import connections, keepalive, limits, normal, strangers
+from tests.differential.incidents import (
+    authentication,
+    connections,
+    jobs,
+    keepalive,
+    limits,
+    normal,
+    polling,
+    sizes,
+    strangers,
+    streams,
+    versions,
+)
 from tests.differential.incidents.scene import Incident
 
-_MODULES: Final = (limits, keepalive, connections, strangers, normal)
+MODULES: Final = (
+    limits,
+    keepalive,
+    connections,
+    jobs,
+    authentication,
+    sizes,
+    versions,
+    polling,
+    streams,
+    strangers,
+    normal,
+)
 INCIDENTS: Final[dict[str, Incident]] = {
-    incident.name: incident for module in _MODULES for incident in module.INCIDENTS
+    incident.name: incident for module in MODULES for incident in module.INCIDENTS
 }
