@@ -9,7 +9,7 @@ import time
 from tests.differential.incidents.clients import RECONNECTING, TWO_CALLS, TWO_CALLS_WITHOUT_EVENTS
 from tests.differential.incidents.scene import Incident, Scene
 
-#: Without the debug messages of libvirt's functions.
+#: No debug messages except those about jobs.
 MESSAGES_AND_JOBS = {"log_filters": '"2:rpc 1:util.threadjob 3:*"'}
 RUNNING = "is now running job remoteDispatchDomainGetInfo"
 
