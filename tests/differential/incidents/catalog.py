@@ -10,8 +10,10 @@ from tests.differential.incidents import (
     jobs,
     keepalive,
     limits,
+    normal,
     polling,
     sizes,
+    strangers,
     streams,
     versions,
 )
@@ -27,6 +29,8 @@ MODULES: Final = (
     versions,
     polling,
     streams,
+    strangers,
+    normal,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS

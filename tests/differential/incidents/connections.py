@@ -86,7 +86,8 @@ def _idle_dropped(scene: Scene) -> None:
             if rule:
                 subprocess.run(["iptables", "-w", "-D", *rule], check=True)
     said = [scene.output(client).strip() for client in clients]
-    assert "reset by peer" in said[0] and said[1] == "internal error: client socket is closed", said
+    expected = ["Cannot recv data: Connection reset by peer", "internal error: client socket is closed"]
+    assert said == expected
 
 
 def _drop_connections(scene: Scene) -> None:
