@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import Final
 
+from tests.differential.incidents import qemu
 from tests.differential.incidents.scene import Incident, Scene
 
 CAPACITY: Final = 8 << 20  # bytes of a volume
@@ -54,6 +56,22 @@ except libvirt.libvirtError as error:
     print(error)
 """
 )
+#: A console, with a pause at the end of the firmware's output.
+CONSOLE: Final = (
+    _MAIN
+    + """\
+domain = connection.lookupByName("web")
+stream = connection.newStream()
+domain.openConsole(None, stream, 0)
+domain.resume()
+output = b""
+while b"No bootable device" not in output:
+    output += stream.recv(1024)
+time.sleep(5)
+stream.send(b"\\r")
+stream.finish()
+"""
+)
 #: A client that waits for events of the test driver's domain, until it gets none for a second.
 WATCH: Final = """\
 import sys, time, libvirt
@@ -79,10 +97,6 @@ for _ in range(int(sys.argv[2])):
 )
 
 
-def _uri(scene: Scene) -> str:
-    return f"qemu+tcp://127.0.0.1:{scene.port}/session"
-
-
 def _create_volume(scene: Scene, allocation: int) -> None:
     """Create a storage pool with a volume."""
     folder = scene.folder / "images"
@@ -90,13 +104,13 @@ def _create_volume(scene: Scene, allocation: int) -> None:
     shutil.chown(folder, "nobody")
     (scene.folder / "pool.xml").write_text(POOL.format(folder))
     volume = f"vol-create-as images disk {CAPACITY} --allocation {allocation}"
-    output = scene.virsh(f"pool-create {scene.folder}/pool.xml; {volume}", uri=_uri(scene))
+    output = scene.virsh(f"pool-create {scene.folder}/pool.xml; {volume}", uri=qemu.uri(scene))
     assert "Vol disk created" in output, output
 
 
 def _stream(scene: Scene, code: str, expected: str = "") -> None:
     _create_volume(scene, CAPACITY)
-    output = scene.output(scene.python(code, _uri(scene)))
+    output = scene.output(scene.python(code, qemu.uri(scene)))
     assert output.strip() == expected, output
 
 
@@ -106,9 +120,16 @@ def _sparse(scene: Scene) -> None:
         file.seek(1 << 20)
         file.write(b"data" * 16384)
     command = ("vol-download", "disk", str(scene.folder / "copy"), "images", "--sparse")
-    output = scene.virsh(*command, uri=_uri(scene))
+    output = scene.virsh(*command, uri=qemu.uri(scene))
     assert output.strip() == "", output
     assert (scene.folder / "copy").read_bytes() == (scene.folder / "images" / "disk").read_bytes()
+
+
+def _console(scene: Scene) -> None:
+    qemu.start(scene, "--paused")
+    os.truncate(scene.daemon.log, 0)  # megabytes of QEMU's capabilities
+    output = scene.output(scene.python(CONSOLE, qemu.uri(scene)))
+    assert output == "", output
 
 
 def _event_flood(scene: Scene) -> None:
@@ -136,4 +157,12 @@ INCIDENTS = (
         probes=True,
     ),
     Incident("sparse-stream", frozenset(), _sparse, probes=True),
+    Incident(
+        "console-session",
+        frozenset(),
+        _console,
+        prepare=qemu.prepare,
+        tools=(qemu.EMULATOR,),
+        probes=True,
+    ),
 )
