@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,9 +20,19 @@ from tests.support.handmade import Colour, Everything, type_named
 from tests.support.values import MAX_LEVELS, NARROW, TooLarge, fuzzed_value, random_value, values
 
 EVERYTHING = type_named("everything")
-RNG = Random(12)
-RANDOM = [random_value(EVERYTHING, RNG) for _ in range(1000)]
-FUZZED = [fuzzed_value(EVERYTHING, Taker(RNG.randbytes(400))) for _ in range(1000)]
+
+
+@cache
+def seeded() -> list[Any]:
+    rng = Random(12)
+    return [random_value(EVERYTHING, rng) for _ in range(1000)]
+
+
+@cache
+def fuzzed() -> list[Any]:
+    rng = Random(12)
+    return [fuzzed_value(EVERYTHING, Taker(rng.randbytes(400))) for _ in range(1000)]
+
 
 Holds = Callable[[Any], bool]
 
@@ -50,9 +61,9 @@ def test_every_source_draws(type_: str, holds: Holds) -> None:
     assert holds(find(values(named), holds, settings=settings(max_examples=2000, database=None)))
 
 
-@pytest.mark.parametrize("drawn", [RANDOM, FUZZED], ids=["seed", "bytes"])
-def test_values_are_of_their_type(drawn: list[Any]) -> None:
-    for value in drawn[:300]:
+@pytest.mark.parametrize("drawn", [seeded, fuzzed])
+def test_values_are_of_their_type(drawn: Callable[[], list[Any]]) -> None:
+    for value in drawn()[:300]:
         assert isinstance(value, Everything)
         data = EVERYTHING.to_bytes(value)
         assert repr(EVERYTHING.from_bytes(data)) == repr(value)
@@ -83,10 +94,10 @@ def test_a_seed_gives_the_same_value() -> None:
 def test_integers_of_a_seed_fit_their_type_in_c() -> None:
     bits, signed = NARROW["char"]
     assert signed
-    numbers = {number for value in RANDOM for number in value.model}
+    numbers = {number for value in seeded() for number in value.model}
     assert numbers >= {-(1 << (bits - 1)), (1 << (bits - 1)) - 1, 0, -1, 1}
     assert all(-(1 << (bits - 1)) <= number < 1 << (bits - 1) for number in numbers)
-    assert any(abs(number) > 255 for value in FUZZED for number in value.model)
+    assert any(abs(number) > 255 for value in fuzzed() for number in value.model)
 
 
 def test_no_bytes_at_all_give_the_simplest_value() -> None:
