@@ -20,6 +20,8 @@ from tests.support.handmade import Colour, Everything, type_named
 from tests.support.values import MAX_LEVELS, NARROW, TooLarge, fuzzed_value, random_value, values
 
 EVERYTHING = type_named("everything")
+#: A search that finds a value finds it in each run.
+SEARCH = settings(max_examples=100, database=None, derandomize=True)
 
 
 @cache
@@ -58,7 +60,7 @@ def test_every_source_draws(type_: str, holds: Holds) -> None:
     named, rng = type_named(type_), Random(3)
     assert any(holds(random_value(named, rng)) for _ in range(500))
     assert any(holds(fuzzed_value(named, Taker(rng.randbytes(40)))) for _ in range(500))
-    assert holds(find(values(named), holds, settings=settings(max_examples=2000, database=None)))
+    assert holds(find(values(named), holds, settings=settings(SEARCH, max_examples=2000)))
 
 
 @pytest.mark.parametrize("drawn", [seeded, fuzzed])
@@ -70,7 +72,7 @@ def test_values_are_of_their_type(drawn: Callable[[], list[Any]]) -> None:
 
 
 def test_a_failing_value_shrinks_to_the_smallest() -> None:
-    found = find(values(EVERYTHING), lambda value: bool(value.params), settings=settings(database=None))
+    found = find(values(EVERYTHING), lambda value: bool(value.params), settings=SEARCH)
     assert len(found.params) == 1
     assert (found.flag, found.text, found.rest, found.big, found.dom, found.model) == (
         False,
@@ -80,9 +82,7 @@ def test_a_failing_value_shrinks_to_the_smallest() -> None:
         None,
         [0, 0, 0, 0],
     )
-    number = find(
-        values(type_named("int_value")), lambda value: value > 1000, settings=settings(database=None)
-    )
+    number = find(values(type_named("int_value")), lambda value: value > 1000, settings=SEARCH)
     assert number == 1001
 
 
