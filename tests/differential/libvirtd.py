@@ -168,7 +168,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _listens(port: int) -> bool:
-    """Whether a process listens on a TCP port; 0A is TCP_LISTEN."""
+    """Return whether a process listens on a TCP port; 0A is TCP_LISTEN."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
