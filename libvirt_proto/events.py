@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -269,11 +269,11 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lines(msgspec.Struct, frozen=True, gc=False):
-    """Messages that the native core has read: the lines of an output, how many messages there were, how many
-    of them are in the lines, and how many report a failure. `time_ns` is the time of the last packet,
-    `data_ns` that of the last one with data."""
+    """Messages that the native core has read: the lines of an output, or the messages (Captured), how many
+    there were, how many of them are in the lines, and how many report a failure. `time_ns` is the time of the
+    last packet, `data_ns` that of the last one with data."""
 
-    data: bytes
+    data: bytes | tuple[Any, ...]
     messages: int
     shown: int
     failures: int

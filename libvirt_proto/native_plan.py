@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import json
@@ -45,20 +46,38 @@ _Row = list[int]
 class NativePlan(msgspec.Struct, frozen=True):
     """The plan of a registry: its words and its text.
 
-    `rows` maps the names of types to rows; `fault_names` is the place of the names of error codes. `release`
-    is that of the definitions.
+    `types` has the module, the name and the row of each type; `fault_names` is the place of the names of
+    error codes. `release` is that of the definitions.
     """
 
     release: str | None
     words: bytes
     text: bytes
-    rows: dict[str, int]
+    types: list[tuple[str, str, int]]
     fault_names: int
+
+    def rows(self) -> dict[str, int]:
+        """Map the names of types to rows, as `Registry.type` does."""
+        return {name: row for _, name, row in reversed(self.types)}
+
+    def resolver(self, registry: Registry) -> Callable[[int], Any]:
+        """Return the function that maps a row to what the native core needs to build its values: the class of
+        a struct or a union, and the members of an enum by number."""
+        places: dict[int, list[tuple[str, str]]] = {}
+        for module, name, row in self.types:
+            places.setdefault(row, []).append((module, name))
+
+        def resolve(row: int) -> Any:
+            types = (registry.module(module).types[name].python_class for module, name in places[row])
+            found = next(each for each in types if each is not None)  # a typedef has none, and shares the row
+            return found._value2member_map_ if issubclass(found, IntEnum) else found
+
+        return resolve
 
     @property
     def file(self) -> bytes:
         """The contents of a file with the plan: sizes and names as a line of JSON, words, text."""
-        head = _Head(FORMAT, self.release, len(self.words), len(self.text), self.rows, self.fault_names)
+        head = _Head(FORMAT, self.release, len(self.words), len(self.text), self.types, self.fault_names)
         return json.encode(head) + b"\n" + self.words + self.text
 
 
@@ -69,7 +88,7 @@ class _Head(msgspec.Struct):
     release: str | None
     words: int
     text: int
-    rows: dict[str, int]
+    types: list[tuple[str, str, int]]
     fault_names: int
 
 
@@ -80,7 +99,7 @@ def plan_of(registry: Registry) -> NativePlan:
         head = json.decode(head_line, type=_Head)
         if (head.format, head.release) == (FORMAT, registry.release):
             words, text = rest[: head.words], rest[head.words :]
-            return NativePlan(head.release, words, text, head.rows, head.fault_names)
+            return NativePlan(head.release, words, text, head.types, head.fault_names)
     return build(registry)
 
 
@@ -93,20 +112,21 @@ def build(registry: Registry) -> NativePlan:
     """Build the plan of a registry."""
     builders: dict[TypeTable, _Builder] = {}
     pool = _Pool()
-    rows: dict[str, int] = {}
+    types = []
     for module in registry.modules():
         for name, type_ in module.types.items():
             builder = builders.get(type_.types)
             if builder is None:
                 builder = builders[type_.types] = _Builder(type_.types, pool)
-            rows.setdefault(name, builder.visit(type_.reference))
+            types.append((module.name, name, builder.visit(type_.reference)))
+
     fault = pool.names(OneOf(names("virErrorNumber")), "", {})
     shift = _HEADER_WORDS + len(pool.rows) * _ROW_WORDS
     placed = [word for row in pool.rows for word in pool.placed(row, shift)]
     words = array("I", [FORMAT, len(pool.rows), 0, 0, *placed, *pool.moved(shift)])
     if sys.byteorder == "big":
         words.byteswap()
-    return NativePlan(registry.release, words.tobytes(), bytes(pool.text), rows, fault + shift)
+    return NativePlan(registry.release, words.tobytes(), bytes(pool.text), types, fault + shift)
 
 
 class _Pool:

@@ -15,6 +15,8 @@ from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection
+from ..native import core
+from ..native_kinds import NativeMessages
 from ..rpc.message import MessageDecoder, Status
 from ..session import Exchange, Sessions
 from .messages import CapturedExchange, CapturedMessage, Context
@@ -78,6 +80,8 @@ class Capture:
         self._diagnoser: Diagnoser | None = None
         #: Presents what the native core reads, in a pass with lanes.
         self._presenting: Presenting | None = None
+        #: Learns the messages of other passes.
+        self._native: NativeMessages | None = None
         self._stop = stop
         self._close = close
         self._context = Context(registry, redact)
@@ -231,6 +235,10 @@ class Capture:
         self._shows_all = False
         self.start_ns = self._sessions = self._presenting = None
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
+        self._native = None
+        if lanes is None and self._redact is None and core() is not None:
+            self._native = NativeMessages(self.registry)
+            lanes = Lanes(self._native)
         self._pass = self._events(self._read(lanes))
         return self._pass
 
@@ -249,6 +257,7 @@ class Capture:
         """Count messages, and report notices."""
         count = malformed = failures = connections = 0
         connection = start_ns = None
+        messages = self._native
         try:
             for item in seen:
                 if isinstance(item, Captured):
@@ -261,9 +270,14 @@ class Capture:
                     if item.connection is not connection:
                         connection = item.connection
                         connections = max(connections, connection.id)
+                    if messages is not None:
+                        messages.learn(item)
                 elif isinstance(item, Lines):
                     count += item.messages
                     failures += item.failures
+                    if isinstance(item.data, tuple):
+                        yield from item.data
+                        continue
                 elif isinstance(item, Notice):
                     self._notice(item)
                     continue

@@ -30,6 +30,9 @@ class Presenting(Protocol):
     def scanner(self) -> Scanner | None:
         """The native core; None until it is worth it."""
 
+    def learn(self, captured: Captured) -> None:
+        """Learn the kind of a message that Python has read."""
+
     def hide(self, captured: Captured) -> None:
         """Learn that messages of this kind are not shown."""
 
@@ -37,8 +40,8 @@ class Presenting(Protocol):
     def start_ns(self) -> int | None:
         """Where the clock of the lines starts."""
 
-    def connection(self, connection: Connection) -> bytes:
-        """Return the text of a connection."""
+    def connection(self, connection: Connection) -> bytes | Connection:
+        """Return what the native core needs of a connection: its text in lines."""
 
 
 class NoLanes:

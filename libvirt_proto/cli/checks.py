@@ -177,7 +177,9 @@ def _program(program: tuple[str, str, dict[str, str]]) -> Check:
     if path is not None:
         return Check(name, "ok", path, use)
     manager = _manager()
-    return Check(name, "missing", "not installed", use, _install(packages.get(manager, packages.get("", name))))
+    return Check(
+        name, "missing", "not installed", use, _install(packages.get(manager, packages.get("", name)))
+    )
 
 
 def _manager() -> str:

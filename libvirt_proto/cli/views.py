@@ -104,7 +104,7 @@ class MessagesView:
                 if native is not None:
                     native.learn(item)
             else:
-                yield item.data if isinstance(item, Lines) else event(item)
+                yield item.data if isinstance(item, Lines) else event(item)  # type: ignore[misc]
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Return nothing."""

@@ -1,0 +1,114 @@
+"""Kinds of messages that the native core has learned from messages that Python has read.
+
+A kind is what a header says without its serial, and the direction. The core only reads messages of kinds that
+it has learned, and whose payload the header alone determines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from .events import Captured, Connection
+from .native import core
+from .native_plan import has_file, plan_of
+from .rpc.message import Header, Message, settled_type
+from .rpc.wire import REMOTE_PROGRAM
+
+if TYPE_CHECKING:
+    from .native import Scanner
+    from .registry import Registry
+
+#: Messages after which the native core is worth it: with the plan in a file, and with one that is built
+#: (a quarter of a second).
+WORTH: Final = (32, 4096)
+#: Kinds that are learned; libvirt has about 2,000.
+_MAX_KINDS: Final = 8192
+_KEY: Final = Struct(">IIiii")
+_DIRECTIONS: Final = {"c2s": b"\0", "s2c": b"\1"}
+_NO_ROW: Final = 0xFFFFFFFF
+#: A security layer may begin after these.
+_SASL: Final = frozenset((68, 69))
+
+
+class Learning:
+    """The native core of one pass: `scanner` is None until enough messages have passed."""
+
+    #: Whether the core gives messages as objects.
+    objects = False
+
+    def __init__(self, registry: Registry) -> None:
+        self.scanner: Scanner | None = None
+        self._registry = registry
+        self._rows: dict[str, int] = {}
+        self._seen = 0
+        self._known: set[bytes] = set()
+
+    def add(self, captured: Captured, parts_of: Callable[[Captured], tuple[Any, ...] | None]) -> None:
+        """Learn the kind of a message, unless its parts are None."""
+        self._seen += 1
+        if self.scanner is None:
+            if self._seen < WORTH[not has_file(self._registry)]:
+                return
+            self._build()
+        header, direction = captured.message.header, captured.direction
+        if direction is None or len(self._known) >= _MAX_KINDS:
+            return
+        numbers = _KEY.pack(header.prog, header.vers, header.proc, header.type, header.status)
+        key = numbers + _DIRECTIONS[direction]
+        if key in self._known or (header.prog == REMOTE_PROGRAM and header.proc in _SASL):
+            return
+        settled, type_ = settled_type(header, self._registry)
+        row = _NO_ROW if type_ is None else self._rows.get(type_.name)
+        parts = parts_of(captured) if settled and row is not None else None
+        if parts is None or row is None:
+            return
+        self._known.add(key)
+        assert self.scanner is not None
+        self.scanner.learn(key, row, header.status == 1, parts)
+
+    def _build(self) -> None:
+        native = core()
+        assert native is not None
+        plan = plan_of(self._registry)
+        self._rows = plan.rows()
+        resolver = plan.resolver(self._registry)
+        classes = (Captured, Message, Header) if self.objects else ()
+        self.scanner = native.Scanner(
+            native.Plan(plan.words, plan.text, resolver), plan.fault_names, *classes
+        )
+
+
+class NativeMessages(Learning):
+    """The native core of a pass that gives messages."""
+
+    objects = True
+    start_ns = None
+
+    def connection(self, connection: Connection) -> Connection:
+        """Return a connection: messages refer to it."""
+        return connection
+
+    def learn(self, captured: Captured) -> None:
+        """Learn the kind of a message that Python has read."""
+        self.add(captured, _fields)
+
+    def hide(self, captured: Captured) -> None:
+        """Do nothing: filters see every message."""
+
+
+def _fields(captured: Captured) -> tuple[Any, ...] | None:
+    """Return the parts that messages of a kind share; None for an unusual message."""
+    message, header = captured.message, captured.message.header
+    if (
+        message.error is not None
+        or message.raw is not None
+        or message.data is not None
+        or message.fds is not None
+        or message.spare
+        or message.remarks
+        or message.missing
+    ):
+        return None
+    return (header.prog, header.vers, header.proc, header.type, header.status, message.payload_type)

@@ -1,0 +1,187 @@
+"""The native core and Python give the same of any capture: lines, messages, notices and exit status."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import libvirt_proto
+from libvirt_proto import native, native_kinds
+from libvirt_proto.cli import main as cli
+from tests.support import packets
+from tests.support.examples import examples
+
+pytestmark = pytest.mark.skipif(native.core() is None, reason="the native core is not compiled")
+
+CAPTURES = Path(__file__).resolve().parent.parent / "captures"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _at_once() -> Iterator[None]:
+    """Use the native core from the first message on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_kinds, "WORTH", (0, 0))
+        yield
+
+
+def records(name: str) -> list[bytes]:
+    """The packets of a capture."""
+    data = (CAPTURES / name).read_bytes()
+    found, at = [], 24
+    while at < len(data):
+        size = struct.unpack_from("<I", data, at + 8)[0]
+        found.append(data[at + 16 : at + 16 + size])
+        at += 16 + size
+    return found
+
+
+TOUR = records("tour.pcap")[:600]
+OTHERS = records("virsh-domname.pcap") + records("stream-events-keepalive.pcap")[:120]
+
+
+def segments(packet: bytes, rng: Random) -> list[bytes]:
+    """A packet's TCP payload in pieces of any size, each in its own packet."""
+    ip = 14
+    head = ip + (packet[ip] & 15) * 4
+    first = head + (packet[head + 12] >> 4) * 4
+    total = struct.unpack_from(">H", packet, ip + 2)[0]
+    data = packet[first : ip + total]
+    (seq,) = struct.unpack_from(">I", packet, head + 4)
+    found, at = [], 0
+    while at < len(data):
+        size = rng.choice((1, 3, 28, 200, 1448))
+        piece = data[at : at + size]
+        new = bytearray(packet[:first] + piece)
+        struct.pack_into(">H", new, ip + 2, first - ip + len(piece))
+        struct.pack_into(">I", new, head + 4, (seq + at) & 0xFFFFFFFF)
+        found.append(bytes(new))
+        at += size
+    return found or [packet]
+
+
+def damaged(source: list[bytes], rng: Random, kinds: frozenset[str]) -> list[bytes]:
+    """Packets with some changes of these kinds."""
+    found: list[bytes] = []
+    for packet in source:
+        pieces = segments(packet, rng) if "cut up" in kinds and rng.random() < 0.3 else [packet]
+        for piece in pieces:
+            if "lost" in kinds and rng.random() < 0.02:
+                continue
+            if "flipped" in kinds and rng.random() < 0.03:
+                changed = bytearray(piece)
+                changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+                piece = bytes(changed)
+            if "shortened" in kinds and rng.random() < 0.02:
+                piece = piece[: rng.randrange(14, len(piece) + 1)]
+            found.append(piece)
+            if "repeated" in kinds and rng.random() < 0.03:
+                found.append(piece)
+            if "late" in kinds and len(found) > 2 and rng.random() < 0.05:
+                found[-1], found[-2] = found[-2], found[-1]
+    return found
+
+
+def pcap(source: list[bytes], rng: Random) -> bytes:
+    """A capture in one of the formats, with times that are not always in order."""
+    times = [(1_700_000_000_000 + at * 7) * 1_000_000 for at in range(len(source))]
+    if rng.random() < 0.2:
+        rng.shuffle(times)
+    order, nano = rng.choice("<>"), rng.random() < 0.5
+    if rng.random() < 0.5:
+        magic = 0xA1B23C4D if nano else 0xA1B2C3D4
+        head = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 262144, 1)
+        unit = 1 if nano else 1000
+        return head + b"".join(
+            struct.pack(order + "IIII", ns // 10**9, ns % 10**9 // unit, len(each), len(each)) + each
+            for ns, each in zip(times, source, strict=True)
+        )
+    options = packets.option(9, b"\x09", order) if nano else b""
+    blocks = [packets.section(order), packets.interface(order, options=options)]
+    for ns, each in zip(times, source, strict=True):
+        blocks.append(packets.enhanced(each, ns if nano else ns // 1000, order))
+        if rng.random() < 0.02:
+            blocks.append(packets.block(0x0BAD, bytes(8), order))
+    return b"".join(blocks)
+
+
+def both(patch: pytest.MonkeyPatch, file: Path, command: tuple[str, ...]) -> list[tuple[str, str, int]]:
+    """Standard output, standard error and status of a command, by Python and by the native core."""
+    found = []
+    for pure in ("1", "0"):
+        patch.setenv(native.PURE, pure)
+        result = CliRunner().invoke(cli.main, [*command, str(file)])
+        found.append((result.stdout, result.stderr, result.exit_code))
+    return found
+
+
+KINDS = st.frozensets(st.sampled_from(["cut up", "lost", "flipped", "shortened", "repeated", "late"]))
+COMMANDS = [
+    ("decode", "--format", "jsonl"),
+    ("decode", "--format", "monitor"),
+    ("decode", "--format", "monitor", "--procedure", "domain_*"),
+    ("decode", "--format", "jsonl", "--errors-only"),
+    ("decode", "--exchanges", "--format", "jsonl"),
+    ("decode", "--format", "monitor", "--object", "test"),
+    ("stats", "--format", "json"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_same_output(command: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "capture"
+    with pytest.MonkeyPatch.context() as patch:
+
+        @settings(max_examples=examples(40), deadline=None)
+        @given(KINDS, st.integers(0, 2**32))
+        def holds(kinds: frozenset[str], seed: int) -> None:
+            rng = Random(seed)
+            file.write_bytes(pcap(damaged(rng.choice((TOUR, OTHERS)), rng, kinds), rng))
+            python, core = both(patch, file, command)
+            assert core == python
+
+        holds()
+
+
+def test_same_messages(tmp_path: Path) -> None:
+    """Messages of the Python API are equal, with their classes."""
+    file = tmp_path / "capture"
+    with pytest.MonkeyPatch.context() as patch:
+
+        @settings(max_examples=examples(40), deadline=None)
+        @given(KINDS, st.integers(0, 2**32))
+        def holds(kinds: frozenset[str], seed: int) -> None:
+            rng = Random(seed)
+            file.write_bytes(pcap(damaged(TOUR, rng, kinds), rng))
+            found = []
+            for pure in ("1", "0"):
+                patch.setenv(native.PURE, pure)
+                with libvirt_proto.open(file) as capture:
+                    messages = [each.captured for each in capture]
+                    found.append((messages, capture.notices, capture.failures, capture.malformed))
+            assert repr(found[0]) == repr(found[1])  # errors are equal only to themselves
+
+        holds()
+
+
+def test_share_of_a_clean_capture(tmp_path: Path) -> None:
+    """The native core reads 99.9 % of the messages of a capture without streams and damage."""
+    talk = packets.Talk()
+    start = talk.handshake()
+    call, reply = packets.message(proc=59), packets.message(b"\0\0\0\4host", proc=59, type=1)
+    pairs = [talk.packet(*each) for _ in range(5000) for each in (("c2s", call), ("s2c", reply))]
+    file = tmp_path / "clean.pcap"
+    file.write_bytes(packets.pcap([*start, *pairs]))
+    learned = []
+    with pytest.MonkeyPatch.context() as patch:
+        add = native_kinds.Learning.add
+        patch.setattr(native_kinds.Learning, "add", lambda *args: (learned.append(1), add(*args)))
+        with libvirt_proto.open(file) as capture:
+            assert sum(1 for _ in capture) == 10_000
+    assert 1 <= len(learned) <= 10
