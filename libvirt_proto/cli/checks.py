@@ -69,7 +69,7 @@ def _native() -> Check:
     from .. import native
 
     use = "decode, five times as fast"
-    if native.core() is not None:
+    if native.is_active():
         return Check("native core", "ok", native.state(), use)
     if native.is_switched_off():
         return Check("native core", "absent", native.state(), use)

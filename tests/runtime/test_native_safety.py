@@ -71,7 +71,7 @@ class TestPlans:
             except ValueError:
                 continue
             accepted += 1
-            for number in rng.sample(range(len(whole.rows)), 20):
+            for number in rng.sample(range(len(whole.rows())), 20):
                 for each in data:
                     assert plan.check(number, each) is None or plan.check(number, each) <= 200
                     plan.json(number, each)
