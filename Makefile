@@ -19,7 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-releases native native-platforms sanitize bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test test-releases native native-platforms sanitize full bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -71,8 +71,12 @@ static: $(VENV)/dev.stamp ## Check format, lint, types, import contracts, and th
 sanitize: $(VENV)/test.stamp ## Run the tests and seeds of the native core with ASan and UBSan
 	$(BIN)/python -m tools.native_core sanitize $(ARGS)
 
-native-platforms: $(VENV)/test.stamp ## Test the native core on AArch64 and s390x (emulated); build it for musl and old glibc
+native-platforms: $(VENV)/platforms.stamp ## Test the native core on AArch64 and s390x (emulated); build it for musl and old glibc
 	$(BIN)/python -m tools.native_platforms $(ARGS)
+
+full: ## Run what CI has no time for: sanitizers with all examples, other platforms
+	$(MAKE) --no-print-directory sanitize ARGS='--hypothesis-profile full'
+	$(MAKE) --no-print-directory native-platforms
 
 fuzz: $(VENV)/fuzz.stamp ## Fuzz every reader, parser and the generator for TIME seconds each (30), or TARGETS
 	$(BIN)/python -m tests.fuzz --time $(TIME) $(TARGETS)
@@ -120,7 +124,7 @@ $(VENV)/run.stamp: pyproject.toml hatch_build.py libvirt_proto/_native.c | $(BIN
 	@$(PIP) --editable .
 	@touch $@
 
-STAMPS := $(patsubst %,$(VENV)/%.stamp,test dev bench fuzz mutate)
+STAMPS := $(patsubst %,$(VENV)/%.stamp,test dev bench fuzz mutate platforms)
 $(STAMPS): $(VENV)/%.stamp: pyproject.toml | $(VENV)/run.stamp
 	@$(PIP) --editable . --group $*
 	@touch $@

@@ -26,7 +26,7 @@ SANITIZERS: Final = (
 )
 #: Python keeps objects at its end on purpose: ASan does not look for leaks, a test does.
 OPTIONS: Final = {
-    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:malloc_context_size=5",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "PYTHONMALLOC": "malloc",
 }
