@@ -126,8 +126,8 @@ def _download(platform: Platform, folder: Path) -> None:
 
 
 def _install(folder: Path, site: Path, compiler: list[str]) -> None:
-    """Install what is no pure Python: msgspec, cross-compiled, and hypothesis in its variant for any
-    platform. Everything else comes from .venv."""
+    """Install packages that are not pure Python: msgspec, cross-compiled, and hypothesis in its variant for
+    any platform. Everything else comes from .venv."""
     pip = [sys.executable, "-m", "pip", "--quiet"]
     sources = folder / "sources"
     shutil.rmtree(sources, ignore_errors=True)

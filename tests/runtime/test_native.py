@@ -1,4 +1,4 @@
-"""Whether the native core is used: what the package finds, says and does without it."""
+"""States of the native core: compiled, switched off, stale, absent."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ class TestObjects:
         assert gone() is None
 
     def test_reference_counts(self) -> None:
-        """A hundred thousand decoded and refused values leave no reference behind."""
+        """A hundred thousand decoded and refused values keep no reference."""
         marks = (object(), object())
         members = {0: marks[0], 1: marks[1]}
         plan = self.plan(lambda number: members)
@@ -365,7 +365,7 @@ class TestScanners:
         assert scanner.take(KEY) == (7 + 28, b"", 2)
 
     def test_error_of_a_class_leaves_no_messages(self) -> None:
-        """What was found before it is not given with later messages; the scanner can be used again."""
+        """Later scans do not return messages from before the error."""
         calls = 0
 
         def captured(*fields: object) -> object:
