@@ -371,7 +371,7 @@ static int valid_plan(Plan *plan)
     if (plan->rows > (plan->words_count - HEADER_WORDS) / ROW_WORDS)
         return 0;
     plan->pool = HEADER_WORDS + plan->rows * ROW_WORDS;
-    plan->checks = 64 * plan->words_count;
+    plan->checks = 64 * plan->words_count + (1 << 20);
     for (size_t i = 0; i < plan->rows; i++)
         if (!valid_row(plan, row_of(plan, (uint32_t)i)))
             return 0;

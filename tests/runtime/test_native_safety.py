@@ -11,13 +11,17 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
-from libvirt_proto import native, registry
+from libvirt_proto import native, native_kinds, registry
+from libvirt_proto.cli import main as cli
 from libvirt_proto.native_plan import FORMAT, NONE, build
+from tests.support import packets
 
 if TYPE_CHECKING:
     from libvirt_proto._native import Scanner
@@ -437,3 +441,29 @@ class TestScanners:
                 bytes(data[:size]), 0, rng.random() < 0.2, False, 1 << 18, ((link, 1, 0),), 0, 0, 0
             )
             assert 0 <= got[0] <= size
+
+
+class TestCaptures:
+    @pytest.mark.parametrize(
+        "ticks", [(2**63, 10**15), (2**64 - 1, 2**64 - 1), (10**15, 2**64 - 1), (0, 10**15)]
+    )
+    @pytest.mark.parametrize("form", ["monitor", "jsonl"])
+    def test_times_of_any_size(
+        self, ticks: tuple[int, int], form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ticks of 64 bits give times that exceed them; lines count from the first one."""
+        monkeypatch.setattr(native_kinds, "WORTH", (0, 0))
+        talk = packets.Talk()
+        start = talk.handshake()
+        call, reply = packets.message(proc=59), packets.message(b"\0\0\0\4host", proc=59, type=1)
+        every = [*start, *(talk.packet(*each) for _ in range(20) for each in (("c2s", call), ("s2c", reply)))]
+        blocks = [packets.enhanced(each, ticks[at > len(start)], "<") for at, each in enumerate(every)]
+        file = tmp_path / "times.pcapng"
+        file.write_bytes(b"".join((packets.section("<"), packets.interface("<"), *blocks)))
+        found = []
+        for pure in ("1", "0"):
+            monkeypatch.setenv(native.PURE, pure)
+            found.append(CliRunner().invoke(cli.main, ["decode", "--format", form, str(file)]))
+        assert found[0].exit_code == found[1].exit_code == 0, found[1].output
+        assert found[0].stdout == found[1].stdout
+        assert len(found[1].stdout.splitlines()) == 40
