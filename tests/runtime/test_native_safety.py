@@ -90,6 +90,17 @@ class TestPlans:
             core().Plan(words_of([row(kind), row(UNION, 1, 0, place, place)], pool), b"")
         core().Plan(words_of([row(INT), row(UNION, 1, 0, place, place)], pool), b"")
 
+    def test_union_by_hyper_is_left_to_python(self, tmp_path: Path) -> None:
+        (tmp_path / "wide.x").write_text(
+            "union wide switch (unsigned hyper size) { case 1: int a; default: void; };\n"
+            "struct both { int before; wide after; };\n"
+        )
+        plan = build(registry.load(tmp_path))
+        built = core().Plan(plan.words, plan.text)
+        data = struct.pack(">IQI", 1, 1, 2)
+        assert built.check(plan.rows()["both"], data) is None
+        assert built.check(plan.rows()["wide"], data[4:]) is None
+
     def test_rejects_shared_entries_without_bound(self) -> None:
         """Validation takes time in proportion to the plan: each of these fields has the same 60,000 names."""
         rows, fields, known = 500, 256, 60_000
