@@ -196,6 +196,7 @@ def test_builds_fail_without_a_required_compiler(root: Path, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.system("git")
 def test_editable_installation(root: Path, tmp_path: Path) -> None:
     """It puts the core into the tree, and a build without a compiler removes the one that was there."""
     tree = tmp_path / "tree"
