@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 #: The variable that switches the native core off.
 PURE: Final = "LIBVIRT_PROTO_PURE"
-_STALE: Final = "compiled from another source: run `make native`"
+#: The state of a module that does not belong to the source next to it.
+STALE: Final = "compiled from another source: run `make native`"
 _SOURCE: Final = Path(__file__).with_name("_native.c")
 
 
 def core() -> ModuleType | None:
     """Return the module; None without one. Warns once of one that does not belong to the source."""
-    if state() == _STALE:
+    if state() == STALE:
         _warn()
     return _found(is_switched_off())[0]
 
@@ -62,10 +63,10 @@ def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
     except OSError:
         source = _native.SOURCE  # an installed package has no source
     if source != _native.SOURCE:
-        return None, _STALE
+        return None, STALE
     return _native, "compiled"
 
 
 @cache
 def _warn() -> None:
-    warnings.warn(f"the native core is not used: it is {_STALE}", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"the native core is not used: it is {STALE}", RuntimeWarning, stacklevel=3)

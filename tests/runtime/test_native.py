@@ -102,3 +102,4 @@ def test_commands_with_a_stale_core(command: str, captures: Path, tmp_path: Path
     else:
         assert warned == 0
         assert "compiled from another source" in " ".join(done.stdout.split())
+        assert "make native" in " ".join(done.stdout.split())
