@@ -44,6 +44,7 @@ def run(command: str) -> str:
             "T": folder,
             "COLUMNS": "100",
             "LC_ALL": "C.UTF-8",
+            native.PURE: os.environ.get(native.PURE, ""),
         }
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail\n{command}"],
