@@ -32,8 +32,8 @@ TESTS: Final = (
     "tests/property/test_codec.py",
     "tests/runtime/codec",
 )
-#: Tests that start another Python, which needs an emulator, too.
-EXCLUDED: Final = "not standard_library and not sparse_file_that_claims"
+#: Tests that start another Python, which needs an emulator, too, and tests of whole commands, which are slow.
+EXCLUDED: Final = "not standard_library and not sparse_file_that_claims and not test_same_output"
 PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 ZIG: Final = f"{shlex.quote(sys.executable)} -m ziglang cc -target"
 
