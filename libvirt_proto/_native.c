@@ -25,7 +25,7 @@ typedef struct {
 
 static inline Cursor cursor_of(const uint8_t *at, const uint8_t *end)
 {
-    Cursor in = {at, end, 65536 + 8 * (uint64_t)(end - at)};
+    Cursor in = {at, end, 4096 + 8 * (uint64_t)(end - at)};
     return in;
 }
 
