@@ -35,6 +35,16 @@ def base() -> tuple[NativePlan, Registry]:
     return build(loaded), loaded
 
 
+@cache
+def newest() -> tuple[NativePlan, dict[str, int], Any]:
+    """Return the plan of the newest release, its rows by name, and the plan for the native core."""
+    core = native.core()
+    assert core is not None
+    types = registry.default()
+    made = plan_of(types)
+    return made, made.rows(), core.Plan(made.words, made.text, made.resolver(types))
+
+
 def plan(data: bytes) -> None:
     """The first byte: a resolver, and whether words of a good plan are changed or all are new. Then (place,
     word), or words; a text; and a payload.
@@ -109,10 +119,7 @@ def scanner(data: bytes) -> None:
         return
     taker = Taker(data)
     how = taker.number(1)
-    types = registry.default()
-    made = plan_of(types)
-    rows = made.rows()
-    read = core.Plan(made.words, made.text, made.resolver(types))
+    made, rows, read = newest()
     scanners: list[Any] = []
     sent: dict[int, int] = {}
 
