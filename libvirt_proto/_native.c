@@ -1075,7 +1075,10 @@ static int write_value(Writer *to, uint32_t at, PyObject *value, int depth)
 typedef struct {
     PyObject_HEAD
     Plan plan;
+    Out spare; /* kept between calls, up to MAX_SPARE bytes */
 } PlanObject;
+
+#define MAX_SPARE ((size_t)64 << 10)
 
 static void plan_dealloc(PyObject *self)
 {
@@ -1086,6 +1089,7 @@ static void plan_dealloc(PyObject *self)
     for (size_t i = 0; plan->known != NULL && i < plan->rows; i++)
         Py_XDECREF(plan->known[i]);
     Py_XDECREF(plan->resolver);
+    out_free(&((PlanObject *)self)->spare);
     PyMem_Free(plan->bound);
     PyMem_Free(plan->known);
     PyMem_Free(plan->words);
@@ -1135,80 +1139,111 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-/* Parse (row, data, start); the data is data[start:]. */
-static int payload_arguments(Plan *plan, PyObject *args, const char *form, uint32_t *row, Py_buffer *data, Cursor *in)
+/* The arguments of a function of a payload. */
+typedef struct {
+    uint32_t row;
+    Cursor in;
+    const uint8_t *first;
+    Py_buffer buffer; /* not of bytes, which need none */
+    int released;
+} Payload;
+
+static void release(Payload *payload)
 {
-    unsigned int at;
-    Py_ssize_t start = 0;
-    if (!PyArg_ParseTuple(args, form, &at, data, &start))
+    if (!payload->released)
+        PyBuffer_Release(&payload->buffer);
+}
+
+/* Parse (row, data, start=0); the data is data[start:]. To be released if it succeeds. */
+static int parse(const Plan *plan, PyObject *const *args, Py_ssize_t count, Payload *payload)
+{
+    if (count < 2 || count > 3) {
+        PyErr_SetString(PyExc_TypeError, "expected a row, bytes, and a position");
         return 0;
-    if (at >= plan->rows || start < 0 || start > data->len) {
-        PyBuffer_Release(data);
+    }
+    const unsigned long row = PyLong_AsUnsignedLong(args[0]);
+    Py_ssize_t size, start = count == 3 ? PyLong_AsSsize_t(args[2]) : 0;
+    if (PyErr_Occurred())
+        return 0;
+    payload->released = PyBytes_CheckExact(args[1]);
+    if (payload->released) {
+        payload->first = (const uint8_t *)PyBytes_AsString(args[1]);
+        size = PyBytes_Size(args[1]);
+    }
+    else {
+        if (PyObject_GetBuffer(args[1], &payload->buffer, PyBUF_SIMPLE) < 0)
+            return 0;
+        payload->first = payload->buffer.buf;
+        size = payload->buffer.len;
+    }
+    if (row >= plan->rows || start < 0 || start > size) {
+        release(payload);
         PyErr_SetString(PyExc_IndexError, "no such row or position");
         return 0;
     }
-    *row = at;
-    *in = cursor_of((const uint8_t *)data->buf + start, (const uint8_t *)data->buf + data->len);
+    payload->row = (uint32_t)row;
+    payload->in = cursor_of(payload->first + start, payload->first + size);
     return 1;
 }
 
-static PyObject *plan_check(PyObject *self, PyObject *args)
+static PyObject *plan_check(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Plan *plan = &((PlanObject *)self)->plan;
-    uint32_t row;
+    Payload payload;
     int64_t number;
-    Py_buffer data;
-    Cursor in;
-    if (!payload_arguments(plan, args, "Iy*|n:check", &row, &data, &in))
+    if (!parse(plan, args, count, &payload))
         return NULL;
-    int status = take_value(plan, row, &in, NULL, &number, 0);
-    Py_ssize_t end = in.at - (const uint8_t *)data.buf;
-    PyBuffer_Release(&data);
-    if (status == NO_MEMORY)
-        return PyErr_NoMemory();
+    int status = take_value(plan, payload.row, &payload.in, NULL, &number, 0);
+    Py_ssize_t end = payload.in.at - payload.first;
+    release(&payload);
     if (status)
         Py_RETURN_NONE;
     return PyLong_FromSsize_t(end);
 }
 
-static PyObject *plan_json(PyObject *self, PyObject *args)
+static PyObject *plan_json(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    Plan *plan = &((PlanObject *)self)->plan;
-    uint32_t row;
+    PlanObject *object = (PlanObject *)self;
+    Plan *plan = &object->plan;
+    Payload payload;
     int64_t number;
-    Py_buffer data;
-    Cursor in;
-    Out out = {NULL, 0, 0};
     PyObject *json = NULL;
-    if (!payload_arguments(plan, args, "Iy*|n:json", &row, &data, &in))
+    if (!parse(plan, args, count, &payload))
         return NULL;
-    int status = take_value(plan, row, &in, &out, &number, 0);
+    Out out = object->spare; /* no Python code runs until it is back */
+    out.size = 0;
+    int status = take_value(plan, payload.row, &payload.in, &out, &number, 0);
     if (status == NO_MEMORY)
         PyErr_NoMemory();
-    else if (status || in.at != in.end)
+    else if (status || payload.in.at != payload.in.end)
         json = Py_NewRef(Py_None);
     else
         json = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
-    PyBuffer_Release(&data);
-    out_free(&out);
+    release(&payload);
+    if (out.room > MAX_SPARE)
+        out_free(&out);
+    object->spare = out;
     return json;
 }
 
-static PyObject *plan_decode(PyObject *self, PyObject *args)
+static PyObject *plan_decode(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Plan *plan = &((PlanObject *)self)->plan;
-    uint32_t row;
-    Py_buffer data;
-    Cursor in;
-    if (!payload_arguments(plan, args, "Iy*|n:decode", &row, &data, &in))
+    Payload payload;
+    if (!parse(plan, args, count, &payload))
         return NULL;
-    PyObject *value = build_value(plan, row, &in, 0), *result = NULL;
-    Py_ssize_t end = in.at - (const uint8_t *)data.buf;
-    PyBuffer_Release(&data);
-    if (value != NULL)
-        result = Py_BuildValue("(Nn)", value, end);
-    else if (!PyErr_Occurred())
-        result = Py_NewRef(Py_None);
+    PyObject *value = build_value(plan, payload.row, &payload.in, 0), *end, *result;
+    end = value == NULL ? NULL : PyLong_FromSsize_t(payload.in.at - payload.first);
+    release(&payload);
+    if (value == NULL && !PyErr_Occurred())
+        Py_RETURN_NONE;
+    if (end == NULL || (result = PyTuple_New(2)) == NULL) {
+        Py_XDECREF(value);
+        Py_XDECREF(end);
+        return NULL;
+    }
+    PyTuple_SetItem(result, 0, value);
+    PyTuple_SetItem(result, 1, end);
     return result;
 }
 
@@ -1225,7 +1260,7 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
             PyErr_SetString(PyExc_IndexError, "no such row");
         return NULL;
     }
-    Writer to = {plan, {NULL, 0, 0}, (uint64_t)1 << 25};
+    Writer to = {plan, {NULL, 0, 0}, (uint64_t)1 << 25}; /* not `spare`: attributes may call back */
     PyObject *data = NULL;
     switch (write_value(&to, (uint32_t)row, args[1], 0)) {
     case OK: data = PyBytes_FromStringAndSize(to.out.data, (Py_ssize_t)to.out.size); break;
@@ -1237,14 +1272,16 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
     return data;
 }
 
+#define FAST(function) (PyCFunction)(void (*)(void))(function)
+
 static PyMethodDef plan_methods[] = {
-    {"encode", (PyCFunction)(void (*)(void))plan_encode, METH_FASTCALL,
+    {"encode", FAST(plan_encode), METH_FASTCALL,
      "encode(row, value)\n--\n\nReturn the XDR of a value as decoded; None for any other."},
-    {"decode", plan_decode, METH_VARARGS,
+    {"decode", FAST(plan_decode), METH_FASTCALL,
      "decode(row, data, start=0)\n--\n\nReturn a canonical value at a position, and its end; None for any other bytes."},
-    {"check", plan_check, METH_VARARGS,
+    {"check", FAST(plan_check), METH_FASTCALL,
      "check(row, data, start=0)\n--\n\nReturn the end of a canonical value at a position; None for any other bytes."},
-    {"json", plan_json, METH_VARARGS,
+    {"json", FAST(plan_json), METH_FASTCALL,
      "json(row, data, start=0)\n--\n\nReturn the JSON of a canonical value that ends with the data; None for any other"
      " bytes, and for values that Python writes."},
     {NULL, NULL, 0, NULL},
