@@ -26,7 +26,13 @@ FLAGS = (
     *("-std=c11", "-O2", "-g0", "-shared", "-fPIC", "-fvisibility=hidden"),
     # gcc 12 only warns of functions outside the limited API.
     *("-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"),
-    *("-D_FORTIFY_SOURCE=2", "-fstack-protector-strong", "-Wl,-z,relro,-z,now", "-Wl,--build-id=none", "-Wl,-s"),
+    *(
+        "-D_FORTIFY_SOURCE=2",
+        "-fstack-protector-strong",
+        "-Wl,-z,relro,-z,now",
+        "-Wl,--build-id=none",
+        "-Wl,-s",
+    ),
 )
 
 
@@ -90,4 +96,3 @@ def build(root: Path, target: Path, *flags: str) -> str | None:
     if done.returncode:
         return f"{shlex.join(compiler)} failed:\n{done.stderr.strip()}"
     return None
-
