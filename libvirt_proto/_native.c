@@ -85,10 +85,8 @@ typedef struct {
     size_t size, room;
 } Out;
 
-static int out_room(Out *out, size_t more)
+static int grow(Out *out, size_t more)
 {
-    if (more <= out->room - out->size)
-        return OK;
     if (more > MAX_OUT || out->size > MAX_OUT - more)
         return REFUSED;
     size_t room = out->room < 4096 ? 4096 : out->room;
@@ -101,6 +99,8 @@ static int out_room(Out *out, size_t more)
     out->room = room;
     return OK;
 }
+
+static inline int out_room(Out *out, size_t more) { return more <= out->room - out->size ? OK : grow(out, more); }
 
 static inline int put(Out *out, const void *data, size_t size)
 {
