@@ -128,7 +128,7 @@ class TestPlans:
     def test_rejects_row_beyond_32_bits(self) -> None:
         plan = core().Plan(words_of([row(INT)]), b"")
         for number in (1, -1, 2**32):
-            with pytest.raises(IndexError):
+            with pytest.raises((IndexError, OverflowError)):
                 plan.check(number, bytes(4))
         with pytest.raises(OverflowError):
             plan.check(2**70, bytes(4))
@@ -180,7 +180,7 @@ class TestObjects:
         assert calls == [1, 2, 3]
 
     def test_members_of_wrong_type_are_an_error(self) -> None:
-        with pytest.raises(SystemError):
+        with pytest.raises(TypeError):
             self.plan(lambda number: 7).decode(3, bytes(4))
 
     def test_without_resolver(self) -> None:
@@ -365,7 +365,7 @@ class TestScanners:
                 lambda: scanner.learn(self.KIND, 1, False, (0,) * 6),
                 lambda: self.scan(scanner, data),
             ):
-                with pytest.raises(RuntimeError, match="in use"):
+                with pytest.raises(RuntimeError, match="scanning"):
                     use()
                 refused.append(use)
             return fields[0]
