@@ -1631,7 +1631,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
             status = REFUSED;
         else if (size - at >= HEADER_END && (kind = kind_of(self, data + at, lane->direction)) == NULL)
             status = REFUSED;
-        if (status || size - at < length)
+        if (status || kind == NULL || size - at < length) /* no kind: not the whole header */
             break;
         status = self->found ? put_object(self, lane, kind, data + at, length, time_ns, packet)
                              : put_line(self, lane, kind, data + at, length, time_ns, packet);
