@@ -42,6 +42,9 @@ class Recording:
         self._decode = decode
         self._names = Names(registry)
         self._objects = ObjectFinder(registry)
+        #: The last call whose object was found: several detectors look at the same one.
+        self._last: tuple[Message | None, Message | None] = (None, None)
+        self._subject: NamedObject | None = None
 
     def procedure(self, header: Header) -> str:
         """Return the name of a procedure, such as `domain_get_info`; `remote.500` without a name."""
@@ -50,7 +53,10 @@ class Recording:
 
     def subject(self, call: Message | None, reply: Message | None = None) -> NamedObject | None:
         """Return the object that a call is about."""
-        return self._objects.subject(call, reply)
+        if call is not self._last[0] or reply is not self._last[1]:
+            self._last = (call, reply)
+            self._subject = self._objects.subject(call, reply)
+        return self._subject
 
     def priority(self, header: Header) -> str | None:
         """Return `high` for a procedure that a priority worker may serve, `low` for others, None if it is
