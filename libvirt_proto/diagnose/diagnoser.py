@@ -11,10 +11,12 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .chatter import Chatter
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .findings import Check, Diagnosis, Finding
 from .keepalive import Keepalive
+from .latency import Latency
 from .peers import MAX_PEERS, Peer
 from .rules import RULES, Need
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive,)
+DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive, Chatter, Latency)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(

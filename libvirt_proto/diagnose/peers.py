@@ -25,10 +25,10 @@ def call_key(header: Header) -> CallKey:
 class Peer:
     """A connection and its traffic so far.
 
-    `waiting` maps the calls without a reply to their messages, the oldest first. `heard` is the time of the
-    last message of each direction. `closed` is set when both directions have ended; `disposed` if a daemon
-    or client reported that it discarded the connection. `events` are the kinds of events that were reported
-    about it.
+    `waiting` maps the calls without a reply to their messages, the oldest first. `answered` is the call whose
+    reply the last message is, if any. `heard` is the time of the last message of each direction. `closed` is
+    set when both directions have ended; `disposed` if a daemon or client reported that it discarded the
+    connection. `events` are the kinds of events that were reported about it.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -40,6 +40,7 @@ class Peer:
         self.heard: dict[Direction | None, int | None] = {}
         self.waiting: BoundedDict[CallKey, Captured] = BoundedDict(MAX_CALLS)
         self.most_waiting = 0
+        self.answered: Captured | None = None
         self.closed: Closed | None = None
         self.disposed: ConnectionEvent | None = None
 
@@ -51,13 +52,14 @@ class Peer:
             self.first_ns = captured.time_ns if self.first_ns is None else self.first_ns
             self.last_ns = captured.time_ns
         self.heard[captured.direction] = captured.time_ns
+        self.answered = None
         part = role(captured.message.header)
         if part == "call":
             self.calls += 1
             self.waiting.put(call_key(captured.message.header), captured)
             self.most_waiting = max(self.most_waiting, len(self.waiting))
         elif part == "reply":
-            self.waiting.pop(call_key(captured.message.header), None)
+            self.answered = self.waiting.pop(call_key(captured.message.header), None)
 
     def __str__(self) -> str:
         return str(self.connection)
