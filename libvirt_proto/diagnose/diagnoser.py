@@ -14,11 +14,13 @@ from ..session import Exchange, Sessions
 from .chatter import Chatter
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
+from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
 from .keepalive import Keepalive
 from .latency import Latency
 from .peers import MAX_PEERS, Peer
 from .rules import RULES, Need
+from .streams import Streams
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive, Chatter, Latency)
+DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive, Chatter, EventStream, Latency, Streams)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(

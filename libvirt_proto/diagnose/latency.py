@@ -117,8 +117,8 @@ class _Procedure:
         return None
 
     def usual(self, duration_ns: int) -> bool:
-        """Return whether its calls usually take far less than a time. A procedure of high priority never waits for a
-        hypervisor (remote_protocol.x)."""
+        """Return whether its calls usually take far less than a time. A procedure of high priority never
+        waits for a hypervisor (remote_protocol.x)."""
         median = self.median_ns
         if median is not None and not self.first:
             return median * _FACTOR <= duration_ns

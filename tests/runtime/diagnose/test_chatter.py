@@ -148,7 +148,7 @@ def test_repeated_lookups() -> None:
         pytest.param(looked_up(49, ("web",)), id="few"),
         pytest.param(looked_up(60, tuple(f"vm{number}" for number in range(10))), id="different objects"),
         pytest.param(looked_up(60, ("web",), others=12), id="rare among the calls"),
-        pytest.param(looked_up(60, ("web",), error=b"no domain"), id="failing: there is no handle"),
+        pytest.param(looked_up(60, ("web",), error=b"no domain"), id="failing: nothing to keep"),
     ],
 )
 def test_needed_lookups(talk: Talk) -> None:
