@@ -101,10 +101,12 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """Both directions of a connection have ended; nothing follows."""
+    """Both directions of a connection have ended; nothing follows. `first` is the direction that ended first:
+    its sender closed the connection."""
 
     connection: Connection
     time_ns: int | None
+    first: Direction | None = None
 
 
 class NoticeCode(StrEnum):
@@ -248,6 +250,24 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
     connection: None = None
 
 
+class LogLine(msgspec.Struct, frozen=True, gc=False):
+    """A line of a log that states what happened to a connection, a worker thread or a domain's lock.
+
+    `kind` is one of `capture/log/statements.py` (`keepalive-timeout`, `job-begin`, …), and `details` has the
+    parts of its text. `number` counts the lines of the log from 1. `program` and
+    `process` (its number) are empty if unknown. `connection` is None: the line names none.
+    """
+
+    kind: str
+    time_ns: int | None
+    program: str
+    process: str
+    thread: str | None
+    number: int
+    details: dict[str, str]
+    connection: None = None
+
+
 class Sighting(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A recording that has a message, the time on the clock of the merged timeline, and the number of the
     packet there that completes the message: `frame` in JSON, without it None."""
@@ -272,6 +292,6 @@ class Captured(msgspec.Struct, frozen=True, gc=False):
 
 
 #: The items of a source.
-Item = Chunk | ConnectionEvent | ProbeEvent | Notice
+Item = Chunk | ConnectionEvent | ProbeEvent | LogLine | Notice
 #: The items of `stream.messages`.
-Seen = Captured | ConnectionEvent | ProbeEvent | Closed | Notice
+Seen = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed | Notice

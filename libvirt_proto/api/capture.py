@@ -12,7 +12,7 @@ from .. import registry as registries
 from ..capture import stream
 from ..capture.stop import Stop
 from ..errors import CaptureError
-from ..events import Captured, Closed, ConnectionEvent, Item, Notice, ProbeEvent, Seen
+from ..events import Captured, Closed, ConnectionEvent, Item, LogLine, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection
 from ..rpc.message import MessageDecoder, Status
 from ..session import Exchange, Sessions
@@ -21,6 +21,8 @@ from .source import Input, Source
 
 if TYPE_CHECKING:
     from ..capture.pcap.recorder import Recorder
+    from ..diagnose.diagnoser import Diagnoser
+    from ..diagnose.findings import Diagnosis
     from ..figures.collector import Measure
     from ..figures.results import Statistics
     from ..redact.redactor import What
@@ -30,16 +32,16 @@ if TYPE_CHECKING:
 MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
-_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | Closed
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 
 class Capture:
     """The messages of one input, as `open` returns it. Iterating gives CapturedMessages.
 
-    `timeline`, `exchanges`, `statistics` and iteration are passes over the input. Bytes, regular files and
-    seekable files can be read again; of every other input, a second pass raises CaptureError. A new pass ends
-    the one before. `notices`, `notice_counts` and the counts below are those of the last pass, and complete
-    at its end.
+    `timeline`, `exchanges`, `statistics`, `diagnose` and iteration are passes over the input. Bytes, regular
+    files and seekable files can be read again; of every other input, a second pass raises CaptureError. A new
+    pass ends the one before. `notices`, `notice_counts` and the counts below are those of the last pass, and
+    complete at its end.
 
     `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
     wrong, `failures` those that report an error or abort a stream, `connections` connections with messages.
@@ -72,6 +74,7 @@ class Capture:
         self._redact = redact
         self._on_notice = on_notice
         self._on_message: Callable[[Captured], object] | None = None
+        self._diagnoser: Diagnoser | None = None
         self._stop = stop
         self._close = close
         self._context = Context(registry, redact)
@@ -122,7 +125,7 @@ class Capture:
         of extremes have `top` rows."""
         from ..figures.collector import Measure
 
-        collector = Measure(self.registry, top, self._redact)
+        collector = Measure(self.registry, top, self._redact, diagnoser=self._new_diagnoser())
         collector.source(self.name)
         self.measure(collector)
         return collector.finish(self.notice_counts)
@@ -131,13 +134,44 @@ class Capture:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
         items = self._begin(whole_calls=True)
+        self._diagnoser = collector.diagnoser
         try:
             for item in self._selected(items, all_events=True):
                 collector.add(item)
             self._check(items)
         finally:
             items.close()  # which counts what was read
+            self._diagnoser = None
             collector.read(self.read_messages, self.start_ns)
+
+    def diagnose(self) -> Diagnosis:
+        """Return the findings about all messages, whatever the filter: what went wrong, and why
+        (docs/diagnose.md)."""
+        diagnoser = self._new_diagnoser(always=True)
+        assert diagnoser is not None
+        diagnoser.source(self.name)
+        self.examine(diagnoser)
+        return diagnoser.finish()
+
+    def examine(self, diagnoser: Diagnoser) -> None:
+        """Add all messages, events and notices to a diagnosis of several inputs."""
+        items = self._begin()
+        self._diagnoser = diagnoser
+        try:
+            for item in items:
+                diagnoser.add(item)
+            self._check(items)
+        finally:
+            items.close()
+            self._diagnoser = None
+
+    def _new_diagnoser(self, *, always: bool = False) -> Diagnoser | None:
+        """Return a Diagnoser; None with a filter, unless it is wanted `always`."""
+        from ..diagnose.diagnoser import Diagnoser
+
+        if self._filter is not None and not always:
+            return None
+        return Diagnoser(self.registry, redacted=self._redact)
 
     # Ending
 
@@ -237,6 +271,9 @@ class Capture:
                 if all_events or selection.event(item):
                     yield item
                 continue
+            if isinstance(item, LogLine):
+                yield item
+                continue
             yield from map(self._show, selection.feed(item))
             if isinstance(item, Closed):
                 yield item
@@ -251,6 +288,8 @@ class Capture:
         return captured
 
     def _notice(self, notice: Notice) -> None:
+        if self._diagnoser is not None:
+            self._diagnoser.notice(notice)
         self.notice_counts[notice.code] += 1
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(notice)
@@ -266,14 +305,14 @@ class Capture:
 
     def _timeline(self, items: Generator[_Event]) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         for item in self._selected(items):
-            if not isinstance(item, Closed):
+            if not isinstance(item, (Closed, LogLine)):
                 yield item
         self._check(items)
 
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
         for item in items:
-            if not isinstance(item, (ConnectionEvent, ProbeEvent)):
+            if not isinstance(item, (ConnectionEvent, ProbeEvent, LogLine)):
                 yield from self._shown_exchanges(sessions.feed(item))
         self._check(items)
         yield from self.unfinished()

@@ -46,6 +46,16 @@ def objects(text: str) -> list[Entry]:
     return [entry for value in _values(text) for entry in _entries(value, {}, named=False, depth=_MAX_DEPTH)]
 
 
+def texts_with_fields(text: str) -> list[Entry]:
+    """Return all texts of entries in the JSON objects and arrays of a line, with their fields."""
+    return [
+        entry
+        for value in _values(text)
+        for entry in _entries(value, {}, named=False, depth=_MAX_DEPTH, every=True)
+        if entry.named
+    ]
+
+
 def texts(text: str) -> list[str]:
     """Return the texts of the entries in the JSON objects and arrays of a line."""
     return [each for value in _values(text) for each in _texts(value, named=False, depth=_MAX_DEPTH)]
@@ -79,22 +89,26 @@ def _texts(value: object, *, named: bool, depth: int) -> Iterator[str]:
             yield from _texts(each, named=pair or named, depth=depth - 1)
 
 
-def _entries(value: object, fields: Mapping[str, object], *, named: bool, depth: int) -> Iterator[Entry]:
+def _entries(
+    value: object, fields: Mapping[str, object], *, named: bool, depth: int, every: bool = False
+) -> Iterator[Entry]:
+    """Yield the texts that mention a probe, or `every` text."""
     value = text_of(value)
     if isinstance(value, str):
-        if any(token in value for token in _TOKENS):
-            inner = objects(value) if depth and value.lstrip().startswith("{") else []
+        if every or any(token in value for token in _TOKENS):
+            find = texts_with_fields if every else objects
+            inner = find(value) if depth and value.lstrip().startswith("{") else []
             yield from inner or [Entry(value, fields, named)]
     elif depth and isinstance(value, dict):
         inside = {**fields, **value}
         for key, each in value.items():
-            yield from _entries(each, inside, named=key in TEXTS, depth=depth - 1)
+            yield from _entries(each, inside, named=key in TEXTS, depth=depth - 1, every=every)
     elif depth and isinstance(value, list):
         # Loki: [time, line].
         pair = len(value) == 2 and isinstance(value[0], str) and value[0].isdecimal()
         around = {**fields, "timestamp": value[0]} if pair else fields
         for each in value:
-            yield from _entries(each, around, named=pair or named, depth=depth - 1)
+            yield from _entries(each, around, named=pair or named, depth=depth - 1, every=every)
 
 
 def field(text: str) -> tuple[str, object] | None:

@@ -129,6 +129,8 @@ class _Conversation:
         self.protocol = _Protocol.UNKNOWN
         #: Whether the notice `mid-connection` was given.
         self.mid_noted = False
+        #: The direction that was closed first.
+        self.closed_first: Direction | None = None
 
 
 class _Stream:
@@ -539,13 +541,14 @@ class _Reader:
             yield stream.notice(NoticeCode.INCOMPLETE_MESSAGE, text, time_ns)
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
+        conversation.closed_first = conversation.closed_first or stream.direction
         self._streams.pop((stream.connection.id, stream.direction), None)
         stream.state = _State.ENDED_FRESH if stream.state is _State.FRESH else _State.ENDED
         both = len(conversation.streams) > 1 or stream.direction is None
         if both and all(each.state in _ENDED for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
             if closed and stream.direction:  # without a direction it is one of several pieces of hex
-                yield Closed(stream.connection, time_ns)
+                yield Closed(stream.connection, time_ns, conversation.closed_first)
             unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
             if unused and stream.direction:
                 text = "the connection was opened and closed without data"

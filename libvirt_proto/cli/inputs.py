@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
 from msgspec.structs import replace
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from .status import Status
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Parameters that decide about messages and their numbers, for commands that name a command to show them.
+READING: Final = frozenset(
+    {"ports", "keylog", "input_format", "redact", "release", "defs", "package", "defines"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "relay": ("libvirt_proto.cli.commands.relay:relay", "Show the messages between clients and a daemon."),
     "trace": ("libvirt_proto.cli.commands.trace:trace", "Show the messages of running daemons and clients."),
     "stats": ("libvirt_proto.cli.commands.stats:stats", "Count and time the contents of captures."),
+    "diagnose": ("libvirt_proto.cli.commands.diagnose:diagnose", "Find out what went wrong, and why."),
     "encode": ("libvirt_proto.cli.commands.encode:encode", "Turn JSON lines into wire bytes."),
     "guess": ("libvirt_proto.cli.commands.guess:guess", "Identify unknown bytes."),
     "lookup": ("libvirt_proto.cli.commands.lookup:lookup", "Explain a number or a name."),
@@ -50,7 +51,7 @@ COMMANDS: Final = {
 
 #: The commands in the groups of the help.
 GROUPS: Final = {
-    "Messages": ("decode", "stats", "trace", "relay"),
+    "Messages": ("decode", "stats", "diagnose", "trace", "relay"),
     "Bytes": ("encode", "guess"),
     "Definitions": ("lookup", "list", "describe", "identify", "generate", "import", "diff", "lint"),
     "This tool": ("doctor", "completion"),

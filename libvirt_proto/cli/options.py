@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
 from pathlib import Path
@@ -326,3 +326,15 @@ def palette(choice: str, stream: IO[Any]) -> Palette:
 def stdout_palette(choice: str) -> Palette:
     """Return the colours for standard output."""
     return palette(choice, sys.stdout)
+
+
+def given(ctx: click.Context, names: Container[str]) -> Iterator[str]:
+    """Yield the options that set these parameters, as they were given, except for flags."""
+    for option in ctx.command.params:
+        values = ctx.params.get(option.name or "")
+        if option.name not in names or not isinstance(option, click.Option) or option.is_flag or not values:
+            continue
+        if isinstance(values, dict):
+            values = [f"{name}={value}" for name, value in values.items()]
+        for value in values if isinstance(values, tuple | list) else (values,):
+            yield f"{max(option.opts, key=len)}={value}"

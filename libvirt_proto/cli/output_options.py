@@ -15,7 +15,7 @@ import click
 from . import options
 from .filter_options import context, filters
 from .status import Status
-from .views import ExchangesView, FiguresView, MessagesView, View
+from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, View
 
 if TYPE_CHECKING:
     from ..api.capture import Capture
@@ -47,6 +47,8 @@ class OutputOptions:
     as_of: Registry | None = None
     #: Show only figures at the end, for a source of this name.
     figures_of: str | None = None
+    #: Show only a diagnosis at the end, of a source of this name.
+    diagnosis_of: str | None = None
     #: Number of rows of their tables, and whether these are wider than the terminal.
     top: int = 10
     wide: bool = False
@@ -67,6 +69,10 @@ class OutputOptions:
 
     def view(self) -> View:
         """Return the view of the messages of one source."""
+        if self.diagnosis_of is not None:
+            return DiagnosisView(
+                self.diagnosis_of, self.format, self.registry, self.palette, redact=self.redact
+            )
         if self.figures_of is not None:
             return FiguresView(
                 self.figures_of,
@@ -128,8 +134,8 @@ class OutputOptions:
 
 
 def live_figures(name: str) -> Callable[[Command], Command]:
-    """Add `--stats` for a live source called `name`. Goes below `show`, whose parameter it changes. (For
-    files there is the command `stats`.)"""
+    """Add `--stats` and `--diagnose` for a live source called `name`. Goes below `show`, whose parameter it
+    changes. (For files there are the commands `stats` and `diagnose`.)"""
 
     def decorate(command: Command) -> Command:
         @click.option(
@@ -138,17 +144,31 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             is_flag=True,
             help="Show only statistics, at the end: tables, or JSON for --format json.",
         )
+        @click.option(
+            "--diagnose",
+            "diagnosis",
+            is_flag=True,
+            help="Show only findings, at the end: what went wrong, and why.",
+        )
         @options.top_figures
         @options.wide
         @wraps(command)
         def with_figures(
-            *args: Any, figures: bool, top: int, wide: bool, show: OutputOptions, **rest: Any
+            *args: Any, figures: bool, diagnosis: bool, top: int, wide: bool, show: OutputOptions, **rest: Any
         ) -> Any:
+            if diagnosis and (figures or show.exchanges or show.filter.active):
+                raise click.UsageError("--diagnose cannot be combined with filters, --stats or --exchanges")
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
             if figures and show.filter.context:
                 raise click.UsageError("--stats and --context exclude each other")
-            show = replace(show, figures_of=name if figures else None, top=top, wide=wide)
+            show = replace(
+                show,
+                figures_of=name if figures else None,
+                diagnosis_of=name if diagnosis else None,
+                top=top,
+                wide=wide,
+            )
             return command(*args, show=show, **rest)
 
         return with_figures  # type: ignore[return-value]

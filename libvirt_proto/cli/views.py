@@ -8,12 +8,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 from ..events import Captured, ConnectionEvent, ProbeEvent
+from .options import width
 from .statistics import rendered
 
 if TYPE_CHECKING:
     from ..access import Accesses
     from ..api.capture import Capture
     from ..api.messages import CapturedExchange
+    from ..diagnose.findings import Diagnosis
     from ..presenters.clock import Clock, TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -157,9 +159,16 @@ class FiguresView:
         fit: bool,
         redact: What | None = None,
     ) -> None:
+        from ..diagnose.diagnoser import Diagnoser
         from ..figures.collector import Measure
 
-        self._measure = Measure(registry, top, redact, decode=None)
+        self._measure = Measure(
+            registry,
+            top,
+            redact,
+            decode=None,
+            diagnoser=Diagnoser(registry, decode=None),
+        )
         self._measure.source(name)
         self._as_json, self._palette, self._top, self._fit = format_ == "jsonl", palette, top, fit
 
@@ -174,6 +183,41 @@ class FiguresView:
         return rendered(
             statistics, as_json=self._as_json, top=self._top, palette=self._palette, fit=self._fit
         )
+
+
+class DiagnosisView:
+    """A diagnosis at the end, and nothing before."""
+
+    def __init__(
+        self, name: str, format_: str, registry: Registry, palette: Palette, *, redact: What | None = None
+    ) -> None:
+        from ..diagnose.diagnoser import Diagnoser
+
+        self._diagnoser = Diagnoser(registry, decode=None, redacted=redact)
+        self._diagnoser.source(name)
+        self._format, self._palette = format_, palette
+
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Examine, and return nothing."""
+        capture.examine(self._diagnoser)
+        yield from ()
+
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return the findings."""
+        diagnosis = self._diagnoser.finish()
+        return diagnosis_lines(diagnosis, "json" if self._format == "jsonl" else "text", self._palette)
+
+
+def diagnosis_lines(diagnosis: Diagnosis, format_: str, palette: Palette) -> Iterator[bytes]:
+    """Yield the lines of a diagnosis as text, json or github, with their newlines."""
+    from ..presenters.diagnosis import DiagnosisText, as_github, as_json
+
+    if format_ == "json":
+        yield as_json(diagnosis)
+        return
+    text = as_github(diagnosis) if format_ == "github" else DiagnosisText(width(), palette)(diagnosis)
+    for line in text:
+        yield f"{line}\n".encode(_encoding(), "backslashreplace")
 
 
 def _accesses(registry: Registry) -> Accesses:

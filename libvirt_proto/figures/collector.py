@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from ..events import Captured, Closed, ConnectionEvent, ProbeEvent
+from ..events import Captured, Closed, ConnectionEvent, LogLine, ProbeEvent
 from ..rpc.message import Header, Status
 from ..rpc.objects import ObjectFinder
 from ..rpc.reported import reported_error
@@ -36,6 +36,7 @@ from .results import (
 )
 
 if TYPE_CHECKING:
+    from ..diagnose.diagnoser import Diagnoser
     from ..registry import Registry
 
 #: Maximum rows of each list: connections, procedures, events, errors, unanswered calls. (libvirt has 500
@@ -54,7 +55,8 @@ class Measure:
     It keeps the latency of each exchange (8 bytes), for exact percentiles, but no messages. `top` is the
     number of reported slowest exchanges and values closest to their limits. `redacted` is reported unchanged.
     `decode` is the command that shows messages of the inputs, in words; None if they are not files.
-    `failures` are its options that show all failed calls; None if there are none.
+    `failures` are its options that show all failed calls; None if there are none. `diagnoser` gets all
+    messages and events, too.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Measure:
         redacted: str | None = None,
         decode: Sequence[str] | None = ("libvirt-proto", "decode"),
         failures: Sequence[str] | None = ("--exchanges", "--errors-only"),
+        diagnoser: Diagnoser | None = None,
     ) -> None:
+        self.diagnoser: Final = diagnoser
         self._redacted = redacted
         self._decode = decode
         self._failures = failures
@@ -87,22 +91,26 @@ class Measure:
 
     def source(self, file: str) -> None:
         """Begin another input."""
-        self._exchanges(self._sessions.finish())
+        self._finish()
         self._sessions = Sessions(self._registry)
         self._file = _text(file)
         self._files.append(self._file)
         self._totals.files += 1
+        if self.diagnoser is not None:
+            self.diagnoser.source(file)
 
-    def add(self, item: Captured | ConnectionEvent | ProbeEvent | Closed) -> None:
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | LogLine | Closed) -> None:
         """Add a message or an event of a connection."""
+        done: list[Exchange] = []
         if isinstance(item, ConnectionEvent):
             self._add_event(item)
-            return
-        if isinstance(item, ProbeEvent):
-            return
-        if isinstance(item, Captured):
-            self._message(item)
-        self._exchanges(self._sessions.feed(item))
+        elif isinstance(item, (Captured, Closed)):
+            if isinstance(item, Captured):
+                self._message(item)
+            done = self._sessions.feed(item)
+            self._exchanges(done)
+        if self.diagnoser is not None:
+            self.diagnoser.add(item, done)
 
     def read(self, messages: int, start_ns: int | None) -> None:
         """Note how many messages the input had, before any filter, and when it began."""
@@ -111,7 +119,7 @@ class Measure:
 
     def finish(self, notices: Mapping[str, int]) -> Statistics:
         """End the last input; `notices` are the counts of its notices, by code."""
-        self._exchanges(self._sessions.finish())
+        self._finish()
         totals = self._totals
         totals.outcomes = dict(self._outcomes.most_common())
         totals.notices = dict(notices)
@@ -130,7 +138,15 @@ class Measure:
             self._limits.nearest(self._top),
             self._show(*self._failures, files=self._files) if self._errors and self._failures else None,
             self._redacted or msgspec.UNSET,
+            msgspec.UNSET if self.diagnoser is None else self.diagnoser.finish().findings,
         )
+
+    def _finish(self) -> None:
+        """End an input: its calls get no more replies."""
+        done = self._sessions.finish()
+        self._exchanges(done)
+        if self.diagnoser is not None and self._files:
+            self.diagnoser.exchanges(done)
 
     # Messages
 

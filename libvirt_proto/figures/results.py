@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..diagnose.findings import Finding
 from ..rpc.objects import NamedObject
 from ..session import Outcome
 
@@ -237,7 +238,8 @@ class Totals(msgspec.Struct):
 class Statistics(msgspec.Struct):
     """All statistics. `procedures` are in order of their total time, `connections` in the order of their
     files, `unanswered` in the order of their calls, the rest with the largest first. `errors_command` shows
-    all failed calls. `redacted` is `secrets` or `all`, and present only if messages were redacted."""
+    all failed calls. `redacted` is `secrets` or `all`, and present only if messages were redacted. `findings`
+    are those of a diagnosis (docs/diagnose.md), and absent if a filter left messages out."""
 
     totals: Totals
     procedures: list[ProcedureFigures]
@@ -249,3 +251,4 @@ class Statistics(msgspec.Struct):
     limits: list[Closeness]
     errors_command: str | None = None
     redacted: str | msgspec.UnsetType = msgspec.UNSET
+    findings: list[Finding] | msgspec.UnsetType = msgspec.UNSET

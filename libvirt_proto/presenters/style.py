@@ -29,3 +29,8 @@ COLOUR = Palette(
     bad="\x1b[1;31m",
     off="\x1b[0m",
 )
+
+
+def severity_colour(severity: str, palette: Palette) -> str:
+    """Return the colour of an error, a warning or a note."""
+    return {"error": palette.bad, "warning": palette.warn}.get(severity, palette.name)

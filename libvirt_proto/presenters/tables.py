@@ -21,7 +21,7 @@ from ..figures.results import (
 )
 from ..text import amount, duration, printable, quoted, size
 from . import table
-from .style import PLAIN, Palette
+from .style import PLAIN, Palette, severity_colour
 from .table import Column, cut
 
 #: Minimum width of the end of a path.
@@ -60,6 +60,9 @@ class StatisticsTables:
         )
         yield from self._section("Calls without a reply", self._unanswered(statistics))
         yield from self._section("Slowest exchanges", self._slowest(statistics))
+        yield from self._section(
+            "Findings (libvirt-proto diagnose explains them)", self._findings(statistics)
+        )
 
     def _section(self, title: str, lines: Iterable[str]) -> Iterator[str]:
         body = list(lines)
@@ -164,6 +167,12 @@ class StatisticsTables:
             ],
             len(all_rows),
         )
+
+    def _findings(self, statistics: Statistics) -> Iterator[str]:
+        for finding in (statistics.findings or [])[: self._top]:
+            colour = severity_colour(finding.severity, self._palette)
+            yield f"{colour}{finding.severity} {finding.rule}{self._palette.off}"
+            yield from self._wrapped([printable(finding.summary)], indent="  ")
 
     def _events(self, statistics: Statistics) -> Iterator[str]:
         rows = statistics.events[: self._top]

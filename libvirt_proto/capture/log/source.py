@@ -15,11 +15,11 @@ from itertools import islice, product, takewhile
 from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
-from ...events import Connections, Item, Notice, NoticeCode, ProbeEvent
+from ...events import Connections, Item, LogLine, Notice, NoticeCode, ProbeEvent
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import amount
 from ..dressing import ENCODED_MARKS, MARKS, undress, unescape
-from ..entries import TEXTS, Entry, field, objects
+from ..entries import TEXTS, Entry, field, objects, texts_with_fields
 from ..monitor_lines import TOKENS as RECORDING_TOKENS
 from ..monitor_lines import Recording, shows_message
 from ..objects import MESSAGES, ObjectError, Objects, header
@@ -30,6 +30,8 @@ from .grammar import DEBUG_LINE, NUMBERS, Head, Problem, Record, Text, headed, i
 from .journal import ARRAY_TOKENS, JournalFields
 from .lengths import TOKEN as LENGTH_TOKEN
 from .lengths import WrongLengths
+from .statements import TOKENS as STATEMENT_TOKENS
+from .statements import may_state, program, statement
 
 #: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
@@ -65,7 +67,14 @@ _TOKEN_START: Final = re.compile(
 #: Size of the end of a line with a part of the token, with the marks.
 _END: Final = 40
 #: A line without any of these is passed over.
-_ALL_TOKENS: Final = (*_TOKENS, *_DEBUG_LINE_TOKENS, LENGTH_TOKEN, *RECORDING_TOKENS, *ARRAY_TOKENS)
+_ALL_TOKENS: Final = (
+    *_TOKENS,
+    *_DEBUG_LINE_TOKENS,
+    LENGTH_TOKEN,
+    *RECORDING_TOKENS,
+    *ARRAY_TOKENS,
+    *STATEMENT_TOKENS,
+)
 _NOTHING: Final = b"", 0, 0
 #: rsyslog and syslogd write repeated messages once.
 _REPEATED: Final = re.compile(r"message repeated (\d{1,10}) times(?:: \[ ?)?")
@@ -167,7 +176,7 @@ def is_log(data: bytes) -> bool:
 
 
 def log_chunks(read: Read, *, undecided: bool = False) -> Iterator[Item]:
-    """Yield the items of a log, in order.
+    """Yield the items of a log, in order, and LogLines between them.
 
     A message is a Chunk of length word and header, with the size of its payload as `cut`. Records with len=0
     are not messages. Connections follow `objects`. All other RPC records become events.
@@ -255,6 +264,7 @@ class _Log:
         #: The records of the line before this one.
         self._last: list[tuple[Record, Context]] = []
         self._empty = True
+        self._stated = False
         self._about_rpc = False
         self._bad = 0
         self._bad_known = False
@@ -339,6 +349,8 @@ class _Log:
 
     def _line(self, line: bytes) -> Iterator[Item]:
         """Yield the items of a line outside the fast path."""
+        if may_state(line):
+            yield from self._statements(line)
         if self._waiting is not None:
             yield from self._next(line)
         elif self._last and b"message repeated" in line:
@@ -349,6 +361,25 @@ class _Log:
                 yield from self._text(Text([found], [], found.head), "")
             else:
                 yield from self._again(line)
+
+    def _statements(self, line: bytes) -> Iterator[LogLine]:
+        """Yield what a line states, or the entries of a structured log in it."""
+        text = undress(line)
+        if '"' in text and (entries := texts_with_fields(text)):
+            around = of_prefix(text[: text.find("{")])
+            stated = [(each.text, of_fields(each.fields, around)) for each in entries]
+        else:
+            found = parse(text)
+            context = of_prefix(text) if found.head is None else of_prefix(text[: found.head.start])
+            if found.head is not None:
+                context = Context(head_time(found.head), context.process, found.head.thread)
+            stated = [(text, context)]
+        for each, context in stated:
+            if (what := statement(each)) is not None:
+                self._libvirt = self._stated = True
+                stamp, process, thread = context
+                name = program(text)
+                yield LogLine(what.kind, stamp.ns, name, process, thread, self._number, what.details)
 
     def _skip(self, block: bytes, start: int, end: int) -> None:
         """Pass over lines without a token, and keep the last ones."""
@@ -386,7 +417,11 @@ class _Log:
         elif self._debug_messages.shown:
             yield Notice(NoticeCode.DEBUG_LINES, self._debug_lines_text(), severity="note")
         elif not (self._about_rpc or self._lengths.any):
-            yield Notice(NoticeCode.NO_RPC_LINES, _NO_RPC, severity="error" if self._empty else "note")
+            yield Notice(
+                NoticeCode.NO_RPC_LINES,
+                _NO_RPC,
+                severity="note" if self._stated or not self._empty else "error",
+            )
         yield from self._lengths.conclusion()
         yield from self._recording.notices()
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import options
 from ..filter_options import CONDITIONS, filters
-from ..inputs import Inputs
+from ..inputs import READING, Inputs
 from ..inputs import inputs as inputs_option
 from ..output import destination
 from ..signals import stopping
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from ...filters import Filter
     from ...redact.redactor import What
     from ...registry import Registry
-
-
-#: Parameters that decide about messages and their numbers, for the commands that show them.
-_READING: Final = frozenset(
-    {"ports", "keylog", "input_format", "redact", "release", "defs", "package", "defines"}
-)
 
 
 @click.command(cls=options.RedactingCommand)
@@ -66,7 +59,8 @@ def stats(
 
     Per procedure: calls, errors, bytes each way, and latencies (minimum, mean, the 50th, 90th and 99th
     percentile, maximum). Then streams and events; errors by code; the negotiation of each connection; the
-    lists, strings and messages closest to their limits; calls without a reply; and the slowest exchanges.
+    lists, strings and messages closest to their limits; calls without a reply; the slowest exchanges; and
+    the findings of `diagnose`, unless a filter is given.
     Below failed, unanswered and slow calls is the command that shows them. Tables fit the terminal's width;
     JSON has everything, in nanoseconds and bytes. An interrupt (Ctrl-C) shows the figures so far.
 
@@ -86,19 +80,25 @@ def stats(
     inputs.check(output)
     old = None if as_of is None else options.open_registry(as_of)
     from ...compatibility import CompatibilityCheck
+    from ...diagnose.diagnoser import Diagnoser
     from ...figures.collector import Measure
 
     on_terminal = output is None and sys.stdout.isatty()
     format_ = format_ or ("table" if on_terminal else "json")
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     status = Status(options.palette(color, sys.stderr), bar=sys.stderr.isatty(), summary=False)
+    decode = ("libvirt-proto", "decode", *options.given(ctx, READING))
     measure = Measure(
         registry,
         top,
         redact,
-        decode=("libvirt-proto", "decode", *_given(ctx, _READING)),
+        decode=decode,
         # --type selects messages, so that none shows all failures of calls.
-        failures=None if ctx.params["types"] else ("--exchanges", *_given(ctx, CONDITIONS), "--errors-only"),
+        failures=None
+        if ctx.params["types"]
+        else ("--exchanges", *options.given(ctx, CONDITIONS), "--errors-only"),
+        # Calls without their replies would be findings.
+        diagnoser=None if filter.active else Diagnoser(registry, decode=decode),
     )
     check = None if old is None else CompatibilityCheck(registry, old)
     interrupted = False
@@ -127,15 +127,3 @@ def stats(
     if interrupted:
         raise KeyboardInterrupt
     ctx.exit(1 if status.problems else 0)
-
-
-def _given(ctx: click.Context, names: Container[str]) -> Iterator[str]:
-    """Yield the options that set these parameters, as they were given, except for flags."""
-    for option in ctx.command.params:
-        values = ctx.params.get(option.name or "")
-        if option.name not in names or not isinstance(option, click.Option) or option.is_flag or not values:
-            continue
-        if isinstance(values, dict):
-            values = [f"{name}={value}" for name, value in values.items()]
-        for value in values if isinstance(values, tuple | list) else (values,):
-            yield f"{max(option.opts, key=len)}={value}"

@@ -1,0 +1,114 @@
+"""Lines of libvirt's log that are no record of a probe, and state what happened to a connection, a worker
+thread or a domain's lock.
+
+The texts are those of libvirt's messages in English. Sources: virnetserverclient.c, virkeepalive.c,
+virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virthreadjob.c, qemu_domainjob.c and
+virerror.c. A text from a peer or a user is limited in size.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+
+class Statement(NamedTuple):
+    """What a line states: a kind of `LogLine`, and its details."""
+
+    kind: str
+    details: dict[str, str]
+
+
+#: Kind → a part of each such line, and the form of the text.
+_FORMS: Final[dict[str, tuple[bytes, str]]] = {
+    "request-limit": (b"max requests limit", r"Client hit max requests limit (?P<limit>\d{1,10})"),
+    "keepalive-silence": (
+        b"keepalive messages in",
+        r"No response from client (?P<client>\S{1,40}) after (?P<count>\d{1,10}) keepalive messages in"
+        r" (?P<seconds>\d{1,10}) seconds",
+    ),
+    "keepalive-timeout": (b"keepalive timeout", r"connection closed due to keepalive timeout"),
+    "clients-dropped": (
+        b"dropping connection from",
+        r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection from (?P<client>\S{1,120})",
+    ),
+    "lock-timeout": (
+        b"state change lock",
+        r"cannot acquire state change lock"
+        r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
+        r"(?P<holder>\w{1,80})?\))?",
+    ),
+    "job-refused": (
+        b"Cannot start job",
+        r"Cannot start job \((?P<job>[^)]{0,80})\)(?: in API (?P<api>\w{1,80}))?"
+        r" for domain (?P<domain>.{1,120}?);"
+        r" current job is \((?P<current>[^)]{0,80})\) owned by \((?P<owner>\d{1,20} \w{1,80})"
+        r".{0,200}? for \((?P<seconds>\d{1,20})s",
+    ),
+    "job-begin": (
+        b"is now running job",
+        r"Thread (?P<thread>\d{1,20}) \((?P<name>[^)]{0,40})\) is now running job (?P<job>\w{1,80})",
+    ),
+    "job-end": (
+        b" finished job ",
+        r"Thread (?P<thread>\d{1,20}) \((?P<name>[^)]{0,40})\) finished job (?P<job>\w{1,80})"
+        r" with ret=(?P<ret>-?\d{1,10})",
+    ),
+    "receive-failed": (b"Cannot recv data", r"Cannot recv data: (?P<reason>.{1,120})"),
+    "send-failed": (b"Cannot write data", r"Cannot write data: (?P<reason>.{1,120})"),
+    "end-of-file": (
+        b"End of file while reading data",
+        r"End of file while reading data: (?P<reason>.{1,120})",
+    ),
+    "socket-closed": (b"client socket is closed", r"client socket is closed"),
+    "operation-timeout": (b"Timed out during operation", r"Timed out during operation: (?P<reason>.{1,160})"),
+    "agent-silent": (b"agent is not responding", r"agent is not responding: (?P<reason>.{1,160})"),
+    "auth-failed": (
+        b"uthentication ",
+        r"[Aa]uthentication (?P<how>failed|unavailable|cancelled)(?:: (?P<reason>.{1,200}))?",
+    ),
+    "tls-failed": (
+        b"ertificate",
+        r"(?P<reason>(?:authentication failed: )?(?:Failed to verify peer's certificate"
+        r"|Unable to verify TLS peer|TLS handshake failed|Certificate failed validation"
+        r"|(?:The|Client|Server)(?:'s)? certificate).{0,160})",
+    ),
+    "handshake-failed": (b"TLS handshake", r"(?P<reason>TLS handshake failed.{0,160})"),
+    "read-only": (b"read only access prevents", r"read only access prevents (?P<procedure>\w{1,80})"),
+    "access-denied": (b"access denied", r"access denied(?:: (?P<reason>.{1,160}))?"),
+    "unknown-procedure": (b"unknown procedure", r"unknown procedure: (?P<number>-?\d{1,20})"),
+    "unknown-program": (
+        b"Cannot find program",
+        r"Cannot find program (?P<program>-?\d{1,20}) version (?P<version>-?\d{1,20})",
+    ),
+    "not-encoded": (b"encode message", r"Unable to encode message (?P<what>payload|header|length)"),
+    "not-decoded": (b"decode message", r"Unable to decode message (?P<what>payload|header|length)"),
+    "started": (b"libvirt version: ", r"libvirt version: (?P<version>\d{1,3}\.\d{1,3}\.\d{1,3})"),
+}
+#: A part of each line with a statement.
+TOKENS: Final = tuple(token for token, _ in _FORMS.values())
+_ANY: Final = re.compile(b"|".join(re.escape(token) for token in TOKENS))
+#: The first one that matches a text describes it best.
+_PATTERNS: Final = [(kind, token.decode(), re.compile(form)) for kind, (token, form) in _FORMS.items()]
+#: A program of libvirt before a text, as in the journal.
+_PROGRAM: Final = re.compile(r"\b(libvirtd|virt[a-z]{2,16}d|virsh|virt-[a-z-]{2,24})(?:\[\d{1,10}\])?: ")
+
+
+def may_state(line: bytes) -> bool:
+    """Return whether a line has a part of a statement."""
+    return _ANY.search(line) is not None
+
+
+def statement(text: str) -> Statement | None:
+    """Return what a text states; None for any other text."""
+    for kind, token, pattern in _PATTERNS:
+        if token in text and (found := pattern.search(text)):
+            details = {name: value.strip() for name, value in found.groupdict().items() if value}
+            return Statement(kind, details)
+    return None
+
+
+def program(text: str) -> str:
+    """Return the program of libvirt that a line names before its text; "" for none."""
+    match = _PROGRAM.search(text)
+    return match[1] if match else ""

@@ -1,0 +1,118 @@
+"""Findings of several recordings → one list: the same finding once, and none that another one explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from .findings import CERTAINTIES, SEVERITIES, Evidence, Finding
+from .rules import RULES
+
+#: Clocks of one machine, and the time between a cause and its effect.
+_NEAR_NS: Final = 3 * 10**9
+#: Rule → rules whose findings are its consequences, and are listed after it, if they are about the same time.
+CAUSES: Final[Mapping[str, frozenset[str]]] = {
+    "MONITOR_NO_REPLY": frozenset(
+        ("STATE_CHANGE_LOCK", "BLOCKED_OBJECT", "UNFINISHED_JOB", "KEEPALIVE_TIMEOUT", "STILL_WAITING")
+    ),
+    "UNFINISHED_JOB": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST", "STILL_WAITING")),
+    "CLIENT_REQUEST_LIMIT": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
+    "WORKERS_EXHAUSTED": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
+}
+#: Rule → rules whose findings are only its evidence, if they are about the same time.
+EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
+    "KEEPALIVE_TIMEOUT": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
+    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
+    "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT")),
+    "BLOCKED_OBJECT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
+    "DAEMON_STALLED": frozenset(("SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED")),
+    "WORKERS_EXHAUSTED": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
+    "CLIENT_REQUEST_LIMIT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
+}
+
+
+def combined(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings, the most severe first, causes before their effects, and then the earliest.
+
+    The same finding in several recordings becomes one, with the evidence of all and the summary of the most
+    certain. A cause is as severe as its effects. Findings that another one explains become evidence of that
+    one.
+    """
+    merged: list[Finding] = []
+    for finding in findings:
+        for at, other in enumerate(merged):
+            if _same(other, finding):
+                merged[at] = _merge(other, finding)
+                break
+        else:
+            merged.append(finding)
+    kept: list[Finding] = []
+    explained = {id(each) for cause in merged for each in merged if _is_effect(cause, each, EXPLAINS)}
+    for finding in merged:
+        if id(finding) in explained:
+            continue
+        severities = [each.severity for each in merged if _is_effect(finding, each, CAUSES)]
+        severity = min((finding.severity, *severities), key=SEVERITIES.index)
+        effects = [each for each in merged if _is_effect(finding, each, EXPLAINS)]
+        more = tuple(
+            replace(evidence, text=f"{each.summary.rstrip('.')} ({evidence.text})")
+            for each in effects
+            for evidence in each.evidence[:1]
+        )
+        kept.append(replace(finding, severity=severity, evidence=_unique((*finding.evidence, *more))))
+    order = list(RULES)  # causes first
+    return sorted(
+        kept,
+        key=lambda each: (SEVERITIES.index(each.severity), order.index(each.rule), each.start_ns or 0),
+    )
+
+
+def _same(one: Finding, two: Finding) -> bool:
+    """Return whether two findings of different recordings are about the same thing."""
+    files = {each.file for each in one.evidence}
+    if one.rule != two.rule or files & {each.file for each in two.evidence}:
+        return False
+    if one.subject and two.subject and one.subject != two.subject:
+        return False
+    return _near(one, two)
+
+
+def _near(one: Finding, two: Finding) -> bool:
+    """Return whether the times of two findings touch, as far as they are known."""
+    if None in (one.start_ns, two.start_ns):
+        return True
+    assert one.start_ns is not None
+    assert two.start_ns is not None
+    one_end, two_end = one.end_ns or one.start_ns, two.end_ns or two.start_ns
+    return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + _NEAR_NS
+
+
+def _merge(one: Finding, two: Finding) -> Finding:
+    best, other = sorted((one, two), key=lambda each: CERTAINTIES.index(each.certainty))
+    return replace(
+        best,
+        severity=min(one.severity, two.severity, key=SEVERITIES.index),
+        subject=best.subject or other.subject,
+        evidence=_unique((*best.evidence, *other.evidence)),
+        advice=tuple(dict.fromkeys((*best.advice, *other.advice))),
+    )
+
+
+def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[str]]) -> bool:
+    """Return whether a finding is a consequence of another one: by its rule, its connection and its time."""
+    if effect.rule not in effects.get(cause.rule, ()):
+        return False
+    connections = {each.conn for each in cause.evidence} - {None, ""}
+    others = {each.conn for each in effect.evidence} - {None, ""}
+    same_files = {each.file for each in cause.evidence} & {each.file for each in effect.evidence}
+    if same_files and connections and others and not connections & others:
+        return False
+    return _near(cause, effect)
+
+
+def _unique(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    return tuple(dict.fromkeys(evidence))

@@ -1,0 +1,234 @@
+"""The base of detectors: each sees a recording once, in order, and reports findings at its end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
+from ..rpc.message import Header
+from ..rpc.names import Names
+from ..rpc.objects import NamedObject, ObjectFinder
+from ..text import printable
+from .findings import Certainty, Evidence, Finding, Severity
+from .peers import Peer
+from .rules import RULES
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+    from ..rpc.message import Message
+    from ..session import Exchange
+
+#: Numbers of messages or lines that an Evidence lists.
+MAX_NUMBERS: Final = 20
+
+
+class Recording:
+    """One input of a diagnosis: names of numbers and objects, and commands that show its messages.
+
+    `file` is its name; `decode` is the command that shows messages; None for a live source. `lossy` is set
+    once bytes of a connection are known to be missing.
+    """
+
+    def __init__(self, file: str, registry: Registry, decode: Sequence[str] | None) -> None:
+        self.file = file.encode("utf-8", "backslashreplace").decode()
+        self.registry = registry
+        self.lossy = False
+        #: The ends of connections that reported them: a log of a daemon has only `server`.
+        self.sides: set[Side] = set()
+        #: The last time in the recording.
+        self.end_ns: int | None = None
+        self._decode = decode
+        self._names = Names(registry)
+        self._objects = ObjectFinder(registry)
+
+    def procedure(self, header: Header) -> str:
+        """Return the name of a procedure, such as `domain_get_info`; `remote.500` without a name."""
+        program, procedure = self._names.of(header)
+        return procedure or f"{program or f'{header.prog:#010x}'}.{header.proc}"
+
+    def subject(self, call: Message | None, reply: Message | None = None) -> NamedObject | None:
+        """Return the object that a call is about."""
+        return self._objects.subject(call, reply)
+
+    def priority(self, header: Header) -> str | None:
+        """Return `high` for a procedure that a priority worker may serve, `low` for others, None if it is
+        unknown."""
+        procedure = self.registry.procedure(header.prog, header.vers, header.proc)
+        return None if procedure is None else procedure.annotations.priority or "low"
+
+    def messages(
+        self,
+        text: str,
+        seen: Iterable[Captured | None] | Sample,
+        *,
+        peer: Peer | None = None,
+        exchanges: bool = False,
+    ) -> Evidence:
+        """Return evidence that consists of messages; `exchanges` shows them with their calls and replies."""
+        sample = seen if isinstance(seen, Sample) else Sample(seen)
+        options = ["--exchanges"] if exchanges else []
+        for first, last in _ranges(sample.numbers):
+            options += ["--message", str(first) if first == last else f"{first}-{last}"]
+        return Evidence(
+            text,
+            self.file,
+            sample.count,
+            tuple(sample.numbers),
+            (),
+            sample.start_ns,
+            sample.end_ns,
+            str(peer) if peer is not None else sample.conn,
+            self.show(*options) if sample.numbers else None,
+        )
+
+    def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:
+        """Return evidence that consists of lines of the log."""
+        all_lines = list(seen)
+        numbers = [line.number for line in all_lines][:MAX_NUMBERS]
+        times = [line.time_ns for line in all_lines if line.time_ns is not None]
+        command = None
+        if self._decode is not None and self.file != "-":
+            places = ";".join(f"{a}p" if a == b else f"{a},{b}p" for a, b in _ranges(numbers))
+            command = shlex.join(["sed", "-n", places, _path(self.file)])
+        return Evidence(
+            text,
+            self.file,
+            len(all_lines),
+            (),
+            tuple(numbers),
+            min(times, default=None),
+            max(times, default=None),
+            None,
+            command,
+        )
+
+    def show(self, *options: str) -> str | None:
+        """Return the command that shows messages with some options."""
+        if self._decode is None:
+            return None
+        return shlex.join([*self._decode, *options, _path(self.file)])
+
+
+class Sample:
+    """Messages of one kind: how many there were, when, and the numbers of the first ones."""
+
+    __slots__ = ("conn", "count", "end_ns", "numbers", "start_ns")
+
+    def __init__(self, seen: Iterable[Captured | None] = ()) -> None:
+        self.count = 0
+        self.numbers: list[int] = []
+        self.start_ns: int | None = None
+        self.end_ns: int | None = None
+        #: The connection, "" if there are several.
+        self.conn: str | None = None
+        for each in seen:
+            if each is not None:
+                self.add(each)
+
+    def add(self, captured: Captured) -> None:
+        """Add a message."""
+        self.count += 1
+        time_ns = captured.time_ns
+        if time_ns is not None:
+            self.start_ns = time_ns if self.start_ns is None else min(self.start_ns, time_ns)
+            self.end_ns = time_ns if self.end_ns is None else max(self.end_ns, time_ns)
+        if len(self.numbers) < MAX_NUMBERS:
+            self.numbers.append(captured.n)
+            name = str(captured.connection)
+            if self.conn is None:
+                self.conn = name
+            elif self.conn != name:
+                self.conn = ""
+
+
+class Detector:
+    """A detector of the findings of some rules in one recording. Methods that are not overridden are not
+    called. All state is bounded."""
+
+    #: Identifiers of the rules whose findings it reports.
+    rules: ClassVar[tuple[str, ...]]
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+
+    def message(self, peer: Peer, captured: Captured) -> None:
+        """Look at a message; `peer` already contains it."""
+
+    def exchange(self, peer: Peer, exchange: Exchange) -> None:
+        """Look at a call with its reply and stream, once these are complete, or cannot be completed."""
+
+    def event(self, peer: Peer | None, event: ConnectionEvent) -> None:
+        """Look at an event of a connection."""
+
+    def probe(self, event: ProbeEvent) -> None:
+        """Look at an event that is not about RPC: of the QEMU monitor, or the event loop."""
+
+    def line(self, line: LogLine) -> None:
+        """Look at a line of a log."""
+
+    def closed(self, peer: Peer, closed: Closed) -> None:
+        """Look at the end of a connection; calls that still wait are in `peer.waiting`. `exchange` follows
+        for each of them."""
+
+    def notice(self, notice: Notice) -> None:
+        """Look at a problem or remark of the input."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Report the findings at the end of the recording."""
+        raise NotImplementedError
+
+    def finding(
+        self,
+        rule: str,
+        summary: str,
+        evidence: Sequence[Evidence],
+        *,
+        subject: str = "",
+        certainty: Certainty = "certain",
+        severity: Severity | None = None,
+        advice: Sequence[str] = (),
+    ) -> Finding:
+        """Build a finding; the rule gives its severity, unless another one is given."""
+        assert rule in self.rules
+        assert evidence
+        return Finding(
+            rule,
+            severity or RULES[rule].severity,
+            certainty,
+            printable(summary),
+            subject,
+            tuple(evidence),
+            tuple(advice),
+        )
+
+
+#: The methods of a Detector that the pass calls.
+Hook = Callable[..., None]
+
+
+def overridden(detector: Detector, name: str) -> Hook | None:
+    """Return a method of a detector, or None if it is that of the base class."""
+    method: Hook = getattr(detector, name)
+    return None if getattr(type(detector), name) is getattr(Detector, name) else method
+
+
+def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of successive numbers."""
+    first = last = None
+    for number in sorted(numbers):
+        if first is None or last is None:
+            first = last = number
+        elif number == last + 1:
+            last = number
+        elif number > last:
+            yield first, last
+            first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def _path(file: str) -> str:
+    """Return a file name that is neither an option nor standard input."""
+    return f"./{file}" if file.startswith("-") and file != "-" else file

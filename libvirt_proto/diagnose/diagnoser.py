@@ -1,0 +1,224 @@
+"""Diagnose recordings: one pass over each, and then one list of findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from ..bounded import BoundedDict
+from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
+from ..session import Exchange, Sessions
+from .combine import combined
+from .detector import Detector, Hook, Recording, overridden
+from .findings import Check, Diagnosis, Finding
+from .keepalive import Keepalive
+from .peers import MAX_PEERS, Peer
+from .rules import RULES, Need
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+
+Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
+
+#: All detectors, in no particular order: none depends on another.
+DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive,)
+#: Findings of one rule in one recording that are reported.
+MAX_FINDINGS: Final = 20
+_LOSS: Final = frozenset(
+    (NoticeCode.LOST_BYTES, NoticeCode.CUT_PACKETS, NoticeCode.LOST_EVENTS, NoticeCode.TRUNCATED_FILE)
+)
+_MISSING: Final[dict[Need, str]] = {
+    "times": "needs messages with times",
+    "payloads": "needs payloads, which a log does not have",
+    "log": "needs a log of the daemon",
+}
+
+
+class Diagnoser:
+    """Finds what went wrong in one or more recordings.
+
+    `source` begins a recording, `add` adds its messages and events in order, `finish` returns the diagnosis.
+    `decode` is the command that shows messages of the inputs, None if they are not files. `rules` limits the
+    findings; None: all. `redacted` is reported unchanged. Memory is bounded, whatever the recordings hold.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        decode: Sequence[str] | None = ("libvirt-proto", "decode"),
+        rules: Container[str] | None = None,
+        redacted: str | None = None,
+    ) -> None:
+        self._registry = registry
+        self._decode = decode
+        self._rules = RULES.keys() if rules is None else [rule for rule in RULES if rule in rules]
+        self._redacted = redacted
+        self._pass: _Pass | None = None
+        self._files: list[str] = []
+        self._found: list[Finding] = []
+        self._counts: Counter[str] = Counter()
+        self._seen: set[Need] = set()
+        self._start_ns: int | None = None
+        self._end_ns: int | None = None
+
+    def source(self, file: str) -> None:
+        """Begin another recording."""
+        self._end()
+        recording = Recording(file, self._registry, self._decode)
+        self._files.append(recording.file)
+        self._pass = _Pass(recording, self._rules)
+
+    def add(self, item: Diagnosed, done: list[Exchange] | None = None) -> None:
+        """Add a message or an event of the recording. `done` are the exchanges that it completes, if the
+        caller pairs them; it then also adds those that are open at the end of each recording."""
+        assert self._pass is not None
+        self._pass.add(item, done)
+
+    def exchanges(self, done: list[Exchange]) -> None:
+        """Add exchanges that the caller has paired."""
+        assert self._pass is not None
+        self._pass.exchanges(done)
+
+    def notice(self, notice: Notice) -> None:
+        """Add a notice of the recording."""
+        assert self._pass is not None
+        self._pass.notice(notice)
+
+    def finish(self) -> Diagnosis:
+        """End the last recording, and return the diagnosis of all."""
+        self._end()
+        findings = combined(self._found)
+        found = Counter(finding.rule for finding in findings)
+        checked = [Check(rule, found[rule], self._missing(rule)) for rule in self._rules]
+        return Diagnosis(
+            findings,
+            checked,
+            self._files,
+            self._counts["messages"],
+            self._counts["connections"],
+            self._counts["lines"],
+            self._start_ns,
+            self._end_ns,
+            self._redacted or msgspec.UNSET,
+        )
+
+    def _missing(self, rule: str) -> str | None:
+        """Return why a rule could not be checked."""
+        if not (self._counts["messages"] or self._counts["lines"]):
+            return "the input is empty"
+        return next((_MISSING[need] for need in RULES[rule].needs if need not in self._seen), None)
+
+    def _end(self) -> None:
+        ended, self._pass = self._pass, None
+        if ended is None:
+            return
+        self._found += ended.finish()
+        self._counts.update(ended.counts)
+        self._seen |= ended.seen
+        times = [each for each in (self._start_ns, ended.start_ns) if each is not None]
+        self._start_ns = min(times, default=None)
+        times = [each for each in (self._end_ns, ended.recording.end_ns) if each is not None]
+        self._end_ns = max(times, default=None)
+
+
+class _Pass:
+    """The detectors of one recording, and the connections that they share."""
+
+    def __init__(self, recording: Recording, rules: Container[str]) -> None:
+        self.recording = recording
+        self.counts: Counter[str] = Counter()
+        self.seen: set[Need] = set()
+        self.start_ns: int | None = None
+        self._rules = rules
+        self._sessions = Sessions(recording.registry)
+        self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
+        wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
+        self._detectors = [detector(recording) for detector in wanted]
+        self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (
+            self._hooks(name)
+            for name in ("message", "exchange", "event", "probe", "line", "closed", "notice")
+        )
+
+    def _hooks(self, name: str) -> list[Hook]:
+        methods = (overridden(detector, name) for detector in self._detectors)
+        return [method for method in methods if method is not None]
+
+    def add(self, item: Diagnosed, done: list[Exchange] | None) -> None:
+        """Pass an item to the detectors, and the exchanges that it completes."""
+        if item.time_ns is not None:
+            if self.start_ns is None:
+                self.start_ns = item.time_ns
+            self.recording.end_ns = item.time_ns
+        if isinstance(item, Captured):
+            peer = self._peer(item.connection)
+            peer.add(item)
+            self._look(item)
+            for hook in self._message:
+                hook(peer, item)
+            self.exchanges(self._sessions.feed(item) if done is None else done)
+        elif isinstance(item, ConnectionEvent):
+            about = None if item.connection is None else self._peer(item.connection)
+            if about is not None and item.kind in ("client_dispose", "server_client_dispose"):
+                about.disposed = item
+            for hook in self._event:
+                hook(about, item)
+        elif isinstance(item, Closed):
+            peer = self._peer(item.connection)
+            peer.closed = item
+            for hook in self._closed:
+                hook(peer, item)
+            self.exchanges(self._sessions.feed(item) if done is None else done)
+        else:
+            self.counts["lines"] += 1
+            self.seen.add("log")
+            for hook in self._line if isinstance(item, LogLine) else self._probe:
+                hook(item)
+
+    def notice(self, notice: Notice) -> None:
+        """Pass a notice to the detectors."""
+        self.recording.lossy = self.recording.lossy or notice.code in _LOSS
+        for hook in self._notice:
+            hook(notice)
+
+    def finish(self) -> list[Finding]:
+        """End the recording, and return the findings of the wanted rules."""
+        self.exchanges(self._sessions.finish())
+        found: list[Finding] = []
+        count: Counter[str] = Counter()
+        for detector in self._detectors:
+            for finding in detector.findings():
+                count[finding.rule] += 1
+                if finding.rule in self._rules and count[finding.rule] <= MAX_FINDINGS:
+                    found.append(finding)
+        return found
+
+    def _look(self, captured: Captured) -> None:
+        """Note what the recording has."""
+        self.counts["messages"] += 1
+        if captured.time_ns is not None:
+            self.seen.add("times")
+        if captured.message.payload is not None:
+            self.seen.add("payloads")
+        if captured.connection.transport == "log":
+            self.seen.add("log")
+
+    def _peer(self, connection: Connection) -> Peer:
+        peer = self._peers.get(connection.id)
+        if peer is None:
+            peer = Peer(connection)
+            if connection.side is not None:
+                self.recording.sides.add(connection.side)
+            self._peers.put(connection.id, peer)
+            self.counts["connections"] = max(self.counts["connections"], connection.id)
+        return peer
+
+    def exchanges(self, done: list[Exchange]) -> None:
+        """Pass exchanges to the detectors."""
+        for exchange in done:
+            peer = self._peer(exchange.connection)
+            for hook in self._exchange:
+                hook(peer, exchange)

@@ -1,0 +1,39 @@
+"""All incidents, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.differential.incidents import (
+    authentication,
+    connections,
+    jobs,
+    keepalive,
+    latency,
+    limits,
+    normal,
+    polling,
+    sizes,
+    strangers,
+    streams,
+    versions,
+)
+from tests.differential.incidents.scene import Incident
+
+MODULES: Final = (
+    limits,
+    keepalive,
+    latency,
+    connections,
+    jobs,
+    authentication,
+    sizes,
+    versions,
+    polling,
+    streams,
+    strangers,
+    normal,
+)
+INCIDENTS: Final[dict[str, Incident]] = {
+    incident.name: incident for module in MODULES for incident in module.INCIDENTS
+}
