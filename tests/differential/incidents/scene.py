@@ -39,7 +39,8 @@ class Incident:
     libvirtd.conf) runs and is recorded. `prepare` is called before the daemon starts. `tools` are needed
     beyond libvirtd, virsh and tcpdump. `probes` means that its unix socket is used and traced, `delays` that
     calls can be delayed (`Scene.delay`), `tls` that it also listens for TLS, `roots` that installations of
-    other releases are needed (ROOTS).
+    other releases are needed (ROOTS). The network is recorded while `run` runs, or by `run` if `recorded` is
+    false.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Incident:
     delays: bool = False
     tls: bool = False
     roots: bool = False
+    recorded: bool = True
 
 
 class Scene:
@@ -126,6 +128,13 @@ class Scene:
         """Stop the daemon, and start it again."""
         self.stop()
         self.start()
+
+    @contextmanager
+    def recorded(self, **options: int) -> Iterator[int]:
+        """Record the network in the block, instead of earlier blocks; see `Libvirtd.recorded`."""
+        ports = (self.tls_port,) if self.tls_port else ()
+        with self.daemon.recorded(self.folder / NETWORK, *ports, **options) as pid:
+            yield pid
 
     @contextmanager
     def stopped(self, pid: int = 0) -> Iterator[None]:
@@ -236,8 +245,8 @@ def record(incident: Incident, destination: Path) -> None:
             recorders.callback(scene.end_clients)
             if incident.probes:
                 recorders.enter_context(_traced(scene))
-            ports = (tls_port,) if tls_port else ()
-            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *ports))
+            if incident.recorded:
+                recorders.enter_context(scene.recorded())
             incident.run(scene)
         destination.mkdir(parents=True)
         for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
