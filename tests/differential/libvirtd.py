@@ -99,9 +99,9 @@ class Libvirtd:
 
     @contextmanager
     def recorded(self, capture: Path, *ports: int, buffer: int = 65536) -> Iterator[int]:
-        """Record all of the daemon's TCP traffic in the block to a file, in pcap format; `ports` are further
-        ports. The value is the id of tcpdump's process. Its buffer has `buffer` KiB: by default so many that
-        the kernel drops no packets on a loaded machine; `dropped` counts them."""
+        """Record all of the daemon's TCP traffic in the block to a file, in pcap format, and yield the id of
+        tcpdump's process. `ports` are further ports, `buffer` is in KiB: by default it is large enough for a
+        loaded machine. `dropped` counts the packets that the kernel dropped."""
         options = ["-i", "lo", "-s0", "-U", "-B", str(buffer), "--immediate-mode", "-w", "-"]
         command = ["tcpdump", *options, " or ".join(f"tcp port {port}" for port in (self.port, *ports))]
         with (

@@ -42,7 +42,7 @@ def _lossy(scene: Scene) -> None:
     """tcpdump is stopped for a while, and the kernel drops packets when its small buffer is full."""
     with scene.recorded(buffer=512) as recorder:
         client = scene.python(STEADY, scene.uri, "1.5")
-        time.sleep(0.7)
+        scene.wait_for(lambda: scene.log.count("running job remoteDispatchDomainGetInfo") > 80)
         with scene.stopped(recorder):
             time.sleep(0.4)
         assert scene.output(client) == ""
