@@ -8,23 +8,24 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.differential.installation import MACHINE, Installation
 
-CONFIGURATION = """\
-listen_tcp = 1
-listen_addr = "127.0.0.1"
-tcp_port = "{port}"
-max_clients = 1000
-max_anonymous_clients = 1000
-auth_tcp = "none"
-log_filters = "2:rpc"
-log_outputs = "2:file:{folder}/log"
-"""
+#: Lines of libvirtd.conf; `port` and `folder` are filled in.
+CONFIGURATION = {
+    "listen_tcp": "1",
+    "listen_addr": '"127.0.0.1"',
+    "tcp_port": '"{port}"',
+    "max_clients": "1000",
+    "max_anonymous_clients": "1000",
+    "auth_tcp": '"none"',
+    "log_filters": '"2:rpc"',
+    "log_outputs": '"1:file:{folder}/log"',
+}
 PATIENCE = 20.0  # seconds
 
 
@@ -36,6 +37,38 @@ class Libvirtd:
         self.folder = folder
         self.pid = pid
         self.installation = installation
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, program: str = "libvirtd", **environment: str) -> None:
+        """Start the daemon as an ordinary user, and wait until it listens."""
+        options = ("--listen", "--config", str(self.folder / "libvirtd.conf"))
+        names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+        self._process = subprocess.Popen(
+            self.installation.command(
+                program, *options, "--pid-file", str(self.folder / "pid"), user=self._user
+            ),
+            env=os.environ | dict.fromkeys(names, str(self.folder)) | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        try:
+            _wait_for(self.port, self._process, self.log)
+        except AssertionError:
+            self.stop(signal.SIGKILL)
+            raise
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the daemon, and wait for its end."""
+        if self._process is not None:
+            with self._process as process:
+                process.send_signal(number)
+
+    @property
+    def _user(self) -> str:
+        """Without root's rights it is a session daemon, whose sockets, locks and state are in `folder`."""
+        return "nobody" if os.geteuid() == 0 else ""
 
     @property
     def socket(self) -> Path:
@@ -62,11 +95,12 @@ class Libvirtd:
         return done.stderr if fails else done.stdout
 
     @contextmanager
-    def recorded(self, capture: Path) -> Iterator[None]:
-        """Record all of the daemon's TCP traffic in the block to a file, in pcap format."""
+    def recorded(self, capture: Path, *ports: int) -> Iterator[None]:
+        """Record all of the daemon's TCP traffic in the block to a file, in pcap format; `ports` are further
+        ports."""
         # A buffer of 64 MiB (-B counts KiB): the kernel must not drop packets on a loaded machine.
         options = ["-i", "lo", "-s0", "-U", "-B", "65536", "--immediate-mode", "-w", "-"]
-        command = ["tcpdump", *options, f"tcp port {self.port}"]
+        command = ["tcpdump", *options, " or ".join(f"tcp port {port}" for port in (self.port, *ports))]
         with (
             capture.open("wb") as file,
             subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True) as tcpdump,
@@ -84,31 +118,28 @@ class Libvirtd:
 
 @contextmanager
 def started(tls: str = "listen_tls = 0\n", installation: Installation = MACHINE) -> Iterator[Libvirtd]:
-    """Start an isolated libvirtd: without root's rights it is a session daemon, which keeps its sockets,
-    locks and state below the folders of its environment. `tls` is the TLS part of its configuration."""
+    """Start an isolated libvirtd. `tls` is the TLS part of its configuration."""
+    with prepared(tls=tls, installation=installation) as daemon:
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+@contextmanager
+def prepared(
+    settings: Mapping[str, str] = {}, tls: str = "listen_tls = 0\n", installation: Installation = MACHINE
+) -> Iterator[Libvirtd]:
+    """A daemon with a configuration, not started. `settings` override or add lines."""
     port = free_port()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        configuration = folder / "libvirtd.conf"
-        configuration.write_text(CONFIGURATION.format(port=port, folder=folder) + tls)
-        user = ""
+        lines = (f"{key} = {value}\n" for key, value in (CONFIGURATION | dict(settings)).items())
+        (folder / "libvirtd.conf").write_text("".join(lines).format(port=port, folder=folder) + tls)
         if os.geteuid() == 0:
-            user = "nobody"
-            shutil.chown(folder, user)
-        options = ("--listen", "--config", str(configuration), "--pid-file", str(folder / "pid"))
-        folders = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), name)
-        with subprocess.Popen(
-            installation.command("libvirtd", *options, user=user),
-            env=os.environ | folders,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as daemon:
-            try:
-                _wait_for(port, daemon, folder / "log")
-                yield Libvirtd(port, folder, daemon.pid, installation)
-            finally:
-                daemon.terminate()
+            shutil.chown(folder, "nobody")
+        yield Libvirtd(port, folder, installation=installation)
 
 
 def free_port() -> int:

@@ -1,0 +1,43 @@
+"""Record incidents into tests/diagnose/recordings: `python -m tests.differential.incidents [NAME…]`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from ctypes import CDLL
+from pathlib import Path
+from socket import sethostname
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from tests.differential.incidents.catalog import INCIDENTS
+from tests.differential.incidents.scene import record
+
+RECORDINGS: Final = Path(__file__).parents[2] / "diagnose" / "recordings"
+_CLONE_NEWUTS: Final = 0x04000000  # sched.h
+
+
+def main(names: list[str]) -> None:
+    """Record the named incidents again, or all."""
+    unknown = sorted(set(names).difference(INCIDENTS))
+    if unknown:
+        sys.exit(f"unknown incident {unknown[0]!r}. Incidents: {', '.join(INCIDENTS)}")
+    _leave_host()
+    for name in names or INCIDENTS:
+        with TemporaryDirectory() as folder:
+            record(INCIDENTS[name], Path(folder) / name)
+            shutil.rmtree(RECORDINGS / name, ignore_errors=True)
+            shutil.copytree(Path(folder) / name, RECORDINGS / name)
+        sizes = (f"{file.name} {file.stat().st_size:,}" for file in sorted((RECORDINGS / name).iterdir()))
+        print(f"{name}: {', '.join(sizes)}", flush=True)
+
+
+def _leave_host() -> None:
+    """Give this process and its children another host name: recordings contain it."""
+    if CDLL(None, use_errno=True).unshare(_CLONE_NEWUTS) != 0:
+        sys.exit("recording requires root")
+    sethostname("host")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,246 @@
+"""A libvirtd whose conversations are recorded in three ways: as packets, by probes, and in its log."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.differential import certificates
+from tests.differential.installation import MACHINE
+from tests.differential.libvirtd import Libvirtd, free_port, prepared
+from tests.differential.tracing import trace
+
+#: What people are told to set: messages and jobs of workers, and warnings of everything else.
+LOG_FILTERS = "1:rpc 1:util.threadjob 3:*"
+PATIENCE = 60.0  # seconds
+LARGEST = 60_000  # bytes of a recording
+NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG = "network.pcap", "probes.pcapng", "daemon.log", "client.log"
+#: The folder of the daemon in recordings.
+ANY_FOLDER = "/tmp/scene"
+DELAYS = Path(__file__).with_name("delays.c")
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that goes wrong, or normal traffic.
+
+    `rules` are those that must be found; `run` does it, while a daemon with `settings` (lines of
+    libvirtd.conf) runs and is recorded. `tools` are needed beyond libvirtd, virsh and tcpdump. `probes`
+    means that its unix socket is used and traced, `delays` that calls can be delayed (`Scene.delay`),
+    `tls` that it also listens for TLS.
+    """
+
+    name: str
+    rules: frozenset[str]
+    run: Callable[[Scene], None]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    probes: bool = False
+    delays: bool = False
+    tls: bool = False
+
+
+class Scene:
+    """A daemon that listens on a port of loopback and on a unix socket, and its clients."""
+
+    def __init__(self, daemon: Libvirtd, tls_port: int = 0) -> None:
+        self.daemon = daemon
+        self.tls_port = tls_port
+        self.environment: dict[str, str] = {}
+        self._clients: list[subprocess.Popen[str]] = []
+        # A trace chooses processes by their names, which no other process may have.
+        self.comms = tuple(f"{name}-{daemon.port}" for name in ("libvirtd", "virsh", "python"))
+        programs = (shutil.which("libvirtd"), shutil.which("virsh"), "/usr/bin/python3")
+        for comm, program in zip(self.comms, programs, strict=True):
+            assert program
+            (self.folder / comm).symlink_to(program)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the daemon's configuration, sockets and log; clients can write to it."""
+        return self.daemon.folder
+
+    @property
+    def port(self) -> int:
+        return self.daemon.port
+
+    @property
+    def pid(self) -> int:
+        return self.daemon.pid
+
+    @property
+    def uri(self) -> str:
+        """The test driver through TCP."""
+        return f"test+tcp://127.0.0.1:{self.port}/default"
+
+    @property
+    def unix_uri(self) -> str:
+        """The test driver through the unix socket."""
+        return f"test+unix:///default?socket={self.daemon.socket}"
+
+    @property
+    def tls_uri(self) -> str:
+        """The test driver through TLS."""
+        return f"test+tls://localhost:{self.tls_port}/default?pkipath={self.folder}"
+
+    @property
+    def log(self) -> str:
+        """The log of the daemon until now."""
+        return self.daemon.log.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start the daemon, and wait until it listens."""
+        self.daemon.start(str(self.folder / self.comms[0]), **self.environment)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the daemon, and wait for its end."""
+        self.daemon.stop(number)
+
+    def kill(self) -> None:
+        """Kill the daemon."""
+        self.stop(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop the daemon, and start it again."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def stopped(self, pid: int = 0) -> Iterator[None]:
+        """SIGSTOP in the block, for a process or the daemon."""
+        os.kill(pid or self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid or self.pid, signal.SIGCONT)
+
+    def delay(self, function: str, seconds: float, name: str = "*", *, locked: bool = False) -> None:
+        """Delay a public function (`virDomainGetInfo`) from now on, for the object of this name. `locked`
+        calls also wait for each other, as those that need a domain's job."""
+        words = (function, name, f"{seconds * 1000:.0f}", *(["locked"] if locked else []))
+        with (self.folder / "delays").open("a") as file:
+            file.write(" ".join(words) + "\n")
+
+    def client(
+        self, *words: str, uri: str | None = None, log: bool = False, environment: Mapping[str, str] = {}
+    ) -> subprocess.Popen[str]:
+        """Start virsh, by default through TCP. `log` has it log its messages."""
+        return self._start(
+            str(self.folder / self.comms[1]), "-c", uri or self.uri, *words, log=log, environment=environment
+        )
+
+    def python(
+        self, code: str, *arguments: str, log: bool = False, environment: Mapping[str, str] = {}
+    ) -> subprocess.Popen[str]:
+        """Start a program that uses libvirt's Python binding; its arguments are in `sys.argv[1:]`."""
+        return self._start(
+            str(self.folder / self.comms[2]), "-c", code, *arguments, log=log, environment=environment
+        )
+
+    def virsh(self, *words: str, uri: str | None = None, log: bool = False) -> str:
+        """Run virsh, and return its output and errors."""
+        return self.output(self.client(*words, uri=uri, log=log))
+
+    def output(self, client: subprocess.Popen[str]) -> str:
+        """Wait for the end of a client, and return its output and errors."""
+        return client.communicate(timeout=PATIENCE)[0]
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{condition} did not hold in {PATIENCE} s"
+            time.sleep(0.02)
+
+    def _start(self, *words: str, log: bool, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        logging = {}
+        if log:
+            logging["LIBVIRT_LOG_FILTERS"] = LOG_FILTERS
+            logging["LIBVIRT_LOG_OUTPUTS"] = f"1:file:{self.folder / CLIENT_LOG}"
+        client = subprocess.Popen(
+            words,
+            env=os.environ | {"LC_ALL": "C"} | logging | dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._clients.append(client)
+        return client
+
+    def end_clients(self) -> None:
+        """Kill the clients that still run."""
+        for client in self._clients:
+            client.kill()
+            client.communicate()
+
+
+def record(incident: Incident, destination: Path) -> None:
+    """Run an incident, and write its recordings to a new folder."""
+    with ExitStack() as stack:
+        ports = {"tls_port": str(free_port())} if incident.tls else {}
+        settings = {"log_filters": f'"{LOG_FILTERS}"'} | dict(incident.settings)
+        tls = "listen_tls = 0\n"
+        daemon = stack.enter_context(prepared(settings, tls))
+        scene = Scene(daemon, int(ports.get("tls_port", 0)))
+        if incident.tls:
+            certificates.make(scene.folder)
+            configuration = scene.folder / "libvirtd.conf"
+            lines = certificates.CONFIGURATION.format(port=scene.tls_port, folder=scene.folder)
+            configuration.write_text(configuration.read_text().removesuffix(tls) + lines)
+        if incident.delays:
+            scene.environment |= _delays(scene.folder)
+        scene.start()
+        stack.callback(scene.stop)
+        with ExitStack() as recorders:
+            recorders.callback(scene.end_clients)
+            if incident.probes:
+                recorders.enter_context(_traced(scene))
+            further = (scene.tls_port,) if incident.tls else ()
+            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *further))
+            incident.run(scene)
+        destination.mkdir(parents=True)
+        for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
+            path = scene.folder / ("log" if name == DAEMON_LOG else name)
+            if path.exists():
+                _write(destination / name, path.read_bytes(), scene)
+
+
+@contextmanager
+def _traced(scene: Scene) -> Iterator[None]:
+    """Trace the daemon and its clients in the block."""
+    comms = [word for comm in scene.comms for word in ("--comm", comm)]
+    output = scene.folder / PROBES
+    with trace("--library", MACHINE.library, *comms, "-w", output, "-o", os.devnull) as tracer:
+        yield
+        status, err = tracer.end()
+        assert status == 0, err
+
+
+def _delays(folder: Path) -> dict[str, str]:
+    """Compile the library that delays calls, and return the daemon's environment for it."""
+    library = folder / "delays.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, DELAYS], check=True)
+    return {"LD_PRELOAD": str(library), "INCIDENT_DELAYS": str(folder / "delays")}
+
+
+def _write(path: Path, data: bytes, scene: Scene) -> None:
+    """Write a recording, compressed if it is large; text without names of this machine."""
+    if path.suffix == ".log":
+        text = data.decode(errors="backslashreplace")
+        text = text.replace(str(scene.folder), ANY_FOLDER)
+        text = text.replace(f"hostname: {socket.gethostname()}\n", "hostname: host\n")
+        data = text.encode()
+    if len(data) > LARGEST:
+        path, data = path.with_name(f"{path.name}.gz"), gzip.compress(data, mtime=0)
+    assert len(data) <= LARGEST, f"{path.name} has {len(data):,} bytes compressed"
+    path.write_bytes(data)
