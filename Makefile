@@ -52,8 +52,8 @@ snapshots: $(VENV)/test.stamp ## Update the snapshots of the public API and of t
 soak: $(VENV)/test.stamp ## Compare a million values and a million mutated byte strings with rpcgen's C
 	$(BIN)/python -m tests.differential.soak $(ARGS)
 
-check: static ## Run the static checks, then the tests with branch coverage
-	$(MAKE) --no-print-directory test ARGS='--cov $(ARGS)'
+check: static ## Run the static checks, then the tests with all examples and branch coverage
+	$(MAKE) --no-print-directory test ARGS='--hypothesis-profile full --cov $(ARGS)'
 
 static: $(VENV)/dev.stamp ## Check format, lint, types, import contracts, and that generated files are current
 	$(BIN)/ruff format --check

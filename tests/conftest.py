@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Generator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import PROFILES
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # readline, which pytest imports, sets these for child processes such as pytest-xdist's workers. Commands fit
@@ -17,9 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
 
-# No test depends on elapsed time; a busy machine must not fail one.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+# `make check` and CI select `full`. No test depends on elapsed time; a busy machine must not fail one.
+for _profile, _examples in PROFILES.items():
+    settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=_profile != "random",
+    )
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +51,22 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("the shared data folder is missing")
     return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without the garbage collector, and exclude the collected ones from its later passes.
+
+    Each full pass would visit hundreds of thousands of objects that live until the end, for a tenth of the
+    CPU time.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 #: Set in CI, where every tool is installed: a skipped system test fails.

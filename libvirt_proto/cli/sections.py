@@ -22,9 +22,10 @@ SECTIONS: Final = {
         "--procedure", "--type", "--acl PERMISSION", "--conn", "--errors-only", "--context",
     ),
     "Output": (
-        "--format", "--exchanges", "--stats", "--time", "--acl", "--as-of", "--top", "--all", "--full",
-        "--wide", "--json-schema", "--pretty-json", "--list-releases", "--list-rules", "--fail-on",
-        "--redact", "--color", "--output", "--write", "--check", "--force", "--quiet",
+        "--format", "--exchanges", "--stats", "--diagnose", "--rule", "--ignore RULE", "--time", "--acl",
+        "--as-of", "--top", "--all", "--full", "--wide", "--json-schema", "--pretty-json", "--list-releases",
+        "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
+        "--quiet",
     ),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip

@@ -213,7 +213,7 @@ class _Pass:
             if connection.side is not None:
                 self.recording.sides.add(connection.side)
             self._peers.put(connection.id, peer)
-            self.counts["connections"] += 1
+            self.counts["connections"] = max(self.counts["connections"], connection.id)
         return peer
 
     def exchanges(self, done: list[Exchange]) -> None:

@@ -17,7 +17,7 @@ from ..capture.stream import messages, messages_and_rest
 from ..codec.secretfields import kind
 from ..codec.types import part_names
 from ..errors import BadValue, ProtocolError
-from ..events import Captured, Chunk, ConnectionEvent, Item, Notice, NoticeCode, ProbeEvent, Seen
+from ..events import Captured, Chunk, ConnectionEvent, Item, LogLine, Notice, NoticeCode, ProbeEvent, Seen
 from ..generated import virnetprotocol as net
 from ..rpc.message import Message, MessageDecoder, Status, encode_message
 from ..rpc.wire import MIN_FRAME, WORD, WORD_SIZE
@@ -67,6 +67,9 @@ _PLAIN_NOTICES: Final = frozenset(
 )
 #: Arguments of the monitor's probes that contain its traffic.
 _MONITOR_TEXTS: Final = frozenset(("msg", "reply", "event"))
+#: Details of a LogLine that may quote anything, and those that name an object or a peer.
+_REASONS: Final = frozenset(("reason",))
+_FREE_TEXT: Final = _REASONS | {"domain", "client"}
 _LINE: Final = re.compile(r"line [0-9]+(?=:)")
 _LOOKS_LIKE: Final = re.compile(r"looks like .*(?=; )", re.DOTALL)
 
@@ -110,6 +113,12 @@ class Redactor:
     def event(self, event: ConnectionEvent) -> ConnectionEvent:
         """Redact an event; its details are text."""
         return replace(event, details=tuple((name, self._text(text)) for name, text in event.details))
+
+    def line(self, line: LogLine) -> LogLine:
+        """Redact a line of a log: its free text; without names, too, if everything is blanked."""
+        free = _FREE_TEXT if self.what == "all" else _REASONS
+        details = {name: self._text(text) if name in free else text for name, text in line.details.items()}
+        return replace(line, details=details)
 
     def seen_bytes(self, message: Message) -> bytes:
         """Return the frame of a redacted message, as far as it was seen."""
@@ -201,6 +210,8 @@ def _redacted(seen: Seen, redactor: Redactor) -> Seen:
         return redacted_notice(seen)
     if isinstance(seen, ProbeEvent):
         return redacted_probe_event(seen, redactor.what)
+    if isinstance(seen, LogLine):
+        return redactor.line(seen)
     return redactor.event(seen) if isinstance(seen, ConnectionEvent) else seen
 
 

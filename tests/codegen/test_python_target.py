@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,9 +14,11 @@ from hypothesis import given, settings
 from libvirt_proto import BadValue, ProtocolError, Truncated, registry
 from libvirt_proto.codec import interpreter, primitives
 from libvirt_proto.codec.limits import MAX_DEPTH
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import Registry
 from libvirt_proto_codegen import pipeline
-from tests.support.values import values
+from tests.support.examples import examples
+from tests.support.values import seeded_values, typed_values
 
 #: RFC 4506 §7: John's file sillyprog, which contains just the data "(quit)".
 FILE = bytes.fromhex(
@@ -67,16 +70,22 @@ def test_every_type_round_trips(file: str, count: int, definitions: Path) -> Non
     module = registry.load(definitions / f"{file}.x").module(file)
     assert len(module.types) == count
     for type_ in module.types.values():
+        for value in seeded_values(type_, 40):
+            round_trips(type_, value)
 
-        @settings(deadline=None, max_examples=40)
-        @given(values(type_))
-        def holds(value: object) -> None:
-            data = type_.to_bytes(value)  # noqa: B023 - used before the loop goes on
-            assert type_.from_bytes(data) == value  # noqa: B023
-            assert interpreter.write(type_.types, type_.reference, value) == data  # noqa: B023
-            assert interpreter.read(type_.types, type_.reference, data).value == value  # noqa: B023
+    @settings(max_examples=examples(1000))
+    @given(typed_values(list(module.types.values())))
+    def any_type_round_trips(typed: tuple[XdrType, Any]) -> None:
+        round_trips(*typed)
 
-        holds()
+    any_type_round_trips()
+
+
+def round_trips(type_: XdrType, value: Any) -> None:
+    data = type_.to_bytes(value)
+    assert type_.from_bytes(data) == value
+    assert interpreter.write(type_.types, type_.reference, value) == data
+    assert interpreter.read(type_.types, type_.reference, data).value == value
 
 
 def test_renames_python_keywords(everything: Registry) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.codec.types import Boolean, Enumeration, Member, TypeDefinition
@@ -204,7 +204,6 @@ procedures = st.sets(st.integers(-(2**31), 2**31 - 1) | st.integers(0, 40), max_
 programs = st.dictionaries(st.tuples(words, words), procedures, max_size=5)
 
 
-@settings(deadline=None)
 @given(programs, st.booleans())
 def test_looks_up_every_number_and_its_neighbours(
     table: dict[tuple[int, int], set[int]], verbose: bool

@@ -131,12 +131,14 @@ def started(tls: str = "listen_tls = 0\n", installation: Installation = MACHINE)
 def prepared(
     settings: Mapping[str, str] = {}, tls: str = "listen_tls = 0\n", installation: Installation = MACHINE
 ) -> Iterator[Libvirtd]:
-    """A daemon with a configuration, not started. `settings` override or add lines."""
+    """A daemon with a configuration, not started. `settings` override or add lines; "{folder}" in them and in
+    `tls` is the daemon's folder."""
     port = free_port()
     with TemporaryDirectory() as name:
         folder = Path(name)
         lines = (f"{key} = {value}\n" for key, value in (CONFIGURATION | dict(settings)).items())
-        (folder / "libvirtd.conf").write_text("".join(lines).format(port=port, folder=folder) + tls)
+        configuration = ("".join(lines) + tls).format(port=port, folder=folder)
+        (folder / "libvirtd.conf").write_text(configuration)
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
         yield Libvirtd(port, folder, installation=installation)
@@ -151,17 +153,19 @@ def free_port() -> int:
 
 
 def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a daemon listens, without a connection that its log would show."""
     end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError as error:
-            if daemon.poll() is not None or time.monotonic() > end:
-                said = log.read_text() if log.exists() else "nothing"
-                raise AssertionError(f"libvirtd does not listen on port {port}; its log: {said}") from error
-            time.sleep(0.1)
-        else:
-            return
+    while not _listens(port):
+        if daemon.poll() is not None or time.monotonic() > end:
+            said = log.read_text() if log.exists() else "nothing"
+            raise AssertionError(f"libvirtd does not listen on port {port}; its log: {said}")
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    """Whether a process listens on a TCP port; 0A is TCP_LISTEN."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
 
 def _wait_until_quiet(file: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.preprocess import preprocess
 from libvirt_proto_codegen.source import Source
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.system("cpp")
 
@@ -88,7 +89,7 @@ def theirs(text: str) -> list[str] | None:
     return None if done.returncode else _TOKEN.findall(done.stdout.decode())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(lines())
 def test_same_tokens(text: list[str]) -> None:
     whole = "\n".join(["#define F(x, y) y x", "#define G(x) x", *text, ""])

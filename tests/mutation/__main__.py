@@ -49,7 +49,7 @@ _CONFIGURATION = """
 source_paths = ["src"]
 only_mutate = {mutated}
 also_copy = ["tests", "protocol-defs", "libvirt_proto"]
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-profile", "full"]
 pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 # Impossible cases, which no test can detect.

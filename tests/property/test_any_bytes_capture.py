@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.sources import FileFormat
@@ -82,7 +82,6 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 @pytest.mark.parametrize("name", ["virsh-domname.pcap", "stream-events-keepalive.pcap"])
 @pytest.mark.parametrize("form", [real, as_pcapng])
 @given(data=st.data())
-@settings(deadline=None)
 def test_damaged_captures(name: str, form, data: st.DataObject) -> None:  # type: ignore[no-untyped-def]
     readable(data.draw(damaged(form(name))))
 

@@ -16,6 +16,7 @@ from libvirt_proto.capture.bytetext.reader import byte_chunks, looks_like_byte_t
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, Notice
 from tests.support.bytewriters import TOOLS, WRITERS
+from tests.support.examples import examples
 
 Dress = Callable[[str], str]
 
@@ -69,7 +70,7 @@ def content(text: str) -> tuple[bytes, list[str]]:
 @given(payload=PAYLOADS)
 @example(payload=LONG[28:])
 @example(payload=SLASHES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 def test_reads_any_form(name: str, payload: bytes) -> None:
     data = message(payload)
     assert content(WRITERS[name](data)) == (data, [])
@@ -80,7 +81,7 @@ def test_reads_any_form(name: str, payload: bytes) -> None:
 @example(payload=LONG[28:])
 @example(payload=SLASHES)
 @example(payload=b"\0\0\0\4test" + bytes(3))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4))
 def test_reads_output_of_tools(command: str, payload: bytes) -> None:
     if shutil.which(command.split()[0]) is None:
         pytest.skip(f"needs {command.split()[0]}")
@@ -95,7 +96,7 @@ def test_reads_output_of_tools(command: str, payload: bytes) -> None:
 @pytest.mark.parametrize("dress", DRESSES)
 @given(name=st.sampled_from(sorted(WRITERS)), other=st.sampled_from(sorted(DRESSES)), payload=PAYLOADS)
 @example(name="kernel", other="BOM", payload=bytes(4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_reads_forms_in_any_dressing(dress: str, name: str, other: str, payload: bytes) -> None:
     data = message(payload)
     text = WRITERS[name](data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,12 +15,12 @@ from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import Registry
 from libvirt_proto_codegen.releases import folders
+from tests.support.examples import examples
 from tests.support.oracles import value_or_error
-from tests.support.values import values
+from tests.support.values import seeded_values, typed_values
 
 RELEASES = folders()
-#: Types per example; one value of many types finds more than many values of one.
-QUICK = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+QUICK = settings(suppress_health_check=list(HealthCheck))
 
 
 @cache
@@ -43,7 +44,8 @@ def _by_name(release: str) -> dict[tuple[str, str], XdrType]:
 @pytest.mark.parametrize("module", [module.name for module in _registry(RELEASES[-1]).modules()])
 def test_every_type_round_trips(module: str) -> None:
     for type_ in _registry(RELEASES[-1]).module(module).types.values():
-        _round_trip(type_)
+        for value in seeded_values(type_):
+            _round_trip(type_, value)
 
 
 @pytest.mark.parametrize("release", RELEASES[:-1])
@@ -52,30 +54,32 @@ def test_every_other_type_of_an_older_release_round_trips(release: str) -> None:
     others = [type_ for name, type_ in _by_name(release).items() if newest.get(name) != type_.text]
     assert others
     for type_ in others:
-        _round_trip(type_)
+        for value in seeded_values(type_):
+            _round_trip(type_, value)
 
 
-def _round_trip(type_: XdrType) -> None:
-    @settings(QUICK, max_examples=8)
-    @given(values(type_))
-    def holds(value: object) -> None:
-        data = type_.to_bytes(value)
-        assert type_.from_bytes(data) == value
-        assert type_.to_bytes(type_.from_bytes(data)) == data
-        assert interpreter.write(type_.types, type_.reference, value) == data
-        reading = interpreter.read(type_.types, type_.reference, data)
-        assert (reading.value, reading.next, reading.error) == (value, len(data), None)
-        assert type_.min_size <= len(data)
-        assert type_.max_size is None or len(data) <= type_.max_size
+@settings(QUICK, max_examples=examples(2000))
+@given(typed_values(_types(RELEASES[-1])))
+def test_any_type_round_trips(typed: tuple[XdrType, Any]) -> None:
+    _round_trip(*typed)
 
-    holds()
+
+def _round_trip(type_: XdrType, value: Any) -> None:
+    data = type_.to_bytes(value)
+    assert type_.from_bytes(data) == value
+    assert type_.to_bytes(type_.from_bytes(data)) == data
+    assert interpreter.write(type_.types, type_.reference, value) == data
+    reading = interpreter.read(type_.types, type_.reference, data)
+    assert (reading.value, reading.next, reading.error) == (value, len(data), None)
+    assert type_.min_size <= len(data)
+    assert type_.max_size is None or len(data) <= type_.max_size
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_any_bytes_decode_or_raise(release: str) -> None:
     types = _types(release)
 
-    @settings(QUICK, max_examples=1500)
+    @settings(QUICK, max_examples=examples(1500))
     @given(st.sampled_from(types), st.lists(_words(), max_size=24).map(b"".join))
     def holds(type_: XdrType, data: bytes) -> None:
         value_or_error(type_, data)
@@ -85,14 +89,11 @@ def test_any_bytes_decode_or_raise(release: str) -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_damaged_bytes_decode_or_raise(release: str) -> None:
-    # Once, because hypothesis hashes the types.
-    types = st.sampled_from(_types(release))
-
-    @settings(QUICK, max_examples=800)
-    @given(st.data())
-    def holds(data: st.DataObject) -> None:
-        type_ = data.draw(types)
-        encoded = bytearray(type_.to_bytes(data.draw(values(type_))))
+    @settings(QUICK, max_examples=examples(800))
+    @given(typed_values(_types(release)), st.data())
+    def holds(typed: tuple[XdrType, Any], data: st.DataObject) -> None:
+        type_, value = typed
+        encoded = bytearray(type_.to_bytes(value))
         for _ in range(data.draw(st.integers(0, 3))):
             if encoded:
                 encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))

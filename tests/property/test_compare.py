@@ -14,8 +14,9 @@ from libvirt_proto_codegen.findings import Finding
 from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.source import Source
+from tests.support.examples import examples
 
-QUICK = settings(deadline=None, max_examples=60)
+QUICK = settings(max_examples=examples(60))
 
 
 PLAIN, LIST, ARRAY, OPTIONAL = (

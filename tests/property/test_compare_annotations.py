@@ -14,6 +14,7 @@ from libvirt_proto_codegen.reader import read_specification
 from libvirt_proto_codegen.resolve import resolve
 from libvirt_proto_codegen.schema import Schema
 from libvirt_proto_codegen.source import Source
+from tests.support.examples import examples
 
 PERMISSIONS = ("domain:read", "domain:write", "connect:search_domains")
 CONDITIONS = (":FORCE", ":!CONFIG|LIVE", "::source:AGENT")
@@ -60,7 +61,7 @@ def rules(findings: Sequence[Finding]) -> list[str]:
     return [finding.rule for finding in findings]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(RULES, RULES)
 def test_rule_states_who_passes(old: Rules, new: Rules) -> None:
     found = rules(compare(schema(old), schema(new)))
@@ -70,7 +71,7 @@ def test_rule_states_who_passes(old: Rules, new: Rules) -> None:
         assert found == expected(set(passing(old)), set(passing(new)), "ACL")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(RULES)
 def test_annotation_appears_and_disappears(acl: Rules) -> None:
     assert rules(compare(schema(None), schema(acl))) == ["ACL_ADDED"]
@@ -80,7 +81,7 @@ def test_annotation_appears_and_disappears(acl: Rules) -> None:
 FILTERS = st.lists(st.sampled_from(PERMISSIONS), max_size=3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(FILTERS, FILTERS)
 def test_rule_states_which_objects_are_left_out(old: Sequence[str], new: Sequence[str]) -> None:
     shown = [set(passing([(permission, "") for permission in each])) for each in (old, new)]

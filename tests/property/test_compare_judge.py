@@ -17,10 +17,11 @@ from libvirt_proto.errors import ProtocolError
 from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto_codegen.compare import RULES, compare
 from libvirt_proto_codegen.definitions import load_schema
+from tests.support.examples import examples
 from tests.support.values import values
 
 PAIRS = Path(__file__).resolve().parent.parent / "compare"
-QUICK = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck), database=None)
+QUICK = settings(max_examples=examples(30), suppress_health_check=list(HealthCheck), database=None)
 SEARCH = settings(QUICK, max_examples=500, phases=[Phase.generate])
 REFUSED = object()
 

@@ -12,6 +12,7 @@ from libvirt_proto.codec.identification import Identification
 from libvirt_proto_codegen.errors import DefinitionError
 from libvirt_proto_codegen.identify import binaries, definitions, tapsets
 from tests.support.elf import with_symbols
+from tests.support.examples import examples
 from tests.support.release_files import probes
 
 BINARY = with_symbols(["xdr_a", "xdr_a_clear", "x"], ["LIBVIRT_PRIVATE_9.0.0", "LIBVIRT_1.2.3"])
@@ -49,21 +50,20 @@ def outcome(identify: Callable[[], Identification]) -> str:
     return ""
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=200) | edited(BINARY))
 def test_binary_is_identified_or_rejected(data: bytes) -> None:
     said = outcome(lambda: binaries.identify(io.BytesIO(data), "lib.so"))
     assert said == "" or "lib.so: " in said
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(edited((TAPSET + probes()[:600]).encode()))
 def test_tapset_is_identified_or_rejected(data: bytes) -> None:
     said = outcome(lambda: tapsets.identify(data.decode("utf-8", "replace"), "a.stp"))
     assert said == "" or "a.stp: expected a tapset" in said
 
 
-@settings(max_examples=100)
 @given(edited(DEFINITIONS.encode()))
 def test_definitions_are_identified_or_rejected(data: bytes) -> None:
     said = outcome(lambda: definitions.identify_file("a.x", data))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, ConnectionEvent, Notice
 from tests.support.dresses import ALL, ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS, Dress
+from tests.support.examples import examples
 
 #: Quoted-printable text is wrapped; a whole log on a line has no ends of records.
 ONE_LINE = {
@@ -79,7 +80,7 @@ def test_dress(name: str, log: str) -> None:
 
 
 @given(st.sampled_from(PAIRS))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_dress_of_a_dress(log: str, pair: tuple[tuple[str, Dress], tuple[str, Dress]]) -> None:
     (first, dress), (second, again) = pair
     note(f"{first}, {second}")

@@ -17,12 +17,13 @@ from libvirt_proto.jsonlines.decode import from_plain
 from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.jsonlines.reader import Parser
+from tests.support.examples import examples
 from tests.support.frames import REMOTE, captured, frame
 from tests.support.handmade import type_named
 from tests.support.oracles import line_or_error
-from tests.support.values import values
+from tests.support.values import seeded_values, typed_values, values
 
-QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(suppress_health_check=list(HealthCheck))
 MODULES = registry.default().modules()
 EVERYTHING = type_named("everything")
 TYPES = [type_ for module in MODULES for type_ in module.types.values()]
@@ -31,34 +32,37 @@ TYPES = [type_ for module in MODULES for type_ in module.types.values()]
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_value_to_json_to_value_for_every_type(module: registry.Module) -> None:
     for type_ in module.types.values():
-        _round_trip(type_)
+        for value in seeded_values(type_):
+            _round_trip(type_, value)
 
 
-def _round_trip(type_: XdrType) -> None:
-    @settings(QUICK, max_examples=6)
-    @given(values(type_))
-    def holds(value: object) -> None:
-        text = msgspec.json.encode(to_plain(type_, value))
-        back = from_plain(type_, msgspec.json.decode(text))
-        assert back == value
-        named = msgspec.json.encode(to_plain(type_, value, named=True))
-        assert from_plain(type_, msgspec.json.decode(named)) == value
-        assert type_.to_bytes(back) == type_.to_bytes(value)
-
-    holds()
+@settings(QUICK, max_examples=examples(2000))
+@given(typed_values(TYPES))
+def test_value_to_json_to_value_for_any_type(typed: tuple[XdrType, Any]) -> None:
+    _round_trip(*typed)
 
 
-@settings(QUICK, max_examples=400)
+def _round_trip(type_: XdrType, value: Any) -> None:
+    text = msgspec.json.encode(to_plain(type_, value))
+    back = from_plain(type_, msgspec.json.decode(text))
+    assert back == value
+    named = msgspec.json.encode(to_plain(type_, value, named=True))
+    assert from_plain(type_, msgspec.json.decode(named)) == value
+    assert type_.to_bytes(back) == type_.to_bytes(value)
+
+
+@settings(QUICK, max_examples=examples(400))
 @given(values(EVERYTHING))
 def test_every_kind_of_node(value: object) -> None:
     assert from_plain(EVERYTHING, json.loads(json.dumps(to_plain(EVERYTHING, value)))) == value
 
 
-@settings(QUICK, max_examples=400)
-@given(st.sampled_from(TYPES), st.data())
-def test_any_json_in_place_of_a_value(type_: XdrType, data: st.DataObject) -> None:
+@settings(QUICK, max_examples=examples(400))
+@given(typed_values(TYPES), st.data())
+def test_any_json_in_place_of_a_value(typed: tuple[XdrType, Any], data: st.DataObject) -> None:
     """One place of a right value is replaced by something else."""
-    tree = to_plain(type_, data.draw(values(type_)))
+    type_, right = typed
+    tree = to_plain(type_, right)
     edited, path = _edit(tree, data)
     try:
         value = from_plain(type_, edited)
@@ -96,7 +100,7 @@ ANY = st.recursive(
 )
 
 
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=examples(400))
 @given(
     payload=st.binary(max_size=80),
     proc=st.integers(-3, 500),
@@ -121,7 +125,7 @@ def test_any_message_to_its_line_and_back(
     assert parsed.frame == data
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=examples(300))
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -134,7 +138,7 @@ def test_any_line_gives_a_message_or_an_error(fields: dict[str, Any]) -> None:
     line_or_error(json.dumps(fields).encode())
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=examples(300))
 @given(st.binary())
 def test_any_bytes_as_a_line(text: bytes) -> None:
     line_or_error(text)

@@ -17,7 +17,7 @@ from tests.support.oracles import understood_or_refused
 
 from .specifications import AT, declarations, definitions, specifications, types
 
-SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 #: XDR tokens, and other text.
 SOUP = (

@@ -17,6 +17,7 @@ from libvirt_proto.events import Captured, Chunk, Connection, Direction, Item
 from libvirt_proto.redact.redactor import Redactor, What
 from libvirt_proto.redact.text import redact_qmp, redact_text, redact_xml
 from libvirt_proto.rpc.message import Header, Message, MessageDecoder, encode_message
+from tests.support.examples import examples
 from tests.support.markers import MARKER, QMP, TEXT, XML, found
 from tests.support.values import values
 
@@ -60,7 +61,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.parametrize("what", WHAT)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(data=frames() | damaged(), direction=st.sampled_from(["c2s", "s2c", None]))
 def test_length_header_and_idempotence(what: What, data: bytes, direction: Direction | None) -> None:
     redactor = REDACTORS[what]
@@ -76,7 +77,7 @@ def test_length_header_and_idempotence(what: What, data: bytes, direction: Direc
         assert again == message == PLAIN.decode(out, direction)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(data=frames(), seen=st.integers(28, 400))
 def test_cut_messages_keep_their_header_alone(data: bytes, seen: int) -> None:
     if seen >= len(data):
@@ -107,7 +108,7 @@ def changed(was: Any, now: Any, path: str) -> list[tuple[str, Any, Any]]:
     return [] if was == now else [(path, was, now)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(data=frames())
 def test_only_secret_fields_change(data: bytes) -> None:
     """And strings that cannot be searched: drawn ones are short, and have no words that look secret."""
@@ -241,7 +242,7 @@ def test_an_ended_direction_is_not_counted_twice() -> None:
     assert lengths(list(messages_and_rest(items, PLAIN.decode, programs=DEFAULT.numbers))) == lengths(items)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(items=conversations())
 def test_messages_and_rest_are_as_long_as_the_source(items: list[Item]) -> None:
     redactor = REDACTORS["secrets"]

@@ -15,6 +15,7 @@ from libvirt_proto.capture.strace.source import strace_chunks
 from libvirt_proto.capture.stream import messages
 from libvirt_proto.events import Captured, Chunk, Item, Notice
 from libvirt_proto.rpc.message import decode_message
+from tests.support.examples import examples
 from tests.support.frames import REMOTE, frame
 from tests.support.straces import Strace, quote
 
@@ -107,7 +108,6 @@ def write(draw: st.DrawFn, strace: Strace, conversation: list[tuple[bool, bytes]
                 strace.resume(name, "" if sent else rest, str(len(piece)))
 
 
-@settings(deadline=None)  # drawing takes long
 @given(st.data(), straces, turns)
 def test_conversation_round_trips(
     data: st.DataObject, strace: Strace, turns: list[tuple[tuple[int, bool], bytes]]
@@ -137,7 +137,6 @@ def test_conversation_round_trips(
     ]
 
 
-@settings(deadline=None)  # drawing takes long
 @given(st.data(), straces, turns)
 def test_connection_of_unknown_name(
     data: st.DataObject, strace: Strace, turns: list[tuple[tuple[int, bool], bytes]]
@@ -237,7 +236,7 @@ CALLS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.one_of(st.lists(CALLS, max_size=30).map("".join), st.lists(ATOMS, max_size=60).map("".join), st.text())
 )

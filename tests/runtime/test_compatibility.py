@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
@@ -243,7 +243,6 @@ def test_release_understands_its_own_messages(release: str) -> None:
 
 
 @given(st.binary(max_size=60), st.integers(0, 7), st.integers(0, 2), st.integers(1, 460))
-@settings(deadline=None)
 def test_checks_any_message(payload: bytes, type_: int, status: int, proc: int) -> None:
     for _, code, words in told("0.9.7", frame(payload, proc=proc, type_=type_, status=status)):
         assert code in ("not-in-release", "over-limit")

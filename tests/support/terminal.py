@@ -12,16 +12,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _RUN = "from libvirt_proto.cli.main import main; main()"
-#: Runs commands of a JSON list on separate terminals. They are forked, so that no module is imported twice.
+#: Runs commands of a JSON list on separate terminals. They are forked, so that no module is imported and no
+#: parser is built twice.
 _RUN_EACH = """
 import gc, json, os, pkgutil, pty, sys
 from importlib import import_module
 import libvirt_proto, libvirt_proto_codegen
 from libvirt_proto.cli import main as cli
+from libvirt_proto_codegen.parse import parse
+from libvirt_proto_codegen.source import Source
 for package in (libvirt_proto, libvirt_proto_codegen):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
+parse(Source("none.x", ""))  # builds the parser
 gc.freeze()
 shown = []
 for words in json.load(sys.stdin):

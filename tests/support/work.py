@@ -27,32 +27,34 @@ class Work(NamedTuple):
 
 def work(function: Callable[[], object]) -> Work:
     """The work of a function; its result is discarded."""
-    calls = allocated = top = 0
+    # Floats: Python reuses their memory, while each int would be allocated, traced and measured, too.
+    calls = released = 0.0
+    top = 0
     held, reset = tracemalloc.get_traced_memory, tracemalloc.reset_peak
 
     def count(_frame: object, _event: str, _argument: Any) -> None:
-        nonlocal calls, allocated, top, last
-        calls += 1
+        nonlocal calls, released, top
         now, peak = held()
-        if peak > last:
-            allocated += peak - last
-            top = max(top, peak)
-        if peak > now:
-            reset()
-        last = now
+        reset()
+        calls += 1.0
+        released += peak - now
+        if peak > top:
+            top = peak
 
     tracemalloc.start()
     try:
-        last = before = held()[0]
+        before = held()[0]
         reset()
         sys.setprofile(count)
         try:
             function()
         finally:
             sys.setprofile(None)
+        after = held()[0]
     finally:
         tracemalloc.stop()
-    return Work(calls, allocated, top - before)
+    # What was allocated was either released by the next call, or is held at the end.
+    return Work(int(calls), int(released) + after - before, top - before)
 
 
 def grown(act: Callable[[int], Callable[[], object]], size: int) -> tuple[Work, Work]:

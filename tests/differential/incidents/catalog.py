@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Final
 
-from tests.differential.incidents import keepalive, limits
+from tests.differential.incidents import (
+    authentication,
+    connections,
+    jobs,
+    keepalive,
+    limits,
+    sizes,
+    strangers,
+    versions,
+)
 from tests.differential.incidents.scene import Incident
 
+MODULES: Final = (
+    limits,
+    keepalive,
+    connections,
+    jobs,
+    authentication,
+    sizes,
+    strangers,
+    versions,
+)
 INCIDENTS: Final[dict[str, Incident]] = {
-    incident.name: incident for incident in chain(limits.INCIDENTS, keepalive.INCIDENTS)
+    incident.name: incident for module in MODULES for incident in module.INCIDENTS
 }

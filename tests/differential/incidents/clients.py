@@ -13,6 +13,11 @@ threading.Thread(target=run_events, daemon=True).start()
 connection = libvirt.open(sys.argv[1])
 connection.setKeepAlive(5, 5)
 """
+_NO_EVENTS = """\
+import sys, time, libvirt
+libvirt.registerErrorHandler(lambda context, error: None, None)
+connection = libvirt.open(sys.argv[1])
+"""
 
 #: Threads that share one connection, each with a call. Arguments: the URI, the number of threads.
 PARALLEL_CALLS = (
@@ -42,3 +47,33 @@ time.sleep(float(sys.argv[2]))
 connection.close()
 """
 )
+
+#: A client that makes calls, and connects again when its connection ends. Arguments: the URI, the seconds.
+RECONNECTING = """\
+import sys, time, libvirt
+libvirt.registerErrorHandler(lambda context, error: None, None)
+end = time.monotonic() + float(sys.argv[2])
+domain = None
+while time.monotonic() < end:
+    try:
+        domain = domain or libvirt.open(sys.argv[1]).lookupByName("test")
+        domain.info()
+    except libvirt.libvirtError as error:
+        print(error)
+        domain = None
+    time.sleep(0.3)
+"""
+
+_TWO_CALLS = """\
+domain = connection.lookupByName("test")
+domain.info()
+time.sleep(float(sys.argv[2]))
+try:
+    domain.info()
+except libvirt.libvirtError as error:
+    print(error)
+"""
+#: A client that makes two calls. Arguments: the URI, the seconds between them.
+TWO_CALLS = _EVENT_LOOP + _TWO_CALLS
+#: The same without event loop and keepalive, as simple scripts and web front ends are.
+TWO_CALLS_WITHOUT_EVENTS = _NO_EVENTS + _TWO_CALLS

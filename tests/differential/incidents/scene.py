@@ -24,6 +24,7 @@ LOG_FILTERS = "1:rpc 1:util.threadjob 3:*"
 PATIENCE = 60.0  # seconds
 LARGEST = 60_000  # bytes of a recording
 NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG = "network.pcap", "probes.pcapng", "daemon.log", "client.log"
+_EMPTY = 24  # bytes of a pcap file without packets
 #: The folder of the daemon in recordings.
 ANY_FOLDER = "/tmp/scene"
 DELAYS = Path(__file__).with_name("delays.c")
@@ -34,19 +35,22 @@ class Incident:
     """Something that goes wrong, or normal traffic.
 
     `rules` are those that must be found; `run` does it, while a daemon with `settings` (lines of
-    libvirtd.conf) runs and is recorded. `tools` are needed beyond libvirtd, virsh and tcpdump. `probes`
-    means that its unix socket is used and traced, `delays` that calls can be delayed (`Scene.delay`),
-    `tls` that it also listens for TLS.
+    libvirtd.conf) runs and is recorded. `prepare` is called before the daemon starts. `tools` are needed
+    beyond libvirtd, virsh and tcpdump. `probes` means that its unix socket is used and traced, `delays` that
+    calls can be delayed (`Scene.delay`), `tls` that it also listens for TLS, `roots` that installations of
+    other releases are needed (ROOTS).
     """
 
     name: str
     rules: frozenset[str]
     run: Callable[[Scene], None]
     settings: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Scene], None] = lambda scene: None
     tools: tuple[str, ...] = ()
     probes: bool = False
     delays: bool = False
     tls: bool = False
+    roots: bool = False
 
 
 class Scene:
@@ -56,6 +60,8 @@ class Scene:
         self.daemon = daemon
         self.tls_port = tls_port
         self.environment: dict[str, str] = {}
+        #: Closed when the recordings are written.
+        self.afterwards = ExitStack()
         self._clients: list[subprocess.Popen[str]] = []
         # A trace chooses processes by their names, which no other process may have.
         self.comms = tuple(f"{name}-{daemon.port}" for name in ("libvirtd", "virsh", "python"))
@@ -131,20 +137,28 @@ class Scene:
             file.write(" ".join(words) + "\n")
 
     def client(
-        self, *words: str, uri: str | None = None, log: bool = False, environment: Mapping[str, str] = {}
+        self,
+        *words: str,
+        uri: str | None = None,
+        log: bool = False,
+        environment: Mapping[str, str] = {},
+        user: str = "",
     ) -> subprocess.Popen[str]:
         """Start virsh, by default through TCP. `log` has it log its messages."""
-        return self._start(
-            str(self.folder / self.comms[1]), "-c", uri or self.uri, *words, log=log, environment=environment
-        )
+        command = MACHINE.command(str(self.folder / self.comms[1]), "-c", uri or self.uri, *words, user=user)
+        return self._start(*command, log=log, environment=environment)
 
     def python(
-        self, code: str, *arguments: str, log: bool = False, environment: Mapping[str, str] = {}
+        self,
+        code: str,
+        *arguments: str,
+        log: bool = False,
+        environment: Mapping[str, str] = {},
+        user: str = "",
     ) -> subprocess.Popen[str]:
         """Start a program that uses libvirt's Python binding; its arguments are in `sys.argv[1:]`."""
-        return self._start(
-            str(self.folder / self.comms[2]), "-c", code, *arguments, log=log, environment=environment
-        )
+        command = MACHINE.command(str(self.folder / self.comms[2]), "-c", code, *arguments, user=user)
+        return self._start(*command, log=log, environment=environment)
 
     def virsh(self, *words: str, uri: str | None = None, log: bool = False) -> str:
         """Run virsh, and return its output and errors."""
@@ -187,31 +201,32 @@ class Scene:
 def record(incident: Incident, destination: Path) -> None:
     """Run an incident, and write its recordings to a new folder."""
     with ExitStack() as stack:
-        ports = {"tls_port": str(free_port())} if incident.tls else {}
         settings = {"log_filters": f'"{LOG_FILTERS}"'} | dict(incident.settings)
-        tls = "listen_tls = 0\n"
+        tls, tls_port = "listen_tls = 0\n", 0
+        if incident.tls:
+            tls_port = free_port()
+            tls = certificates.CONFIGURATION.replace("{port}", str(tls_port))
         daemon = stack.enter_context(prepared(settings, tls))
-        scene = Scene(daemon, int(ports.get("tls_port", 0)))
+        scene = Scene(daemon, tls_port)
         if incident.tls:
             certificates.make(scene.folder)
-            configuration = scene.folder / "libvirtd.conf"
-            lines = certificates.CONFIGURATION.format(port=scene.tls_port, folder=scene.folder)
-            configuration.write_text(configuration.read_text().removesuffix(tls) + lines)
         if incident.delays:
             scene.environment |= _delays(scene.folder)
+        stack.enter_context(scene.afterwards)
+        incident.prepare(scene)
         scene.start()
         stack.callback(scene.stop)
         with ExitStack() as recorders:
             recorders.callback(scene.end_clients)
             if incident.probes:
                 recorders.enter_context(_traced(scene))
-            further = (scene.tls_port,) if incident.tls else ()
-            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *further))
+            ports = (tls_port,) if tls_port else ()
+            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *ports))
             incident.run(scene)
         destination.mkdir(parents=True)
         for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
             path = scene.folder / ("log" if name == DAEMON_LOG else name)
-            if path.exists():
+            if path.exists() and path.stat().st_size > _EMPTY:
                 _write(destination / name, path.read_bytes(), scene)
 
 

@@ -42,7 +42,7 @@ def test_json_is_the_default_without_terminal(captures: Path, tmp_path: Path) ->
     found = as_json(file)
     assert list(found) == [
         "totals", "procedures", "connections", "events", "errors", "slowest", "unanswered", "limits",
-        "errors_command",
+        "errors_command", "findings",
     ]  # fmt: skip
     assert (found["totals"]["messages"], found["totals"]["calls"]) == (18, 9)
     (connection,) = found["connections"]

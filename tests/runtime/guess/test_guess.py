@@ -21,12 +21,13 @@ from libvirt_proto.guess.search import KEPT, Run, Search
 from libvirt_proto.guess.words import ambiguity, message, reasons, strength
 from libvirt_proto.rpc.message import Message
 from libvirt_proto.rpc.names import Names
+from tests.support.examples import examples
 from tests.support.frames import error_payload, frame, text, word
 from tests.support.handmade import UUID, Colour, Flag, Point, Shape, everything, type_named
 from tests.support.values import values
 
 CAPTURES = ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"]
-QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(suppress_health_check=list(HealthCheck))
 DEFAULT = registry.default()
 PAYLOADS, SEARCH, NAMES = Payloads(DEFAULT), Search(DEFAULT), Names(DEFAULT)
 TYPES = [type_ for module in DEFAULT.modules() for type_ in module.types.values()]
@@ -117,7 +118,7 @@ def test_numbers_alone_say_nothing() -> None:
     assert PAYLOADS.rank(b"abc") == []
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=examples(200))
 @given(st.integers(0, 2**64), st.integers(1, 300))
 def test_random_bytes_are_nothing_much(seed: int, size: int) -> None:
     data = random.Random(seed).randbytes(size)
@@ -125,7 +126,7 @@ def test_random_bytes_are_nothing_much(seed: int, size: int) -> None:
     assert all(strength(guess.bits) != "strong" for guess in PAYLOADS.rank(data))
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=examples(300))
 @given(st.data())
 def test_a_guess_is_what_the_bytes_are(data: st.DataObject) -> None:
     """The right type is among the guesses, and every type of each guess gives the same bytes again."""
@@ -260,7 +261,7 @@ def test_lengths_that_lie() -> None:
     assert sum(run.count for run in found) == 20_001
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=examples(200))
 @given(
     st.lists(
         st.sampled_from([LOOKUP, REPLY, LOOKUP[4:], REPLY[:40], b"\x20\x00\x80\x86", bytes(4)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import (
@@ -213,7 +213,6 @@ def test_any_bytes_give_a_message_or_a_protocol_error(data: bytes) -> None:
     assert encode_message(message) == data
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(registry.program("remote").procedures),
     st.integers(0, 7),

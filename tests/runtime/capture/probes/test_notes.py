@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes.loaded import named
@@ -125,7 +125,6 @@ def test_other_files(data: bytes, words: str) -> None:
         read(data)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_damaged_files(binary: Path, data: st.DataObject) -> None:
     """Any change gives notes or a NotesError."""

@@ -1,0 +1,64 @@
+"""Incidents of clients and daemons of different releases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from libvirt_proto import registry
+from tests.differential.incidents.direct import Direct
+from tests.differential.incidents.scene import Incident, Scene
+from tests.differential.installation import ROOTS, Installation
+from tests.support.frames import REMOTE, word
+
+
+def _older_daemon(scene: Scene) -> None:
+    newest = max(registry.program(REMOTE).by_number)
+    with Direct(scene.port) as client:
+        client.open()
+        domain = client.lookup(b"test")
+        for procedure, payload in (("domain_graphics_reload", word(0) * 2), (newest, b"")):
+            reply = client.call(procedure, domain + payload)
+            assert b"unknown procedure: " in reply, reply
+
+
+def _older_daemon_events(scene: Scene) -> None:
+    with Direct(scene.port) as client:
+        client.open()
+        for event in (26, 27, 28):
+            reply = client.call("connect_domain_event_callback_register_any", word(event) + word(0))
+            assert (b"unsupported event ID" in reply) == (event > 26), reply
+
+
+def _newer_virsh(scene: Scene) -> None:
+    """virsh of the newest release below the roots."""
+    installation = max(
+        (Installation(Path(root)) for root in os.environ[ROOTS].split(os.pathsep)),
+        key=lambda each: [int(part) for part in (each.version or "0").split(".")],
+    )
+    for command in ("autostart --once test", "nodedev-list", "event --all --timeout 1", "dominfo test"):
+        words = installation.command("virsh", "-c", scene.uri, *command.split())
+        subprocess.run(words, capture_output=True, timeout=60)
+    assert "unknown procedure: 450" in scene.log
+
+
+def _unknown_program(scene: Scene) -> None:
+    """The administration tool, connected to the wrong socket, and a client through TCP."""
+    admin = ["virt-admin", "-c", f"libvirtd:///session?socket={scene.daemon.socket}", "srv-list"]
+    done = subprocess.run(admin, capture_output=True, text=True)
+    assert "Cannot find program 110102160 version 1" in done.stderr, done.stderr
+    with Direct(scene.port) as client:
+        client.open()
+        reply = client.call(1, prog=0x06900690)
+        assert b"Cannot find program 110102160 version 1" in reply, reply
+
+
+INCIDENTS = (
+    Incident("older-daemon", frozenset({"VERSION_SKEW"}), _older_daemon, probes=True),
+    Incident("older-daemon-events", frozenset({"VERSION_SKEW"}), _older_daemon_events, probes=True),
+    Incident("older-daemon-virsh", frozenset({"VERSION_SKEW"}), _newer_virsh, probes=True, roots=True),
+    Incident(
+        "unknown-program", frozenset({"VERSION_SKEW"}), _unknown_program, tools=("virt-admin",), probes=True
+    ),
+)
