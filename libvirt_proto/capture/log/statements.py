@@ -32,6 +32,11 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         b"dropping connection from",
         r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection from (?P<client>\S{1,120})",
     ),
+    "clients-limit": (
+        b"client-related limits",
+        r"client-related limits .{0,80}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
+        r"|nclients_unauth=(?P<anonymous>[1-9]\d{0,9}) nclients_unauth_max=(?P=anonymous)\b)",
+    ),
     "lock-timeout": (
         b"state change lock",
         r"cannot acquire state change lock"
