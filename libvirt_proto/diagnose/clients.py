@@ -19,7 +19,7 @@ from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Evidence, Finding
 from .peers import Peer, daemon
 from .queueing import TOGETHER_NS, WAIT_NS
-from .settings import DEFAULTS, ONE_CALL_DAEMONS, advice, config_file
+from .settings import advice, default
 
 #: Servers, connections of each that are counted, and those that waited.
 _MAX_SERVERS: Final = 256
@@ -165,7 +165,9 @@ class Clients(Detector):
     def _of_drops(self, program: str, limit: str, lines: Sequence[LogLine]) -> Finding:
         count = self._counts[program, limit]
         froms = [line.details["client"] for line in lines if "client" in line.details]
-        what = f"the connection from {froms[0]}" if count == 1 and froms else amount(count, "connection")
+        what = f"the connection from {froms[0]}" if froms else "a connection"
+        if count > 1:
+            what = amount(count, "connection")
         evidence = self.recording.lines(f"the log states {amount(count, 'dropped connection')}", lines)
         return self.finding(
             "TOO_MANY_CLIENTS",
@@ -235,16 +237,14 @@ def _apart(waited: Sequence[_Waited]) -> bool:
 
 def _advice(program: str, setting: str, limit: int) -> tuple[str, ...]:
     """Return what helps at a limit of clients."""
-    file = config_file(program)
     close = "close connections that are not used: each client object of a program keeps one open"
     if setting == "max_anonymous_clients":
         return (
             "find the clients that connect and do not authenticate: ss -tnp, or virt-admin client-list",
-            advice(setting, max(DEFAULTS[setting], limit * 2), file),
+            advice(setting, max(default(setting), limit * 2), program),
         )
-    default = 1024 if program in ONE_CALL_DAEMONS else DEFAULTS[setting]
     return (
         "see who is connected: virt-admin client-list, or ss -xp and ss -tnp",
         close,
-        advice(setting, max(default, limit * 2), file),
+        advice(setting, max(default(setting, program), limit * 2), program),
     )

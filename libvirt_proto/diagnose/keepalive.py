@@ -113,6 +113,8 @@ class Keepalive(Detector):
         self._expired: BoundedDict[int, None] = BoundedDict(MAX_PEERS)
         self._silences: list[LogLine] = []
         self._timeouts: list[LogLine] = []
+        #: Whether the log is that of a daemon.
+        self._is_daemon = False
         #: The calls of a connection that the daemon serves at a time: the default, or what the log states.
         self._limit = DEFAULTS["max_client_requests"]
         #: The last message of each server while pings are open.
@@ -178,6 +180,7 @@ class Keepalive(Detector):
             self._timeouts.append(line)
         elif line.kind == "request-limit" and "limit" in line.details:
             self._limit = int(line.details["limit"])
+            self._is_daemon = True
 
     def closed(self, peer: Peer, closed: Closed) -> None:
         """Report a connection that its pinging side closed."""
@@ -198,7 +201,8 @@ class Keepalive(Detector):
             if pings.late:
                 self._report(pinger, "silent", _Case(peer, pings, "likely", pings.late.time_ns))
             elif pings.unanswered.count >= _PINGS:
-                if at_once or (known_first == pinger and (overdue is None or overdue >= _DUE)):
+                without_times = pings.sample.start_ns is None or closed.time_ns is None
+                if at_once or (known_first == pinger and (without_times or (overdue or 0) >= _DUE)):
                     self._report(pinger, "silent", _Case(peer, pings, "likely", closed.time_ns))
             elif _unread(pings, pinger) and at_once and known_first in (pinger, None):
                 self._report(pinger, "unread", _Case(peer, pings, "certain", closed.time_ns))
@@ -320,7 +324,7 @@ class Keepalive(Detector):
     def _of_log(self, lines: Sequence[LogLine]) -> Finding:
         program = next((line.program for line in lines if line.program), "")
         side = {frozenset(("server",)): "The daemon", frozenset(("client",)): "The client"}.get(
-            frozenset(self.recording.sides), "One side"
+            frozenset(self.recording.sides), "The daemon" if self._is_daemon else "One side"
         )
         count = max(len(self._silences), len(self._timeouts))
         what = "a connection" if count == 1 else amount(count, "connection")
@@ -371,9 +375,10 @@ def _advice(pinger: Direction | None, *, saturated: bool, in_flight: int, stoppe
             *((unread,) if in_flight and not stopped else ()),
             advice("keepalive_count", 10),
         )
+    whom = "daemon" if pinger == "c2s" else "peer"
     return (
-        "see what the daemon was doing: a stopped process answers no ping, and neither does one that has"
-        " stopped reading from this client",
+        f"see what the {whom} was doing: a stopped process answers no ping, and neither does a daemon that"
+        " has stopped reading from its client",
         slow,
         "let the client wait longer: virConnectSetKeepAlive(conn, 5, 10), or virsh -k 5 -K 10",
     )

@@ -198,10 +198,14 @@ class Episode:
         is_evidence: Callable[[Captured], bool],
     ) -> Waits | None:
         times: dict[tuple[int, int], list[int]] = {}
+        at_once: dict[tuple[int, int], list[int]] = {}
         for each in services:
             times.setdefault(_procedure(each), []).append(each.service_ns)
-        usual = {procedure: median(all_times) for procedure, all_times in times.items()}
-        longest = {procedure: max(all_times) for procedure, all_times in times.items()}
+            if each.wait_ns < WAIT_NS:
+                at_once.setdefault(_procedure(each), []).append(each.service_ns)
+        # Calls that did not wait show how long their procedure takes.
+        usual = {procedure: median(at_once.get(procedure, every)) for procedure, every in times.items()}
+        longest = {procedure: max(every) for procedure, every in times.items()}
         odd = 0
         waited: list[Service] = []
         explained: list[Service] = []

@@ -18,7 +18,7 @@ from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Certainty, Evidence, Finding
 from .peers import Peer, call_key
 from .queueing import MAX_STEPS, Episode
-from .settings import DEFAULTS, ONE_CALL_DAEMONS, advice, config_file
+from .settings import DEFAULTS, ONE_CALL_DAEMONS, advice
 
 #: Connections that have several calls in flight at the same time.
 _MAX_EPISODES: Final = 1_024
@@ -189,7 +189,7 @@ class RequestLimit(Detector):
         end = ""
         if after:
             evidence.append(self.recording.lines("keepalive timeouts soon after", after))
-            end = ", and a connection was closed by a keepalive timeout"
+            end = f", and{_later(lines, after)} a connection was closed by a keepalive timeout"
         if group is not None:
             summary = self._waited(limit, group, setting)
             evidence += self._of_messages(limit, group)
@@ -222,6 +222,14 @@ def _follows(lines: list[LogLine], line: LogLine) -> bool:
     return any(0 <= line.time_ns - (each.time_ns or 0) <= _TIMEOUT_NS for each in lines)
 
 
+def _later(lines: list[LogLine], after: list[LogLine]) -> str:
+    """Return the time from the last warning before the first timeout to it."""
+    end_ns = after[0].time_ns
+    before = [each.time_ns for each in lines if each.time_ns is not None and end_ns is not None]
+    start_ns = max((each for each in before if each <= (end_ns or 0)), default=None)
+    return f" {duration(end_ns - start_ns)} later" if end_ns is not None and start_ns is not None else ""
+
+
 def _advice(daemon: str, setting: str, most: int | None, limit: int = 0) -> tuple[str, ...]:
     """Return what helps. `most` is the number of calls that were in flight, None if it is unknown."""
     if daemon in ONE_CALL_DAEMONS:
@@ -233,7 +241,7 @@ def _advice(daemon: str, setting: str, most: int | None, limit: int = 0) -> tupl
     enough = f": {most} would have sufficed" if most else ""
     value = max(most or 0, limit * 2, DEFAULTS["max_workers"])
     return (
-        advice(setting, value, config_file(daemon)) + enough,
+        advice(setting, value, daemon) + enough,
         "or let the client make fewer calls at the same time on one connection",
         f"keep max_workers (default {DEFAULTS['max_workers']}) well above it, so that one client cannot"
         " occupy all workers",

@@ -28,19 +28,17 @@ DAEMONS: Final = frozenset(
         *("virtstoraged", "virtlogd", "virtlockd"),
     )
 )
-_FILE: Final = "/etc/libvirt/libvirtd.conf"
 
 
-def config_file(daemon: str) -> str:
-    """Return the configuration file of a daemon; libvirtd's if it is unknown."""
-    return f"/etc/libvirt/{daemon}.conf" if daemon in DAEMONS else _FILE
+def default(setting: str, daemon: str = "") -> int:
+    """Return the default of a setting, for a daemon if it is known."""
+    if setting == "max_clients" and daemon in ONE_CALL_DAEMONS:
+        return _ONE_CALL_MAX_CLIENTS
+    return DEFAULTS[setting]
 
 
-def advice(setting: str, value: int | str, file: str = _FILE) -> str:
-    """Return the advice to change a setting. For libvirtd's file, the modular daemons are mentioned."""
-    default: int | None = DEFAULTS.get(setting)
-    if setting == "max_clients" and any(f"/{daemon}." in file for daemon in ONE_CALL_DAEMONS):
-        default = _ONE_CALL_MAX_CLIENTS
-    before = f" (default {default})" if default is not None else ""
-    where = f"{file} or virtqemud.conf" if file == _FILE else file
-    return f"set {setting} = {value} in {where}{before}, and restart the daemon"
+def advice(setting: str, value: int | str, daemon: str = "") -> str:
+    """Return the advice to change a setting, in the file of a daemon if it is known."""
+    file = f"{daemon}.conf" if daemon in DAEMONS else "libvirtd.conf or virtqemud.conf"
+    before = default(setting, daemon)
+    return f"set {setting} = {value} in /etc/libvirt/{file} (default {before}), and restart the daemon"
