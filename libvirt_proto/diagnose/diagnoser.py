@@ -11,12 +11,15 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .findings import Check, Diagnosis, Finding
 from .keepalive import Keepalive
 from .peers import MAX_PEERS, Peer
+from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive,)
+DETECTORS: Final[tuple[type[Detector], ...]] = (Clients, Keepalive, RequestLimit, Workers)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
