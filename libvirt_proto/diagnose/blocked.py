@@ -31,6 +31,8 @@ _WAIT_NS: Final = 10**9
 _OPEN_NS: Final = 10 * 10**9
 #: After the blocking call ends, the others need some milliseconds each.
 _RELEASE_NS: Final = 100 * 10**6
+#: Calls of parallel clients that begin at the same time, and take the same time, end together, too.
+_APART_NS: Final = 20 * 10**6
 #: Objects with calls that took long, and such calls of each; the work at the end is the sum of their squares.
 _MAX_OBJECTS: Final = 256
 _MAX_CALLS: Final = 64
@@ -232,16 +234,15 @@ def _groups(spans: Iterable[_Span[_Timed]]) -> Iterator[list[_Span[_Timed]]]:
 def _follow(group: list[_Span[_Timed]], ends: Iterable[int]) -> bool:
     """Return whether the first that ended also began first, and the others waited for it.
 
-    Spans of equal length that began and ended at the same intervals ran next to each other. If others on
-    the object ended meanwhile (`ends` has those of all), they waited for a worker, not for the object.
+    Spans of equal length that began and ended at the same intervals ran next to each other. If another one
+    on the object ended meanwhile (`ends` has those of all), the first waited, too, perhaps for a worker.
     """
     (start_ns, end_ns, _), *others = group
     if any(not start_ns <= start <= end_ns - _WAIT_NS for start, _, _ in others):
         return False
-    if all(start - start_ns <= 2 * (end - end_ns) for start, end, _ in others):
+    if all(start - start_ns <= max(_APART_NS, 2 * (end - end_ns)) for start, end, _ in others):
         return False
-    earliest_ns = min(start for start, _, _ in others)
-    return not any(earliest_ns < end < end_ns - _RELEASE_NS for end in ends)
+    return not any(start_ns < end < end_ns - _RELEASE_NS for end in ends)
 
 
 def _clients(*calls: Call) -> int:

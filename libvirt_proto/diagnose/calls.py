@@ -74,8 +74,18 @@ class Call:
         successive connections that begin at the same time."""
         if self.first_ns is None or other.first_ns is None or abs(self.conn - other.conn) != 1:
             return False
-        same = self.call.message.header == other.call.message.header and self.object == other.object
-        return same and abs(self.first_ns - other.first_ns) <= _TWIN_NS
+        if self.call.message.header != other.call.message.header or self.object != other.object:
+            return False
+        if abs(self.first_ns - other.first_ns) > _TWIN_NS:
+            return False
+        if None in (self.start_ns, other.start_ns, self.end_ns, other.end_ns):
+            return self.end_ns is other.end_ns
+        # The client sends first, and receives last.
+        assert self.start_ns is not None
+        assert other.start_ns is not None
+        assert self.end_ns is not None
+        assert other.end_ns is not None
+        return (self.start_ns <= other.start_ns) is (self.end_ns >= other.end_ns)
 
 
 def _bare(captured: Captured) -> Captured:

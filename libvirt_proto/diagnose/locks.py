@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
-from ..capture.log.statements import statement
 from ..events import LogLine
 from ..rpc.reported import LibvirtError, reported_error
 from ..session import Exchange
@@ -27,8 +26,10 @@ from .worker_jobs import WorkerJob, WorkerJobs
 
 #: VIR_ERR_OPERATION_FAILED: too many calls wait (max_queued in qemu.conf); VIR_ERR_OPERATION_TIMEOUT.
 _CODES: Final = (9, 68)
-#: The holder in a translated message.
-_HOLDER: Final = re.compile(r"\b(monitor|agent)=(\w{1,80}Dispatch\w{1,80})")
+#: The text of the error, and the holder in it, which a translation keeps.
+_LOCK: Final = "state change lock"
+_HOLDER: Final = re.compile(r"\b(?P<kind>monitor|agent)=(?P<name>\w{1,80})|\(held by (?P<only>\w{1,80})\)")
+_QUEUE: Final = "max_queued"
 #: Locks (a domain and a holder), refusals that wait for the next line, and calls that began a job.
 _MAX_LOCKS: Final = 256
 _MAX_REFUSALS: Final = 256
@@ -314,11 +315,14 @@ def _ended(start_ns: int | None, end_ns: int | None, *, answered: bool) -> str:
 
 def _stated(error: LibvirtError) -> dict[str, str] | None:
     """Return the parts of an error about the lock; None for another error."""
-    what = statement(error.message or "")
-    if what is not None and what.kind == "lock-timeout":
-        return what.details
-    found = _HOLDER.search(error.message or "")
-    return None if found is None else {found[1]: found[2]}
+    text = error.message or ""
+    found = _HOLDER.search(text)
+    if _LOCK not in text and (found is None or "Dispatch" not in found[0]):
+        return None
+    stated = {"limit": _QUEUE} if _QUEUE in text else {}
+    if found is not None:
+        stated[found["kind"] or "holder"] = found["name"] or found["only"]
+    return stated
 
 
 def _holder(details: dict[str, str]) -> tuple[str, str]:

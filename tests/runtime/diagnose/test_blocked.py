@@ -63,6 +63,10 @@ def test_calls_of_one_connection_need_another_call_that_overtook_them() -> None:
             id="next to each other",
         ),
         pytest.param(
+            (Client(1).call(0, "domain_shutdown", 4), Client(2).call(0.01, "domain_suspend", 4.001)),
+            id="at the same time",
+        ),
+        pytest.param(
             (Client(1).call(1, "domain_shutdown", 4), Client(2).call(0, "domain_suspend", 4.01)),
             id="began earlier, ended later",
         ),

@@ -103,7 +103,8 @@ def test_other_errors_are_no_finding(error: tuple[int, str]) -> None:
 
 
 def test_recording_of_both_ends_counts_a_call_once() -> None:
-    (finding,) = findings(*messages(failed(3, 0.5), failed(4, 0.501)), rules=RULE)
+    copy = Client(4).call(0.501, "domain_suspend", 30.499, error=(68, HELD))
+    (finding,) = findings(*messages(failed(3, 0.5), copy), rules=RULE)
     assert finding.summary.startswith("A call on domain web failed")
 
 
