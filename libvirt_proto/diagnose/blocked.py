@@ -21,7 +21,7 @@ from .calls import Call
 from .detector import Detector, Recording, Sample
 from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
-from .monitor_commands import MAX_MONITORS, PROCESS_ADVICE
+from .monitor_commands import MAX_MONITORS, process_advice
 from .peers import Peer
 from .worker_jobs import WorkerJob, WorkerJobs
 
@@ -273,7 +273,7 @@ def _advice(object_: NamedObject) -> tuple[str, ...]:
     return (
         "find out what the first call waits for: log_filters="
         '"1:util.threadjob 1:qemu.qemu_monitor" logs what workers do, and the commands of QEMU\'s monitor',
-        PROCESS_ADVICE[0],
+        process_advice(object_.name),
         "let monitoring skip busy domains: VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT, or virsh domstats"
         " --nowait",
     )

@@ -16,7 +16,7 @@ from .dispatchers import Dispatched
 from .peers import Peer
 
 #: Calls without a reply that a search for one looks at.
-_MAX_SEARCHED: Final = 20_000
+_MAX_SEARCHED: Final = 5_000
 #: Time between the first message as its sender and as its receiver reports it.
 _TWIN_NS: Final = 10 * 10**6
 

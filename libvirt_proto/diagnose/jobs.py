@@ -15,7 +15,7 @@ from .calls import waiting_calls
 from .detector import MAX_NUMBERS, Detector, Recording
 from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
-from .monitor_commands import PROCESS_ADVICE, Command, Commands
+from .monitor_commands import Command, Commands, process_advice
 from .worker_jobs import WorkerJob, WorkerJobs
 
 #: libvirt's own patience: nothing that a job does except waiting for a monitor or an agent, or moving data,
@@ -185,6 +185,6 @@ def _advice(stuck: _Stuck) -> tuple[str, ...]:
     daemon = name.rpartition("rpc-")[2] if "rpc-" in name else stuck.job.begin.program or "libvirtd"
     return (
         f"see where the thread waits: gdb -p $(pidof {daemon}) -batch -ex 'thread apply all backtrace'",
-        *(PROCESS_ADVICE[:1] if stuck.command is not None else ()),
+        *((process_advice(),) if stuck.command is not None else ()),
         f"systemctl restart {daemon} frees its workers; domains continue to run",
     )

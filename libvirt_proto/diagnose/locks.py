@@ -8,6 +8,7 @@ name of the dispatcher that holds it (virdomainjob.c).
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from .calls import Call, waiting_calls
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
-from .monitor_commands import PROCESS_ADVICE
+from .monitor_commands import process_advice
 from .peers import Peer
 from .worker_jobs import WorkerJob, WorkerJobs
 
@@ -34,6 +35,9 @@ _QUEUE: Final = "max_queued"
 _MAX_LOCKS: Final = 256
 _MAX_REFUSALS: Final = 256
 _MAX_STARTERS: Final = 256
+#: Searches for the call of one holder, and of all in a recording.
+_ATTEMPTS: Final = 3
+_MAX_SEARCHES: Final = 500
 #: Names of calls in a text, and recent failures that are compared with another one.
 _LISTED: Final = 3
 _RECENT: Final = 8
@@ -79,6 +83,11 @@ class _Lock:
         self.call: Call | None = None
         self.job: WorkerJob | None = None
 
+    @property
+    def may_search(self) -> bool:
+        """True if its holder's call is unknown, and was not searched for at the first failures."""
+        return self.call is None and self.failures <= _ATTEMPTS
+
     def count(self, name: str, waited_ns: int | None) -> None:
         """Count a failed call."""
         self.failures += 1
@@ -103,6 +112,7 @@ class StateChangeLocks(Detector):
         #: The last calls that began an asynchronous job: program and procedure → the call.
         self._starters: BoundedDict[tuple[int, int], Call] = BoundedDict(_MAX_STARTERS)
         self._asynchronous = _asynchronous(recording)
+        self._searches = 0
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a failed call, and at the reply of a holder."""
@@ -160,15 +170,16 @@ class StateChangeLocks(Detector):
         lock.sample.add(call.call)
         if call.reply is not None:
             lock.sample.add(call.reply)
-        if lock.call is None:
+        if lock.may_search:
             self._find_call(lock, exchange.call.time_ns)
 
     def _find_call(self, lock: _Lock, before_ns: int | None) -> None:
         """Find the call that holds a lock: the oldest of its procedure on the domain that waits, or the last
         one that began a job."""
         found = self._dispatchers.find(lock.holder)
-        if found is None:
+        if found is None or self._searches == _MAX_SEARCHES:
             return
+        self._searches += 1
         earliest = min(
             (
                 (call.time_ns or 0, peer, call)
@@ -223,10 +234,10 @@ class StateChangeLocks(Detector):
         lock.count(self._dispatchers.name(dispatcher) if dispatcher else "", waited)
         if len(lock.lines) < MAX_NUMBERS:
             lock.lines.append(line)
-        if lock.job is None and lock.holder:
+        if lock.job is None and lock.holder and lock.may_search:
             running = (each for each in self._jobs.running() if each.dispatcher == lock.holder)
             lock.job = next((each for each in running if each is not job), None)
-        if lock.call is None:
+        if lock.may_search:
             self._find_call(lock, line.time_ns)
 
     def _lock(self, domain: str, holder: str) -> _Lock:
@@ -375,8 +386,7 @@ def _asynchronous(recording: Recording) -> frozenset[tuple[int, int]]:
 
 
 def _advice(lock: _Lock) -> tuple[str, ...]:
-    domain = lock.domain or "DOMAIN"
-    quoted = f"'{domain}'" if not domain.replace("-", "").replace("_", "").isalnum() else domain
+    quoted = shlex.quote(lock.domain or "DOMAIN")
     steps: list[str] = []
     if lock.kind == "agent":
         steps += [
@@ -390,7 +400,7 @@ def _advice(lock: _Lock) -> tuple[str, ...]:
             f"wait for it, or cancel it: virsh domjobabort {quoted}",
         ]
     elif lock.holder:
-        steps.append(PROCESS_ADVICE[0])
+        steps.append(process_advice(lock.domain))
     else:
         steps.append('log what each worker of the daemon is doing: log_filters="1:util.threadjob"')
     if lock.limit:

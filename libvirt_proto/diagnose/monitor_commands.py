@@ -7,6 +7,7 @@ in qemu_monitor.c); whoever needs the domain waits, too.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -30,12 +31,6 @@ _HMP: Final = re.compile(r"[a-z_]{1,40}")
 #: libvirt's identifier is the last member of a command and of its reply.
 _ID: Final = re.compile(r'"id"\s*:\s*"(libvirt-\d{1,10})"')
 _ID_SIZE: Final = 40
-
-PROCESS_ADVICE: Final = (
-    "see what the domain's QEMU process is doing: ps -o pid,stat,wchan:30,args -C qemu-system-x86_64; state T"
-    " is a stopped process, D one that waits for its storage",
-    "virsh destroy DOMAIN ends it if it does not continue",
-)
 
 
 class Command:
@@ -147,7 +142,7 @@ class MonitorCommands(Detector):
             yield self._late(monitor, slow)
 
     def _unanswered(self, command: Command, slow: list[Command]) -> Finding:
-        end_ns = self.recording.end_ns
+        end_ns, domain = self.recording.end_ns, self._domains.get(command.monitor)
         assert command.start_ns is not None
         waited = duration(command.waited_ns(end_ns))
         seen = bool(self._commands.received)
@@ -158,7 +153,10 @@ class MonitorCommands(Detector):
             [self._evidence(command), *map(self._evidence, slow)],
             subject=command.monitor,
             certainty="certain" if seen else "likely",
-            advice=PROCESS_ADVICE,
+            advice=(
+                process_advice(domain),
+                f"end it if it does not continue: virsh destroy {shlex.quote(domain or 'DOMAIN')}",
+            ),
         )
 
     def _late(self, monitor: str, slow: list[Command]) -> Finding:
@@ -179,7 +177,7 @@ class MonitorCommands(Detector):
             [*map(self._evidence, slow)],
             subject=monitor,
             severity="error" if longest.closed else "warning",
-            advice=PROCESS_ADVICE[:1],
+            advice=(process_advice(self._domains.get(monitor)),),
         )
 
     def _qemu(self, command: Command) -> str:
@@ -205,6 +203,17 @@ class MonitorCommands(Detector):
             text = f"{command.name} was answered after {waited}"
         pattern = f'{command.id}"' if command.id else f"mon={command.monitor}"
         return self.recording.matches(text, pattern, command.start_ns, command.end_ns)
+
+
+def process_advice(domain: str | None = None) -> str:
+    """Return the advice to look at a domain's process; libvirt passes the domain's name to it since 2.2.0
+    as `guest=`."""
+    name = f"guest={domain}," if domain else "guest="
+    return (
+        "see what the domain's QEMU process is doing: ps -o pid,stat,wchan:30,args -p"
+        f" $(pgrep -d, -f {shlex.quote(name)}); state T is a stopped process, D one that waits for its"
+        " storage"
+    )
 
 
 def _last_id(text: str) -> str | None:

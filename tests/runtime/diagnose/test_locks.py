@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from libvirt_proto.diagnose.detector import Recording
 from libvirt_proto.diagnose.findings import Finding
+from libvirt_proto.rpc.objects import NamedObject
 from tests.support.diagnoses import Client, file_findings, findings, messages
 
 RULE = {"STATE_CHANGE_LOCK"}
@@ -106,6 +109,23 @@ def test_recording_of_both_ends_counts_a_call_once() -> None:
     copy = Client(4).call(0.501, "domain_suspend", 30.499, error=(68, HELD))
     (finding,) = findings(*messages(failed(3, 0.5), copy), rules=RULE)
     assert finding.summary.startswith("A call on domain web failed")
+
+
+def test_search_for_holders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[object] = []
+    subject = Recording.subject
+
+    def counted(self: Recording, *parts: Any) -> NamedObject | None:
+        looked_at.append(parts)
+        return subject(self, *parts)
+
+    monkeypatch.setattr(Recording, "subject", counted)
+    waiting = Client(1)
+    for i in range(300):
+        waiting.call(i / 1000, "domain_shutdown", on="db")
+    failures = [failed(2 * i + 3, 0.5 + i / 10_000, on=f"vm{i % 30}") for i in range(600)]
+    assert len(findings(*messages(waiting, *failures), rules=RULE)) == 20
+    assert len(looked_at) <= 30 * 3 * 300 + 2 * 600
 
 
 def test_state_is_bounded() -> None:
