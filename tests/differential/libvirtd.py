@@ -45,7 +45,7 @@ class Libvirtd:
         names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
         self._process = subprocess.Popen(
             self.installation.command(
-                program, *options, "--pid-file", str(self.folder / "pid"), user=self._user
+                program, *options, "--pid-file", str(self.folder / "pid"), user=self.user
             ),
             env=os.environ | dict.fromkeys(names, str(self.folder)) | environment,
             stdout=subprocess.DEVNULL,
@@ -66,8 +66,9 @@ class Libvirtd:
                 process.send_signal(number)
 
     @property
-    def _user(self) -> str:
-        """Without root's rights it is a session daemon, whose sockets, locks and state are in `folder`."""
+    def user(self) -> str:
+        """The user to change to. Without root's rights it is a session daemon, whose sockets, locks and state
+        are in `folder`."""
         return "nobody" if os.geteuid() == 0 else ""
 
     @property
@@ -144,10 +145,14 @@ def prepared(
         yield Libvirtd(port, folder, installation=installation)
 
 
-def free_port() -> int:
+def free_port(preferred: int = 0) -> int:
     """An unused TCP port."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as daemons do
+        try:
+            free.bind(("127.0.0.1", preferred))
+        except OSError:
+            free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
 
@@ -163,7 +168,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _listens(port: int) -> bool:
-    """Whether a process listens on a TCP port; 0A is TCP_LISTEN."""
+    """Return whether a process listens on a TCP port; 0A is TCP_LISTEN."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
