@@ -113,6 +113,8 @@ class StateChangeLocks(Detector):
         self._starters: BoundedDict[tuple[int, int], Call] = BoundedDict(_MAX_STARTERS)
         self._asynchronous = _asynchronous(recording)
         self._searches = 0
+        #: Lines about a guest agent that does not respond.
+        self._silent: list[LogLine] = []
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a failed call, and at the reply of a holder."""
@@ -140,6 +142,9 @@ class StateChangeLocks(Detector):
                 self._refuse(evicted[1], None)
         elif line.kind == "lock-timeout":
             self._timeout(line)
+        elif line.kind == "agent-silent":
+            if len(self._silent) < MAX_NUMBERS:
+                self._silent.append(line)
         else:
             self._jobs.add(line)
 
@@ -314,6 +319,8 @@ class StateChangeLocks(Detector):
             ended = _ended(begin.time_ns, None if end is None else end.time_ns, answered=end is not None)
             lines = [begin] if end is None else [begin, end]
             yield self.recording.lines(f"{name or 'the job'} in thread {lock.job.thread[1]}, {ended}", lines)
+        if lock.kind == "agent" and self._silent:
+            yield self.recording.lines("the guest agent does not respond", self._silent)
 
 
 def _ended(start_ns: int | None, end_ns: int | None, *, answered: bool) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from ..bounded import BoundedDict
@@ -25,6 +26,8 @@ SLOW_NS: Final = 3 * 10**9
 MAX_MONITORS: Final = 4096
 #: Kinds of slow commands of a monitor that are kept.
 _MAX_SLOW: Final = 20
+#: Commands that wait, which are compared with the owners of a job.
+_MAX_COMPARED: Final = 64
 #: Only the name of a command: its arguments may be secret.
 _QMP: Final = re.compile(r'\s*\{\s*"execute"\s*:\s*"([\w.-]{1,60})"')
 _HMP: Final = re.compile(r"[a-z_]{1,40}")
@@ -126,9 +129,17 @@ class MonitorCommands(Detector):
                 self._note_sender(command)
 
     def line(self, line: LogLine) -> None:
-        """Note the domain of a monitor, and the jobs of the threads that send commands."""
+        """Note the domain of a monitor, and the jobs of the threads that send commands.
+
+        A refused job names the domain and the threads that hold its jobs; one of them may wait for QEMU.
+        """
         if line.kind == "monitor-entered":
             self._domains.put(line.details.get("monitor", ""), line.details.get("domain", ""))
+        elif line.kind == "job-refused":
+            owners = {owner.partition(" ")[0] for owner in line.details.get("owners", "").split(", ")}
+            for command in islice(self._commands.waiting.values(), _MAX_COMPARED):
+                if command.thread[0] == line.process and command.thread[1] in owners:
+                    self._domains.put(command.monitor, line.details.get("domain", ""))
         else:
             self._jobs.add(line)
 

@@ -74,6 +74,15 @@ def test_names_of_domain_and_sender() -> None:
     assert finding.summary == "QEMU (domain web) took 3.90 s to answer stop (sent by domain_suspend)."
 
 
+def test_refused_job_names_the_domain_of_its_owner() -> None:
+    owners = {"domain": "web", "owners": "7 remoteDispatchDomainSuspend, 0 <null>, 0 <null> (flags=0x0)"}
+    refused = LogLine("job-refused", START + SECOND, "", "", "8", 3, owners)
+    other = event(0, "send_msg", monitor="0x2", thread=9)
+    late, silent = found(send(0), other, refused, event(5, "recv_event"))
+    assert [late.summary[:18], silent.summary[:18]] == ["QEMU (domain web) ", "QEMU (monitor 0x2)"]
+    assert "virsh destroy web" in late.advice[1]
+
+
 @pytest.mark.parametrize(
     "events",
     [
