@@ -208,7 +208,7 @@ class BlockedObjects(Detector):
             " when it did.",
             [self.recording.lines(f"{text} {', '.join(list(names)[:_LISTED])}", lines)],
             subject=domain or "",
-            certainty="likely",
+            certainty="likely" if domain else "possible",
             advice=_advice(NamedObject("domain", domain)),
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
-from ..events import LogLine
+from ..events import Captured, LogLine
 from ..rpc.reported import LibvirtError, reported_error
 from ..session import Exchange
 from ..text import amount, clock, duration
@@ -123,10 +123,10 @@ class StateChangeLocks(Detector):
             held = self._held.pop((exchange.connection.id, header.prog, header.serial), None)
             if held is not None and exchange.reply is not None:
                 held.answer(exchange.reply)
-        if exchange.outcome == "error":
-            self._failed(peer, exchange)
-        elif exchange.outcome == "ok" and (header.prog, header.proc) in self._asynchronous:
-            assert exchange.call is not None
+        if exchange.outcome != "ok":
+            if exchange.reply is not None:
+                self._failed(peer, exchange, exchange.reply)
+        elif exchange.call is not None and (header.prog, header.proc) in self._asynchronous:
             self._starters.pop((header.prog, header.proc), None)
             self._starters.put(
                 (header.prog, header.proc), Call(self.recording, peer, exchange.call, exchange.reply)
@@ -155,16 +155,15 @@ class StateChangeLocks(Detector):
         for lock in self._locks.values():
             yield self._of(lock)
 
-    def _failed(self, peer: Peer, exchange: Exchange) -> None:
-        assert exchange.call is not None
-        assert exchange.reply is not None
-        if getattr(exchange.reply.message.payload, "code", None) not in _CODES:
+    def _failed(self, peer: Peer, exchange: Exchange, reply: Captured) -> None:
+        """Count a failed call; a capture may begin after it."""
+        if getattr(reply.message.payload, "code", None) not in _CODES:
             return
-        error = reported_error(exchange.reply.message)
+        error = reported_error(reply.message)
         stated = None if error is None else _stated(error)
         if stated is None:
             return
-        call = Call(self.recording, peer, exchange.call, exchange.reply)
+        call = Call(self.recording, peer, exchange.call or reply, reply if exchange.call else None)
         kind, holder = _holder(stated)
         lock = self._lock("" if call.object is None else str(call.object), holder)
         if any(call.is_copy(each) for each in lock.recent):
@@ -176,7 +175,7 @@ class StateChangeLocks(Detector):
         if call.reply is not None:
             lock.sample.add(call.reply)
         if lock.may_search:
-            self._find_call(lock, exchange.call.time_ns)
+            self._find_call(lock, call.start_ns)
 
     def _find_call(self, lock: _Lock, before_ns: int | None) -> None:
         """Find the call that holds a lock: the oldest of its procedure on the domain that waits, or the last

@@ -28,6 +28,8 @@ MAX_MONITORS: Final = 4096
 _MAX_SLOW: Final = 20
 #: Commands that wait, which are compared with the owners of a job.
 _MAX_COMPARED: Final = 64
+#: The first command of each QEMU, which answers once it has allocated the memory of its domain.
+_FIRST: Final = "qmp_capabilities"
 #: Only the name of a command: its arguments may be secret.
 _QMP: Final = re.compile(r'\s*\{\s*"execute"\s*:\s*"([\w.-]{1,60})"')
 _HMP: Final = re.compile(r"[a-z_]{1,40}")
@@ -120,7 +122,9 @@ class MonitorCommands(Detector):
     def probe(self, event: ProbeEvent) -> None:
         """Look at an event of a monitor."""
         command = self._commands.add(event)
-        if command is not None and command.waited_ns(None) >= SLOW_NS:
+        if command is None or command.name == _FIRST:
+            return
+        if command.waited_ns(None) >= SLOW_NS:
             slow = self._slow.get(command.monitor)
             if slow is None:
                 self._slow.put(command.monitor, slow := [])

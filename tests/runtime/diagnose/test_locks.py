@@ -88,6 +88,13 @@ def test_guest_agent() -> None:
     assert "guest-ping" in finding.advice[0]
 
 
+def test_capture_that_begins_after_the_call() -> None:
+    _call, reply = failed(3, 0.5).items
+    (finding,) = findings(reply, rules=RULE)
+    assert finding.summary == "A call failed because domain_shutdown held the domain's state change lock."
+    assert finding.evidence[0].text == "1 failed call: domain_suspend"
+
+
 def test_translated_message() -> None:
     error = (
         68,

@@ -94,6 +94,7 @@ def test_refused_job_names_the_domain_of_its_owner() -> None:
         pytest.param(
             (send(0, id_=1), reply(0.1, 1), send(1, id_=2), send(9, id_=3), reply(9.1, 3)), id="lost"
         ),
+        pytest.param((send(0, "qmp_capabilities"), reply(9)), id="a QEMU that starts"),
         pytest.param((reply(0), reply(9), event(20, "recv_event")), id="only replies"),
     ],
 )
