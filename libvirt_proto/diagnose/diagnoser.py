@@ -11,16 +11,23 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .blocked import BlockedObjects
 from .chatter import Chatter
+from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
+from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
 from .latency import Latency
+from .locks import StateChangeLocks
+from .monitor_commands import MonitorCommands
 from .peers import MAX_PEERS, Peer
+from .request_limit import RequestLimit
 from .rules import RULES, Need
 from .streams import Streams
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -28,7 +35,20 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive, Chatter, EventStream, Latency, Streams)
+DETECTORS: Final[tuple[type[Detector], ...]] = (
+    BlockedObjects,
+    Chatter,
+    Clients,
+    EventStream,
+    Keepalive,
+    Latency,
+    MonitorCommands,
+    RequestLimit,
+    StateChangeLocks,
+    Streams,
+    UnfinishedJobs,
+    Workers,
+)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
@@ -140,6 +160,7 @@ class _Pass:
         self._rules = rules
         self._sessions = Sessions(recording.registry)
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
+        recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
         self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (

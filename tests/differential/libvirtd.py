@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ class Libvirtd:
         self.folder = folder
         self.pid = pid
         self.installation = installation
+        self.dropped = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, program: str = "libvirtd", **environment: str) -> None:
@@ -45,7 +47,7 @@ class Libvirtd:
         names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
         self._process = subprocess.Popen(
             self.installation.command(
-                program, *options, "--pid-file", str(self.folder / "pid"), user=self._user
+                program, *options, "--pid-file", str(self.folder / "pid"), user=self.user
             ),
             env=os.environ | dict.fromkeys(names, str(self.folder)) | environment,
             stdout=subprocess.DEVNULL,
@@ -66,8 +68,9 @@ class Libvirtd:
                 process.send_signal(number)
 
     @property
-    def _user(self) -> str:
-        """Without root's rights it is a session daemon, whose sockets, locks and state are in `folder`."""
+    def user(self) -> str:
+        """The user to change to. Without root's rights it is a session daemon, whose sockets, locks and state
+        are in `folder`."""
         return "nobody" if os.geteuid() == 0 else ""
 
     @property
@@ -95,11 +98,11 @@ class Libvirtd:
         return done.stderr if fails else done.stdout
 
     @contextmanager
-    def recorded(self, capture: Path, *ports: int) -> Iterator[None]:
-        """Record all of the daemon's TCP traffic in the block to a file, in pcap format; `ports` are further
-        ports."""
-        # A buffer of 64 MiB (-B counts KiB): the kernel must not drop packets on a loaded machine.
-        options = ["-i", "lo", "-s0", "-U", "-B", "65536", "--immediate-mode", "-w", "-"]
+    def recorded(self, capture: Path, *ports: int, buffer: int = 65536) -> Iterator[int]:
+        """Record all of the daemon's TCP traffic in the block to a file, in pcap format, and yield the id of
+        tcpdump's process. `ports` are further ports, `buffer` is in KiB: by default it is large enough for a
+        loaded machine. `dropped` counts the packets that the kernel dropped."""
+        options = ["-i", "lo", "-s0", "-U", "-B", str(buffer), "--immediate-mode", "-w", "-"]
         command = ["tcpdump", *options, " or ".join(f"tcp port {port}" for port in (self.port, *ports))]
         with (
             capture.open("wb") as file,
@@ -109,11 +112,13 @@ class Libvirtd:
                 assert tcpdump.stderr is not None
                 said = tcpdump.stderr.readline()
                 assert "listening on" in said or "data link type" in said, said
-                yield
+                yield tcpdump.pid
                 _wait_until_quiet(capture)
             finally:
                 tcpdump.send_signal(signal.SIGINT)
-                tcpdump.communicate()
+                _, said = tcpdump.communicate()
+                dropped = re.search(r"(\d+) packets? dropped by kernel", said)
+                self.dropped = int(dropped[1]) if dropped else 0
 
 
 @contextmanager
@@ -144,10 +149,14 @@ def prepared(
         yield Libvirtd(port, folder, installation=installation)
 
 
-def free_port() -> int:
+def free_port(preferred: int = 0) -> int:
     """An unused TCP port."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as daemons do
+        try:
+            free.bind(("127.0.0.1", preferred))
+        except OSError:
+            free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
 
@@ -163,7 +172,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _listens(port: int) -> bool:
-    """Whether a process listens on a TCP port; 0A is TCP_LISTEN."""
+    """Return whether a process listens on a TCP port; 0A is TCP_LISTEN."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from socket import gethostname
@@ -14,6 +17,7 @@ from typing import Final
 from tests.differential import certificates
 from tests.differential.incidents.direct import Direct
 from tests.differential.incidents.scene import Incident, Scene
+from tests.differential.installation import MACHINE
 
 #: The realm of a user is the name of the daemon's host.
 CREDENTIALS: Final = """\
@@ -46,6 +50,17 @@ BUS: Final = """\
   </policy>
 </busconfig>
 """
+#: A client that connects when a file exists.
+LATE: Final = """\
+import os, sys, time, libvirt
+libvirt.registerErrorHandler(lambda context, error: None, None)
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.05)
+try:
+    libvirt.open(sys.argv[1])
+except libvirt.libvirtError as error:
+    print(error)
+"""
 POLKITD: Final = "/usr/lib/polkit-1/polkitd"
 #: A rule of an administrator that asks a slow service.
 SLOW_RULE: Final = """\
@@ -75,7 +90,7 @@ def _sasl(mechanism: str) -> Callable[[Scene], None]:
 
 
 def _log_in(scene: Scene, password: str) -> str:
-    """What virsh prints for a list of domains."""
+    """Run `virsh list` with a password, and return its output."""
     credentials = scene.folder / f"{password}.conf"
     credentials.write_text(CREDENTIALS.format(password=password, realm=gethostname()))
     return scene.output(scene.client("list", environment={"LIBVIRT_AUTH_FILE": str(credentials)}))
@@ -149,6 +164,33 @@ def _polkit_refused(scene: Scene) -> None:
 def _polkit_waiting(scene: Scene) -> None:
     output = scene.output(scene.client("list", uri=scene.unix_uri, user="nobody"))
     assert "running" in output, output
+
+
+def _polkit_password(scene: Scene) -> None:
+    """The user has an agent in a terminal, and types a wrong password after some time."""
+    registered = scene.folder / "registered"
+    client = scene.python(LATE, scene.unix_uri, str(registered), user="nobody")
+    ready, notify = os.pipe()
+    agent, terminal = pty.fork()
+    if agent == 0:
+        os.set_inheritable(notify, True)
+        words = ("pkttyagent", "--notify-fd", str(notify), "--process", str(client.pid))
+        command = MACHINE.command(*words, user="nobody")
+        os.execvpe(command[0], command, os.environ | scene.environment)
+    os.close(notify)
+    os.read(ready, 1)  # until the agent closes its end
+    os.close(ready)
+    registered.touch()
+    shown = b""
+    while b"Password:" not in shown:
+        shown += os.read(terminal, 1024)
+    time.sleep(3)
+    os.write(terminal, b"wrong\n")
+    output = scene.output(client)
+    os.close(terminal)
+    os.kill(agent, signal.SIGKILL)
+    os.waitpid(agent, 0)
+    assert "authentication" in output, output
 
 
 def _read_only(scene: Scene) -> None:
@@ -229,6 +271,15 @@ INCIDENTS = (
         settings={"auth_unix_rw": '"polkit"'},
         prepare=_polkit(SLOW_RULE),
         tools=POLKIT_TOOLS,
+        probes=True,
+    ),
+    Incident(
+        "auth-polkit-password",
+        frozenset({"AUTH_REFUSED", "AUTH_WAITING"}),
+        _polkit_password,
+        settings={"auth_unix_rw": '"polkit"'},
+        prepare=_polkit(),
+        tools=(*POLKIT_TOOLS, "pkttyagent"),
         probes=True,
     ),
     Incident("read-only", frozenset({"READ_ONLY"}), _read_only, probes=True),

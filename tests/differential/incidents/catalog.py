@@ -6,12 +6,17 @@ from typing import Final
 
 from tests.differential.incidents import (
     authentication,
+    captures,
     connections,
     jobs,
     keepalive,
+    latency,
     limits,
+    normal,
+    polling,
     sizes,
     strangers,
+    streams,
     versions,
 )
 from tests.differential.incidents.scene import Incident
@@ -19,12 +24,17 @@ from tests.differential.incidents.scene import Incident
 MODULES: Final = (
     limits,
     keepalive,
+    latency,
     connections,
     jobs,
     authentication,
     sizes,
-    strangers,
     versions,
+    polling,
+    streams,
+    strangers,
+    normal,
+    captures,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from pathlib import Path
 
-from libvirt_proto import registry
 from tests.differential.incidents.direct import Direct
 from tests.differential.incidents.scene import Incident, Scene
-from tests.differential.installation import ROOTS, Installation
-from tests.support.frames import REMOTE, word
+from tests.differential.installation import newest
+from tests.support.frames import word
+
+ADMIN = 0x06900690
 
 
 def _older_daemon(scene: Scene) -> None:
-    newest = max(registry.program(REMOTE).by_number)
     with Direct(scene.port) as client:
         client.open()
         domain = client.lookup(b"test")
-        for procedure, payload in (("domain_graphics_reload", word(0) * 2), (newest, b"")):
+        for procedure, payload in (
+            ("domain_graphics_reload", word(0) * 2),
+            ("domain_set_autostart_once", word(1)),
+        ):
             reply = client.call(procedure, domain + payload)
             assert b"unknown procedure: " in reply, reply
 
@@ -33,14 +34,24 @@ def _older_daemon_events(scene: Scene) -> None:
 
 def _newer_virsh(scene: Scene) -> None:
     """virsh of the newest release below the roots."""
-    installation = max(
-        (Installation(Path(root)) for root in os.environ[ROOTS].split(os.pathsep)),
-        key=lambda each: [int(part) for part in (each.version or "0").split(".")],
-    )
     for command in ("autostart --once test", "nodedev-list", "event --all --timeout 1", "dominfo test"):
-        words = installation.command("virsh", "-c", scene.uri, *command.split())
+        words = newest().command("virsh", "-c", scene.uri, *command.split())
         subprocess.run(words, capture_output=True, timeout=60)
     assert "unknown procedure: 450" in scene.log
+
+
+def _newer_daemon(scene: Scene) -> None:
+    """A session of an older client, in which nothing goes wrong."""
+    for command in (
+        "list --all",
+        "dominfo test",
+        "domstats",
+        "net-list",
+        "pool-list",
+        "event --all --timeout 2",
+    ):
+        output = scene.virsh(*command.split())
+        assert "error" not in output, output
 
 
 def _unknown_program(scene: Scene) -> None:
@@ -50,7 +61,7 @@ def _unknown_program(scene: Scene) -> None:
     assert "Cannot find program 110102160 version 1" in done.stderr, done.stderr
     with Direct(scene.port) as client:
         client.open()
-        reply = client.call(1, prog=0x06900690)
+        reply = client.call("connect_open", word(0), prog=ADMIN)
         assert b"Cannot find program 110102160 version 1" in reply, reply
 
 
@@ -61,4 +72,5 @@ INCIDENTS = (
     Incident(
         "unknown-program", frozenset({"VERSION_SKEW"}), _unknown_program, tools=("virt-admin",), probes=True
     ),
+    Incident("newer-daemon", frozenset(), _newer_daemon, probes=True, roots=True, newer=True),
 )
