@@ -50,17 +50,18 @@ _STATE_NS: Final = 2 * 10**9
 _OTHER_NS: Final = 250 * 10**6
 
 #: Objects that are asked one by one, and round trips that a bulk call saves, if the client does so repeatedly
-#: or once. (A manager asks once for four properties of each domain.)
+#: or once for many of them. (A manager asks once for four properties of each domain.)
 _MIN_OBJECTS: Final = 3
 _MIN_PASSES: Final = 3
 _SAVED: Final = 50
-_SAVED_ONCE: Final = 200
+_SAVED_ONCE: Final = 30
+_MIN_OBJECTS_ONCE: Final = 20
 
 #: Look-ups of the same object on a connection that count, those of all objects together, and their part of
-#: the connection's calls. (In virsh's shell each command looks its object up, but who types 50 of them?)
+#: the connection's calls. (In virsh's shell each command looks its object up, but who types 40 of them?)
 _SAME: Final = 10
-_LOOKUPS: Final = 50
-_SHARE: Final = 0.1
+_LOOKUPS: Final = 40
+_SHARE: Final = 0.25
 
 _READS: Final = re.compile(r"(?:.+_)?(?:get|is|has|num|list|stats|info)(?:_.+)?")
 
@@ -196,7 +197,9 @@ class _OneByOne:
     def wasteful(self) -> bool:
         """True if a bulk call would save many round trips."""
         saved = self.calls - self.passes
-        return saved >= (_SAVED if self.passes >= _MIN_PASSES else _SAVED_ONCE)
+        if self.passes >= _MIN_PASSES:
+            return saved >= _SAVED
+        return saved >= _SAVED_ONCE and self.objects >= _MIN_OBJECTS_ONCE
 
 
 class _Lookups:
@@ -288,10 +291,8 @@ class Chatter(Detector):
             yield self._of_lookups(lookups)
 
     def _once(self, found: list[_Result]) -> list[_Result]:
-        """Leave out clients' ends of connections if the daemon's ends are there, too."""
-        if len(self.recording.sides) < 2:
-            return found
-        return [each for each in found if each.client.peer.connection.side != "client"] or found
+        """Leave out clients' ends of connections whose daemon's ends are there, too."""
+        return [each for each in found if each.client.peer.connection.id not in self.recording.copies]
 
     def _new_client(self, peer: Peer) -> _Client:
         client = _Client(peer)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
+from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
 from ..text import printable
+from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
 from .rules import RULES
@@ -34,7 +35,13 @@ class Recording:
     once bytes of a connection are known to be missing.
     """
 
-    def __init__(self, file: str, registry: Registry, decode: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        file: str,
+        registry: Registry,
+        decode: Sequence[str] | None,
+        both_ends: BothEnds | None = None,
+    ) -> None:
         self.file = file.encode("utf-8", "backslashreplace").decode()
         self.registry = registry
         self.lossy = False
@@ -44,6 +51,9 @@ class Recording:
         self.end_ns: int | None = None
         #: Its connections so far, by their `id`.
         self.peers: Mapping[int, Peer] = {}
+        #: The calls of all recordings, and numbers of connections here that are the client's end of another.
+        self.both_ends = BothEnds() if both_ends is None else both_ends
+        self.copies: set[int] = set()
         self._decode = decode
         self._names = Names(registry)
         self._objects = ObjectFinder(registry)
@@ -103,6 +113,14 @@ class Recording:
             sample.end_ns,
             str(peer) if peer is not None else sample.conn,
             self.show(*options) if sample.numbers else None,
+        )
+
+    def numbered(self, text: str, numbers: Iterable[int], connection: Connection) -> Evidence:
+        """Return evidence that consists of exchanges, by the numbers of their messages."""
+        listed = tuple(sorted(list(numbers)[:MAX_NUMBERS]))
+        options = ["--exchanges", *(f"--message={n}" for n in listed)]
+        return Evidence(
+            text, self.file, len(listed), listed, conn=str(connection), command=self.show(*options)
         )
 
     def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:

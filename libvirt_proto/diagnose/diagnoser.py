@@ -12,6 +12,7 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
 from .blocked import BlockedObjects
+from .both_ends import BothEnds
 from .chatter import Chatter
 from .clients import Clients
 from .combine import combined
@@ -26,6 +27,7 @@ from .monitor_commands import MonitorCommands
 from .peers import MAX_PEERS, Peer
 from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .split import TimeOutside
 from .streams import Streams
 from .workers import Workers
 
@@ -46,6 +48,7 @@ DETECTORS: Final[tuple[type[Detector], ...]] = (
     RequestLimit,
     StateChangeLocks,
     Streams,
+    TimeOutside,
     UnfinishedJobs,
     Workers,
 )
@@ -81,6 +84,7 @@ class Diagnoser:
         self._decode = decode
         self._rules = RULES.keys() if rules is None else [rule for rule in RULES if rule in rules]
         self._redacted = redacted
+        self._both_ends = BothEnds()
         self._pass: _Pass | None = None
         self._files: list[str] = []
         self._found: list[Finding] = []
@@ -92,7 +96,7 @@ class Diagnoser:
     def source(self, file: str) -> None:
         """Begin another recording."""
         self._end()
-        recording = Recording(file, self._registry, self._decode)
+        recording = Recording(file, self._registry, self._decode, self._both_ends)
         self._files.append(recording.file)
         self._pass = _Pass(recording, self._rules)
 
@@ -141,6 +145,7 @@ class Diagnoser:
         if ended is None:
             return
         self._found += ended.finish()
+        ended.recording.peers = {}  # the calls of other recordings may refer to this one
         self._counts.update(ended.counts)
         self._seen |= ended.seen
         times = [each for each in (self._start_ns, ended.start_ns) if each is not None]
@@ -245,5 +250,6 @@ class _Pass:
         """Pass exchanges to the detectors."""
         for exchange in done:
             peer = self._peer(exchange.connection)
+            self.recording.both_ends.add(self.recording, exchange)
             for hook in self._exchange:
                 hook(peer, exchange)

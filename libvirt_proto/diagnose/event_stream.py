@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ..session import Exchange
 
 _SECOND: Final = 10**9
-#: Events of a connection in each of some consecutive seconds that are a flood, or in a single one. (Starting
-#: a hundred domains causes some hundred events in half a minute.)
+#: Events of a connection in each of some consecutive seconds that are a flood, or in two of them. (Starting a
+#: hundred domains causes some hundred events in half a minute.)
 _RATE: Final = 100
 _SECONDS: Final = 3
-_BURST: Final = 1_000
+_BURST: Final = 300
 
 #: Maximum number of connections, of kinds of events and objects of each, and of registrations of all.
 _MAX_FLOWS: Final = 4_096
@@ -60,7 +60,8 @@ class _Flow:
         #: Consecutive seconds with many events up to the last one, and their events.
         self.run = self.run_count = 0
         self.flooded: int | None = None
-        self.longest = self.longest_count = self.peak = 0
+        self.longest = self.longest_count = self.peak = self.burst = 0
+        self.before = (0, 0)
         # Of the seconds with many events.
         self.sample = Sample()
         self.names: Counter[str] = Counter()
@@ -69,9 +70,13 @@ class _Flow:
     def end_second(self) -> None:
         """Evaluate a second that is over."""
         second, count, self.count = self.second, self.count, 0
-        if second is None or count < _RATE:
+        if second is None:
             return
+        before, self.before = self.before, (second, count)
+        self.burst = max(self.burst, count + (before[1] if before[0] == second - 1 else 0))
         self.peak = max(self.peak, count)
+        if count < _RATE:
+            return
         if self.flooded is None or second != self.flooded + 1:
             self.run = self.run_count = 0
         self.flooded = second
@@ -83,7 +88,7 @@ class _Flow:
     @property
     def is_flood(self) -> bool:
         """True if it lasted, or was very fast."""
-        return self.longest >= _SECONDS or self.peak >= _BURST
+        return self.longest >= _SECONDS or self.burst >= _BURST
 
 
 class _Registered:
@@ -157,14 +162,17 @@ class EventStream(Detector):
         """Report floods, and events that nobody registered for."""
         for flow in self._flows.values():
             flow.end_second()
-        floods = [flow for flow in self._flows.values() if flow.is_flood]
-        if len(self.recording.sides) > 1:
-            floods = [flow for flow in floods if flow.peer.connection.side != "client"] or floods
+        copies = self.recording.copies
+        floods = [flow for id_, flow in self._flows.items() if flow.is_flood and id_ not in copies]
         if floods:
             yield self._of_floods(sorted(floods, key=lambda flow: -flow.longest_count))
         if self.recording.lossy:
             return
-        unknown = [each for each in self._registered.values() if not each.any and _unregistered(each)]
+        unknown = [
+            each
+            for id_, each in self._registered.items()
+            if not each.any and id_ not in copies and _unregistered(each)
+        ]
         if unknown:
             yield self._of_unknown(unknown)
 
@@ -227,15 +235,17 @@ class EventStream(Detector):
         name, _ = first.names.most_common(1)[0]
         of, count = first.objects.most_common(1)[0] if first.objects else ("", 0)
         about = f", nearly all about {of}" if of and count * 10 >= first.objects.total() * 9 else ""
-        rate = first.longest_count // max(1, first.longest)
+        for_ = f"for {amount(first.longest, 'second')}"
+        how = f"{first.longest_count // max(1, first.longest):,} events a second {for_}"
+        if first.longest < _SECONDS:
+            how = f"{first.burst:,} events within two seconds"
         return self.finding(
             "EVENT_FLOOD",
-            f"{who} received {rate:,} events a second for {amount(first.longest, 'second')}, mostly"
-            f" {name}{about}.",
+            f"{who} received {how}, mostly {name}{about}.",
             [
                 self.recording.messages(
-                    f"{amount(flow.longest_count, 'event')} in {amount(flow.longest, 'second')}, up to"
-                    f" {flow.peak:,} a second: {_most_common(flow.names)}"
+                    f"up to {flow.peak:,} events a second, and {flow.burst:,} in two seconds:"
+                    f" {_most_common(flow.names)}"
                     + (f"; about {_most_common(flow.objects)}" if any(flow.objects) else ""),
                     flow.sample,
                     peer=flow.peer,

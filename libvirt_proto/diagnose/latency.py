@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..bounded import BoundedDict
-from ..events import Captured, Side
+from ..events import Captured
 from ..rpc.message import Header
 from ..text import amount, duration
 from .detector import Detector, Recording, Sample
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: A call is slow from here on: a person notices half a second. What changes something may work for seconds
 #: (starting a domain, writing a volume).
 _SLOW_NS: Final = 500 * 10**6
+#: The same if only one object is slow, which shows a cause earlier.
+_SLOW_OBJECT_NS: Final = 200 * 10**6
 _SLOW_CHANGE_NS: Final = 10 * 10**9
 #: A slow call takes at least this many times the median.
 _FACTOR: Final = 10
@@ -61,13 +63,14 @@ _LISTED: Final = 5
 _NAME: Final = 128
 
 _READS: Final = re.compile(r"(?:.+_)?(?:get|is|has|num|list|lookup|stats|info|supports)(?:_.+)?")
-#: The end of the connection where the call was seen, program, version, procedure. A trace has the same call
-#: at both ends.
-_Key = tuple[Side | None, int, int, int]
+#: Logs have times in milliseconds.
+_MS: Final = 10**6
+#: Program, version, procedure.
+_Number = tuple[int, int, int]
 
 
-def _key(peer: Peer, header: Header) -> _Key:
-    return peer.connection.side, header.prog, header.vers, header.proc
+def _number(header: Header) -> _Number:
+    return header.prog, header.vers, header.proc
 
 
 class _Slow(NamedTuple):
@@ -83,10 +86,10 @@ class _Slow(NamedTuple):
 class _OnObject:
     """The calls of a procedure on an object, since its first slow call."""
 
-    __slots__ = ("quick", "slow")
+    __slots__ = ("quick", "quick_ns", "slow")
 
     def __init__(self) -> None:
-        self.slow = self.quick = 0
+        self.slow = self.quick = self.quick_ns = 0
 
 
 class _Procedure:
@@ -95,7 +98,10 @@ class _Procedure:
     def __init__(self, name: str, priority: str | None) -> None:
         self.name = name
         self.priority = priority
-        self.slow_ns = _SLOW_NS if _READS.fullmatch(name) else _SLOW_CHANGE_NS
+        reads = _READS.fullmatch(name) is not None
+        self.slow_ns = _SLOW_NS if reads else _SLOW_CHANGE_NS
+        #: From here on calls are kept, and counted by object.
+        self.kept_ns = _SLOW_OBJECT_NS if reads else _SLOW_CHANGE_NS
         #: A connection's first calls may wait until the daemon accepts it, and for authentication.
         self.first = name.startswith("auth_") or name == "connect_open"
         self.count = 0
@@ -144,7 +150,8 @@ def _in_order(calls: Iterable[Captured]) -> list[Captured]:
 class _Waiting(NamedTuple):
     """A call in flight while nobody was answered."""
 
-    key: _Key
+    number: _Number
+    serial: int
     conn: int
     object: str | None
 
@@ -166,6 +173,11 @@ class _Stall:
         """Its duration."""
         return self.end_ns - self.start_ns
 
+    @property
+    def once(self) -> list[_Waiting]:
+        """The calls; one that a trace has at both ends of its connection is one."""
+        return list({(each.number, each.serial, each.object): each for each in self.released}.values())
+
 
 class Latency(Detector):
     """Slow calls, by procedure and by object, and times in which nobody was answered."""
@@ -174,7 +186,7 @@ class Latency(Detector):
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
-        self._procedures: BoundedDict[_Key, _Procedure] = BoundedDict(_MAX_PROCEDURES)
+        self._procedures: BoundedDict[_Number, _Procedure] = BoundedDict(_MAX_PROCEDURES)
         #: Connections with calls in flight.
         self._busy: BoundedDict[int, Peer] = BoundedDict(_MAX_BUSY)
         #: The last message of the daemon.
@@ -202,18 +214,18 @@ class Latency(Detector):
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Count a latency."""
         latency, call = exchange.latency_ns, exchange.call
-        if latency is None or latency < 0 or call is None:
+        if latency is None or latency < 0 or call is None or peer.connection.id in self.recording.copies:
             return
         header = call.message.header
-        key = _key(peer, header)
-        procedure = self._procedures.get(key)
+        number = _number(header)
+        procedure = self._procedures.get(number)
         if procedure is None:
             name, priority = self.recording.procedure(header), self.recording.priority(header)
             procedure = _Procedure(name, priority)
-            self._procedures.put(key, procedure)
+            self._procedures.put(number, procedure)
         procedure.count += 1
         procedure.sizes[_size(latency)] += 1
-        if (latency >= procedure.slow_ns or procedure.objects) and not procedure.first:
+        if (latency >= procedure.kept_ns or procedure.objects) and not procedure.first:
             self._count_object(procedure, latency, call)
 
     def findings(self) -> Iterator[Finding]:
@@ -225,11 +237,17 @@ class Latency(Detector):
             yield self._of_stalls(stalls)
         slow_objects: dict[str, list[_Procedure]] = defaultdict(list)
         slow_calls: list[tuple[_Procedure, list[_Slow]]] = []
-        for procedure in self._once():
+        for procedure in self._procedures.values():
+            if not procedure.slowest:
+                continue
             name = self._slow_object(procedure)
             if name is not None:
                 slow_objects[name].append(procedure)
-            calls = [slow for slow in procedure.slowest if slow.object != name and not _during(slow, stalls)]
+            calls = [
+                slow
+                for slow in procedure.slowest
+                if slow.latency_ns >= procedure.slow_ns and slow.object != name and not _during(slow, stalls)
+            ]
             median = procedure.median_ns
             if median is not None:
                 calls = [slow for slow in calls if slow.latency_ns >= median * _FACTOR]
@@ -239,27 +257,19 @@ class Latency(Detector):
         if slow_calls:
             yield self._of_calls(slow_calls)
 
-    def _once(self) -> list[_Procedure]:
-        """Return the procedures with slow calls, each as seen by one end: the one with most calls."""
-        found: dict[tuple[int, ...], _Procedure] = {}
-        for (_, *number), procedure in self._procedures.items():
-            other = found.get(tuple(number))
-            if procedure.slowest and (other is None or procedure.count > other.count):
-                found[tuple(number)] = procedure
-        return list(found.values())
-
     # Slow calls
 
     def _count_object(self, procedure: _Procedure, latency: int, call: Captured) -> None:
         """Count a call of a procedure that has slow calls, by its object."""
         subject = self.recording.subject(call.message)
         name = "" if subject is None else str(subject)[:_NAME]
-        is_slow = latency >= procedure.slow_ns
+        is_slow = latency >= procedure.kept_ns
         if name not in procedure.objects and len(procedure.objects) < _MAX_OBJECTS:
             procedure.objects[name] = _OnObject()
         if name in procedure.objects:
             procedure.objects[name].slow += is_slow
             procedure.objects[name].quick += not is_slow
+            procedure.objects[name].quick_ns += 0 if is_slow else latency
         if is_slow and call.time_ns is not None:
             slow = _Slow(latency, call.n, call.time_ns, name, call)
             if len(procedure.slowest) < _MAX_SLOW:
@@ -273,9 +283,12 @@ class Latency(Detector):
         if len(slow) != 1 or not slow[0]:
             return None
         calls = procedure.objects[slow[0]]
-        others = sum(other.quick for name, other in procedure.objects.items() if name not in ("", slow[0]))
+        others = [other for name, other in procedure.objects.items() if name not in ("", slow[0])]
+        quick, quick_ns = sum(other.quick for other in others), sum(other.quick_ns for other in others)
         enough = calls.slow >= _MIN_SLOW and calls.slow >= _MOSTLY * (calls.slow + calls.quick)
-        return slow[0] if enough and others >= _MIN_QUICK else None
+        if not enough or quick < _MIN_QUICK or quick_ns * _FACTOR > quick * procedure.slowest[0].latency_ns:
+            return None
+        return slow[0]
 
     def _of_object(self, name: str, procedures: list[_Procedure]) -> Finding:
         procedures.sort(key=lambda each: -each.objects[name].slow)
@@ -315,8 +328,8 @@ class Latency(Detector):
         return self.finding(
             "SLOW_CALLS",
             f"{len(calls):,} of {amount(procedure.count, 'call')} of {procedure.name} took"
-            f" {duration(calls[-1].latency_ns)} to {duration(calls[0].latency_ns)}, where"
-            f" {duration(median)} is usual{others}.",
+            f" {_range(calls[-1].latency_ns, calls[0].latency_ns)}, where {duration(median, _MS)} is"
+            f" usual{others}.",
             [self._slow_evidence(each, slow) for each, slow in found[:_LISTED]],
             subject=procedure.name,
             certainty="certain",
@@ -332,7 +345,7 @@ class Latency(Detector):
         median = procedure.median_ns
         text = f"{amount(len(calls), 'slow call')} of {procedure.name}, {duration(longest)} at most"
         if median is not None:
-            text += f"; the median of {procedure.count:,} is {duration(median)}"
+            text += f"; the median of {procedure.count:,} is {duration(median, _MS)}"
         objects = Counter(each.object for each in calls if each.object)
         if name is None and objects:
             text += f"; on {', '.join(each for each, _ in objects.most_common(_LISTED))}"
@@ -372,7 +385,7 @@ class Latency(Detector):
         if call is not None:
             subject = self.recording.subject(call.message)
             name = None if subject is None else str(subject)[:_NAME]
-            stall.released.append(_Waiting(_key(peer, header), peer.connection.id, name))
+            stall.released.append(_Waiting(_number(header), header.serial, peer.connection.id, name))
 
     def _end_stall(self, stall: _Stall) -> None:
         """Keep a stall after which nearly all calls were answered together."""
@@ -383,9 +396,7 @@ class Latency(Detector):
 
     def _is_stall(self, stall: _Stall) -> bool:
         """Return whether calls that are usually quick, and have nothing in common, all waited."""
-        ends = {each.key[0] for each in stall.released}
-        seen = [each for each in stall.released if len(ends) == 1 or each.key[0] != "client"]
-        quick = [each for each in seen if self._is_quick(each, stall.duration_ns)]
+        quick = [each for each in stall.once if self._is_quick(each, stall.duration_ns)]
         objects = {each.object for each in quick}
         if len(objects) == 1 and None not in objects:
             return False  # they may have waited for their object
@@ -393,12 +404,13 @@ class Latency(Detector):
         return connections >= _MIN_CONNECTIONS or len(quick) >= _MIN_WAITING
 
     def _is_quick(self, waiting: _Waiting, duration_ns: int) -> bool:
-        procedure = self._procedures.get(waiting.key)
+        procedure = self._procedures.get(waiting.number)
         return procedure is not None and procedure.usual(duration_ns)
 
     def _of_stalls(self, stalls: list[_Stall]) -> Finding:
         longest = max(stalls, key=lambda stall: stall.duration_ns)
-        calls, clients = len(longest.released), len({each.conn for each in longest.released})
+        waited = longest.once
+        calls, clients = len(waited), len({each.conn for each in waited})
         more = f" This happened {len(stalls):,} times." if len(stalls) > 1 else ""
         return self.finding(
             "DAEMON_STALLED",
@@ -415,7 +427,7 @@ class Latency(Detector):
         )
 
     def _stall_evidence(self, stall: _Stall) -> Evidence:
-        procedures = (self._procedures.get(each.key) for each in stall.released)
+        procedures = (self._procedures.get(each.number) for each in stall.released)
         names = Counter(each.name for each in procedures if each is not None)
         listed = ", ".join(name for name, _ in names.most_common(_LISTED))
         return self.recording.messages(
@@ -423,6 +435,11 @@ class Latency(Detector):
             f" {amount(len(stall.released), 'call')} waited: {listed}",
             stall.sample,
         )
+
+
+def _range(least: int, most: int) -> str:
+    one, two = duration(least), duration(most)
+    return one if one == two else f"{one} to {two}"
 
 
 def _during(slow: _Slow, stalls: list[_Stall]) -> bool:

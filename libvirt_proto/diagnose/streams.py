@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..session import Exchange, Stream
 
 #: A pause that is no longer a slow disk or network.
-_PAUSE_NS: Final = 5 * 10**9
+_PAUSE_NS: Final = 3 * 10**9
 #: Conversations, which have no rate.
 _INTERACTIVE: Final = frozenset(("domain_open_console", "domain_open_channel"))
 #: The end of a console when its domain ends (daemonStreamEvent in remote_daemon_stream.c).
@@ -123,6 +123,8 @@ class Streams(Detector):
         if flows is not None and not flows:
             del self._open[peer.connection.id]
         name = self.recording.procedure(exchange.header)
+        if peer.connection.id in self.recording.copies:
+            return
         if stream.end in ("aborted", "error"):
             self._failure(name, peer, exchange, stream)
         if flow is None or name in _INTERACTIVE:
@@ -137,7 +139,8 @@ class Streams(Detector):
     def findings(self) -> Iterator[Finding]:
         """Report failed streams, those of the same kind together, and stalled ones."""
         for (name, end, error), found in self._failed.items():
-            position, evidence = found[0]
+            position, _ = found[0]
+            why = f": {error}" if error else ""
             several = f"{len(found):,} streams" if len(found) > 1 else "The stream"
             verb = "were" if len(found) > 1 else "was"
             if end == "aborted":
@@ -146,9 +149,7 @@ class Streams(Detector):
                     "see the client's error: it stops a stream when it cannot write or read its own side",
                 )
             else:
-                summary = (
-                    f"{several} of {name} {verb} ended by an error of the daemon after {position}: {error}."
-                )
+                summary = f"{several} of {name} {verb} ended by an error of the daemon after {position}{why}."
                 advice = (
                     "look for the same error in the daemon's log, and at the storage or the domain that the"
                     " stream belongs to",
@@ -156,7 +157,7 @@ class Streams(Detector):
             yield self.finding(
                 "STREAM_FAILED",
                 summary,
-                [each for _, each in found] or [evidence],
+                [each for _, each in found],
                 subject=name,
                 advice=advice,
             )

@@ -112,9 +112,9 @@ def test_stream_that_does_not_continue() -> None:
     "talk",
     [
         pytest.param(StreamTalk("storage_vol_download").data(2, 3, 4).finish(5), id="steady"),
-        pytest.param(StreamTalk("storage_vol_download").data(2, 4000, 8000).finish(8001), id="slow"),
+        pytest.param(StreamTalk("storage_vol_download").data(2, 2900, 5800).finish(5801), id="slow"),
         pytest.param(
-            StreamTalk("storage_vol_download").data(2).hole(4000, 2**40).data(8000).finish(8001), id="holes"
+            StreamTalk("storage_vol_download").data(2).hole(2900, 2**40).data(5800).finish(5801), id="holes"
         ),
         pytest.param(StreamTalk("domain_open_console").data(2, 60_000, 90_000).finish(99_000), id="console"),
         pytest.param(StreamTalk("domain_open_console").data(2).abort(60_000), id="console is left"),
