@@ -449,7 +449,7 @@ class Chatter(Detector):
             "REPEATED_LOOKUP",
             f"{_who(found)} looked up the same objects again and again: {what}{more}.",
             evidence,
-            subject=_who(found),
+            subject=", ".join(top),
             advice=(
                 "keep the handle (virDomainPtr, virDomain in Python) of the first look-up as long as the"
                 f" connection is open: it saves {amount(total, 'round trip')}",

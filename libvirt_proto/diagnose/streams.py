@@ -159,6 +159,7 @@ class Streams(Detector):
                 summary,
                 [each for _, each in found],
                 subject=name,
+                certainty="likely" if end == "error" and not error else "certain",
                 advice=advice,
             )
         yield from self._stalled
@@ -219,7 +220,7 @@ class Streams(Detector):
             f"The data of {name}{about} paused for {duration(pause.duration_ns)} after"
             f" {amount(pause.position, 'byte')}{last}: {who}.",
             [self.recording.messages(why, pause.sample, peer=peer)],
-            subject=f"{name}{about}",
+            subject=name,
             certainty=certainty,
             advice=(advice,),
         )
