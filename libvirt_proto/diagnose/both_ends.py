@@ -46,10 +46,15 @@ class End(NamedTuple):
 class _Seen(NamedTuple):
     """A call at one end. Not the message: its payload may be large."""
 
-    end: End
+    recording: Recording
+    connection: Connection
     n: int
     call_ns: int
     reply_ns: int
+
+    @property
+    def end(self) -> End:
+        return End(self.recording, self.connection)
 
     @property
     def latency_ns(self) -> int:
@@ -125,11 +130,16 @@ class BothEnds:
             reply.message.length,
         )
         known = self._calls.get(key)
-        seen = _Seen(End(recording, call.connection), call.n, call.time_ns, reply.time_ns)
+        seen = _Seen(recording, call.connection, call.n, call.time_ns, reply.time_ns)
         if known is None:
             self._calls.put(key, [seen])
             return
-        alike = [other for other in known if _same(other, seen)]
+        # Nearly always the calls of one recording do not overlap.
+        alike = [
+            other
+            for other in known
+            if (other.reply_ns >= seen.call_ns or other.recording is not recording) and _same(other, seen)
+        ]
         if alike:
             other = max(alike, key=lambda each: self._likeness(each, seen))
             known.remove(other)
@@ -179,17 +189,16 @@ def _ids(outer: End, inner: End) -> tuple[int, int, int, int]:
 
 def _same(one: _Seen, two: _Seen) -> bool:
     """Return whether a call may have been seen twice."""
-    first, second = one.end, two.end
-    if first.recording is second.recording:
-        if first.connection.id == second.connection.id:
+    if one.recording is two.recording:
+        if one.connection.id == two.connection.id:
             return False
-    elif _addresses(first.connection) == _addresses(second.connection) != ("", ""):
+    elif _addresses(one.connection) == _addresses(two.connection) != ("", ""):
         return True
     return _within(one, two) or _within(two, one)
 
 
 def _within(inner: _Seen, outer: _Seen) -> bool:
-    tolerance = 0 if inner.end.recording is outer.end.recording else _TOLERANCE_NS
+    tolerance = 0 if inner.recording is outer.recording else _TOLERANCE_NS
     return outer.call_ns <= inner.call_ns + tolerance and inner.reply_ns <= outer.reply_ns + tolerance
 
 

@@ -67,11 +67,12 @@ _READS: Final = re.compile(r"(?:.+_)?(?:get|is|has|num|list|stats|info)(?:_.+)?"
 
 
 class _Kind:
-    """A procedure that reads: the bulk call, the kind of object that it looks up, and the longest interval of
-    polling, each None if there is none."""
+    """A procedure. If it reads, the bulk call, the kind of object that it looks up, and the longest interval
+    of polling, each None if there is none."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.reads = "_lookup_by_" in name or _READS.fullmatch(name) is not None
         self.bulk: Bulk | None = BULK.get(name)
         self.looks_up: str | None = name.partition("_lookup_by_")[0] if "_lookup_by_" in name else None
         self.limit_ns: int | None = None
@@ -226,7 +227,7 @@ class Chatter(Detector):
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
-        self._kinds: BoundedDict[_Number, _Kind | None] = BoundedDict(_MAX_KINDS)
+        self._kinds: BoundedDict[_Number, _Kind] = BoundedDict(_MAX_KINDS)
         self._clients: BoundedDict[int, _Client] = BoundedDict(_MAX_CLIENTS)
         #: The number of uses and objects of all clients; beyond a maximum, further ones are not counted.
         self._use_count = self._object_count = 0
@@ -247,8 +248,8 @@ class Chatter(Detector):
             client.add(time_ns, latency_ns or 0)
         header = call.message.header
         number = (header.prog, header.vers, header.proc)
-        kind = self._kinds[number] if number in self._kinds else self._new_kind(header)
-        if kind is None:
+        kind = self._kinds.get(number) or self._new_kind(header)
+        if not kind.reads:
             return
         if kind.name in NAME_LISTS:
             client.listed.add(NAME_LISTS[kind.name])
@@ -301,10 +302,9 @@ class Chatter(Detector):
             self._evaluate(evicted[1])
         return client
 
-    def _new_kind(self, header: Header) -> _Kind | None:
-        """Return the kind of a procedure; None for one that changes something."""
-        name = self.recording.procedure(header)
-        kind = _Kind(name) if "_lookup_by_" in name or _READS.fullmatch(name) else None
+    def _new_kind(self, header: Header) -> _Kind:
+        """Return the kind of a procedure."""
+        kind = _Kind(self.recording.procedure(header))
         self._kinds.put((header.prog, header.vers, header.proc), kind)
         return kind
 

@@ -186,8 +186,12 @@ class Sample:
         self.count += 1
         time_ns = captured.time_ns
         if time_ns is not None:
-            self.start_ns = time_ns if self.start_ns is None else min(self.start_ns, time_ns)
-            self.end_ns = time_ns if self.end_ns is None else max(self.end_ns, time_ns)
+            if self.start_ns is None or self.end_ns is None:
+                self.start_ns = self.end_ns = time_ns
+            elif time_ns > self.end_ns:  # nearly always
+                self.end_ns = time_ns
+            elif time_ns < self.start_ns:
+                self.start_ns = time_ns
         if len(self.numbers) < MAX_NUMBERS:
             self.numbers.append(captured.n)
             name = str(captured.connection)

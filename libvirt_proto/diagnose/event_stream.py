@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..session import Exchange
 
 _SECOND: Final = 10**9
+#: A plain number is compared faster than a member of an enumeration.
+_MESSAGE: Final = int(Type.VIR_NET_MESSAGE)
 #: Events of a connection in each of some consecutive seconds that are a flood, or in two of them. (Starting a
 #: hundred domains causes some hundred events in half a minute.)
 _RATE: Final = 100
@@ -114,12 +116,12 @@ class EventStream(Detector):
         self._registered: BoundedDict[int, _Registered] = BoundedDict(_MAX_FLOWS)
         self._count = 0
         #: Procedures that say something about registrations, by their numbers.
-        self._kinds: BoundedDict[_Number, str | None] = BoundedDict(_MAX_FLOWS)
+        self._kinds: BoundedDict[_Number, str] = BoundedDict(_MAX_FLOWS)
 
     def message(self, peer: Peer, captured: Captured) -> None:
         """Count an event."""
         header = captured.message.header
-        if header.type != Type.VIR_NET_MESSAGE or header.prog == KEEPALIVE_PROGRAM:
+        if header.type != _MESSAGE or header.prog == KEEPALIVE_PROGRAM:
             return
         if captured.direction == "c2s":
             return
@@ -132,10 +134,13 @@ class EventStream(Detector):
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note the beginning of a connection, and its registrations."""
-        header = exchange.header
-        number = (header.prog, header.vers, header.proc)
-        kind = self._kinds[number] if number in self._kinds else self._new_kind(header)
-        if kind is None or exchange.call is None:
+        if exchange.call is None:
+            return
+        header = exchange.call.message.header
+        kind = self._kinds.get((header.prog, header.vers, header.proc))
+        if kind is None:
+            kind = self._new_kind(header)
+        if not kind:
             return
         if kind == "open":
             if exchange.outcome == "ok" and peer.connection.id not in self._registered:
@@ -176,11 +181,11 @@ class EventStream(Detector):
         if unknown:
             yield self._of_unknown(unknown)
 
-    def _new_kind(self, header: Header) -> str | None:
+    def _new_kind(self, header: Header) -> str:
         """Return `open` for connect_open, the kind of object of a registration with a callback ID, `any` for
-        one without, and None for other procedures."""
+        one without, and "" for other procedures."""
         name = self.recording.procedure(header)
-        kind = None
+        kind = ""
         if name == "connect_open":
             kind = "open"
         elif (match := _REGISTERS.fullmatch(name)) is not None:

@@ -187,7 +187,7 @@ class Latency(Detector):
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
         self._procedures: BoundedDict[_Number, _Procedure] = BoundedDict(_MAX_PROCEDURES)
-        #: Connections with calls in flight.
+        #: Connections that may have calls in flight.
         self._busy: BoundedDict[int, Peer] = BoundedDict(_MAX_BUSY)
         #: The last message of the daemon.
         self._last_ns: int | None = None
@@ -200,14 +200,12 @@ class Latency(Detector):
         if time_ns is None:
             return
         if captured.direction != "s2c":
-            if peer.waiting:
+            if peer.connection.id not in self._busy:
                 self._busy.put(peer.connection.id, peer)
             return
         last, self._last_ns = self._last_ns, time_ns
         if self._stall is not None:
             self._release(self._stall, peer, time_ns)
-        if not peer.waiting:
-            self._busy.pop(peer.connection.id, None)
         if last is None or time_ns - last >= _STALL_NS:
             self._consider(last, time_ns, peer)
 
@@ -360,7 +358,7 @@ class Latency(Detector):
         calls: dict[tuple[int, CallKey], Captured] = {}
         first = peer.answered
         waiting = [(peer, first)] if first is not None else []
-        for busy in islice(self._busy.values(), _MAX_SEARCHED):
+        for busy in self._searched():
             waiting += [(busy, call) for call in islice(busy.waiting.values(), _MIN_WAITING)]
         for each, call in waiting:
             if call.time_ns is not None and now - call.time_ns >= _STALL_NS and len(calls) < _MAX_STALLED:
@@ -372,6 +370,21 @@ class Latency(Detector):
         if now - start >= _STALL_NS:
             self._stall = _Stall(start, now, calls)
             self._release(self._stall, peer, now)
+
+    def _searched(self) -> list[Peer]:
+        """Return the first connections with calls in flight, and forget idle ones on the way."""
+        busy: list[Peer] = []
+        idle: list[int] = []
+        for id_, peer in self._busy.items():
+            if peer.waiting:
+                busy.append(peer)
+            else:
+                idle.append(id_)
+            if len(busy) >= _MAX_SEARCHED:
+                break
+        for id_ in idle:
+            del self._busy[id_]
+        return busy
 
     def _release(self, stall: _Stall, peer: Peer, now: int) -> None:
         """Note a reply after a stall."""

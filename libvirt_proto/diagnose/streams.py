@@ -7,7 +7,7 @@ Holes are data that is not sent.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..bounded import BoundedDict
 from ..events import Captured, Direction
@@ -35,7 +35,11 @@ _HANGUP: Final = "unexpected termination"
 _MAX_CONNECTIONS: Final = 4_096
 _MAX_FLOWS: Final = 16
 _MAX_FOUND: Final = 20
-_TYPES: Final = frozenset((Type.VIR_NET_STREAM, Type.VIR_NET_STREAM_HOLE))
+#: Plain numbers in a tuple are compared faster than members of an enumeration.
+_TYPES: Final = (int(Type.VIR_NET_STREAM), int(Type.VIR_NET_STREAM_HOLE))
+_DATA: Final = int(Type.VIR_NET_STREAM)
+_OK: Final = int(Status.VIR_NET_OK)
+_CONTINUE: Final = int(Status.VIR_NET_CONTINUE)
 
 
 class _Pause:
@@ -95,7 +99,10 @@ class Streams(Detector):
         super().__init__(recording)
         #: Connection → its open streams.
         self._open: BoundedDict[int, dict[CallKey, _Flow]] = BoundedDict(_MAX_CONNECTIONS)
-        self._carries: BoundedDict[tuple[int, int, int], Direction | None] = BoundedDict(_MAX_CONNECTIONS)
+        #: Procedure → the direction of the stream that it opens, "" without one.
+        self._carries: BoundedDict[tuple[int, int, int], Direction | Literal[""]] = BoundedDict(
+            _MAX_CONNECTIONS
+        )
         self._stalled: list[Finding] = []
         #: Procedure, how it ended and the error → evidence.
         self._failed: dict[tuple[str, str, str], list[tuple[str, Evidence]]] = {}
@@ -103,25 +110,25 @@ class Streams(Detector):
     def message(self, peer: Peer, captured: Captured) -> None:
         """Look at a message of a stream, the reply that opens one, and others while one is open."""
         header = captured.message.header
-        flows = self._open.get(peer.connection.id)
-        answered = peer.answered is not None and header.status == Status.VIR_NET_OK
-        if header.type in _TYPES or (answered and self._opens(header)):
-            flow = self._flow(peer, flows, header)
+        type_ = header.type
+        if type_ in _TYPES or (peer.answered is not None and self._opens(header)):
+            flow = self._flow(peer, header)
             if flow is not None:
                 flow.add(captured)
-        elif flows and captured.direction is not None:
-            for flow in flows.values():
-                flow.others[captured.direction] += 1
+            if type_ == _DATA and captured.message.length == MIN_FRAME and header.status == _CONTINUE:
+                self._end(peer, flow, header)
+        elif self._open and captured.direction is not None:
+            flows = self._open.get(peer.connection.id)
+            if flows is not None:
+                for flow in flows.values():
+                    flow.others[captured.direction] += 1
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a stream that is over, or still open at the end."""
         stream = exchange.stream
         if stream is None:
             return
-        flows = self._open.get(peer.connection.id)
-        flow = flows.pop(call_key(exchange.header), None) if flows else None
-        if flows is not None and not flows:
-            del self._open[peer.connection.id]
+        flow = self._close(peer, exchange.header)
         name = self.recording.procedure(exchange.header)
         if peer.connection.id in self.recording.copies:
             return
@@ -132,7 +139,7 @@ class Streams(Detector):
         end_ns = self.recording.end_ns if peer.closed is None else peer.closed.time_ns
         unfinished = stream.end == "open" and exchange.outcome == "ok" and not self.recording.lossy
         if unfinished and end_ns is not None:
-            flow.pause(None, end_ns, self._carries.get(_number(exchange.header)))
+            flow.pause(None, end_ns, self._carries.get(_number(exchange.header)) or None)
         if flow.longest is not None and len(self._stalled) < _MAX_FOUND:
             self._stalled.append(self._of_pause(name, peer, exchange, flow.longest))
 
@@ -164,7 +171,8 @@ class Streams(Detector):
             )
         yield from self._stalled
 
-    def _flow(self, peer: Peer, flows: dict[CallKey, _Flow] | None, header: Header) -> _Flow | None:
+    def _flow(self, peer: Peer, header: Header) -> _Flow | None:
+        flows = self._open.get(peer.connection.id)
         if flows is None:
             flows = {}
             self._open.put(peer.connection.id, flows)
@@ -174,12 +182,33 @@ class Streams(Detector):
             flow = flows[key] = _Flow(header)
         return flow
 
+    def _close(self, peer: Peer, header: Header) -> _Flow | None:
+        """Forget a stream that has ended."""
+        flows = self._open.get(peer.connection.id)
+        if flows is None:
+            return None
+        flow = flows.pop(call_key(header), None)
+        if not flows:
+            del self._open[peer.connection.id]
+        return flow
+
+    def _end(self, peer: Peer, flow: _Flow | None, header: Header) -> None:
+        """Note the end of the data, an empty message of the daemon (daemonStreamHandleRead). Some clients never
+        finish such a stream."""
+        if flow is not None and flow.longest is not None:
+            flow.last_ns = None
+        else:
+            self._close(peer, header)
+
     def _opens(self, header: Header) -> bool:
+        """Return whether a reply opens a stream."""
         number = _number(header)
-        if number not in self._carries:
+        carries = self._carries.get(number)
+        if carries is None:
             procedure = self.recording.registry.procedure(*number)
-            self._carries.put(number, None if procedure is None else stream_direction(procedure))
-        return self._carries[number] is not None
+            carries = (stream_direction(procedure) if procedure else None) or ""
+            self._carries.put(number, carries)
+        return carries != "" and header.status == _OK
 
     def _failure(self, name: str, peer: Peer, exchange: Exchange, stream: Stream) -> None:
         reported = None if stream.error is None else reported_error(stream.error.message)

@@ -128,6 +128,19 @@ def test_normal_streams(talk: Talk) -> None:
     assert rules(talk) == []
 
 
+def test_data_that_has_ended_is_not_stalled() -> None:
+    """The daemon ends its data by an empty message; some clients never finish the stream."""
+    talk = StreamTalk("storage_vol_download").data(2, 3)
+    talk.part(4)
+    talk.call("connect_get_uri", at=60 * SECOND)
+    assert rules(talk) == []
+    paused = StreamTalk("storage_vol_download").data(2, 9003)
+    paused.part(9004)
+    paused.call("connect_get_uri", at=60 * SECOND)
+    (finding,) = found("STREAM_STALLED", paused)
+    assert "paused for 9.00 s after 1,000 bytes: " in finding.summary
+
+
 def test_late_data_after_an_abort_is_not_a_stalled_stream() -> None:
     talk = StreamTalk("storage_vol_download").data(2, 3).abort(4).data(6)
     talk.call("connect_get_uri", at=60 * SECOND, conn=2)
