@@ -193,8 +193,8 @@ class Streams(Detector):
         return flow
 
     def _end(self, peer: Peer, flow: _Flow | None, header: Header) -> None:
-        """Note the end of the data, an empty message of the daemon (daemonStreamHandleRead). Some clients never
-        finish such a stream."""
+        """Note the end of the data, an empty message of the daemon (daemonStreamHandleRead). Some clients
+        never finish such a stream."""
         if flow is not None and flow.longest is not None:
             flow.last_ns = None
         else:
