@@ -19,7 +19,7 @@ from ..events import Captured
 MAX_STEPS: Final = 2_048
 #: A wait that a user may notice.
 WAIT_NS: Final = 100_000_000
-#: Calls that waited so long: one may be a coincidence.
+#: Calls with such a wait: one may be a coincidence.
 _WAITED: Final = 2
 #: The part of the waits that a limit must explain.
 _EXPLAINED: Final = 0.8
@@ -40,7 +40,7 @@ _Kind = Literal["call", "reply", "gone"]
 
 
 class _Step(NamedTuple):
-    """What happened to a call, by its number within the episode."""
+    """The beginning or end of a call, by its number within the episode."""
 
     kind: _Kind
     call: int

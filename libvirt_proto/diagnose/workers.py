@@ -206,7 +206,7 @@ class Workers(Detector):
             certainty="likely",
             advice=(
                 f"{advice('max_workers', enough)}: {shortage.most} would have sufficed",
-                "find out why the calls in service took so long: libvirt-proto stats lists the slowest, and"
+                "find the slow calls that occupy the workers: libvirt-proto stats lists the slowest, and"
                 ' log_filters="1:util.threadjob" logs what each worker is doing',
             ),
         )

@@ -132,7 +132,7 @@ def test_stream_of_other_calls_during_a_long_one() -> None:
 @pytest.mark.parametrize(
     ("prog", "advice"),
     [
-        (LOG_MANAGER, "find the call of virtlogd that took so long"),
+        (LOG_MANAGER, "find the slow call of virtlogd"),
         (ADMIN, "set admin_max_client_requests = 20"),
         (0x20008086, "set max_client_requests = 20 in /etc/libvirt/libvirtd.conf or virtqemud.conf"),
     ],
