@@ -80,6 +80,7 @@ class Clients(Detector):
         self._known: BoundedDict[int, None] = BoundedDict(_MAX_CLIENTS)
         self._dropped: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
         self._limits: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
+        self._suspended: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
 
     def message(self, peer: Peer, captured: Captured) -> None:
         """Note the first message of a connection, and its reply."""
@@ -140,12 +141,18 @@ class Clients(Detector):
             limit = next(iter(line.details.values()))
             _of(self._limits, (line.program, setting, limit)).add(line)
 
+        elif line.kind == "services-suspended":
+            _of(self._suspended, (line.program, "", "")).add(line)
+
     def findings(self) -> Iterator[Finding]:
         """Report what the log states, and what the messages show."""
         for (program, _, limit), lines in self._dropped.items():
             yield self._of_drops(program, limit, lines)
         for (program, setting, limit), lines in self._limits.items():
             yield self._of_limit(program, setting, limit, lines)
+        for (program, _, _), lines in self._suspended.items():
+            if not any(program == limit[0] for limit in self._limits):  # which state the same in detail
+                yield self._of_suspension(program, lines)
         for name, server in self._servers.items():
             waited = [each for each in server.waited if _begins_at_end(each, server.ends)]
             if len(waited) >= max(_WAITED, len(server.waited) * _EXPLAINED) and _apart(waited):
@@ -176,6 +183,19 @@ class Clients(Detector):
             f" that it accepts ({setting}).",
             [self.recording.lines(f"the log states that the limit of {limit} clients is reached", lines)],
             advice=_advice(program, setting, int(limit)),
+        )
+
+    def _of_suspension(self, program: str, lines: Lines) -> Finding:
+        return self.finding(
+            "TOO_MANY_CLIENTS",
+            f"{program or 'The daemon'} stopped accepting connections {amount(lines.count, 'time')} because"
+            " it had as many clients as it accepts (max_clients), or as many that had not authenticated"
+            " (max_anonymous_clients).",
+            [self.recording.lines("the log states that services are suspended", lines)],
+            advice=(
+                'learn which limit it is: log_filters="1:rpc.virnetserver" logs the clients and both limits',
+                *_advice(program, "max_clients", 0),
+            ),
         )
 
     def _of_waits(self, name: str, waited: Sequence[_Waited], served: int) -> Finding:

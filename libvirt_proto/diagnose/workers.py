@@ -253,8 +253,8 @@ class Workers(Detector):
             ],
             certainty="likely",
             advice=(
-                'see what each worker is doing, from the oldest call: log_filters="1:util.threadjob", or gdb -p'
-                " PID -batch -ex 'thread apply all backtrace'",
+                'see what each worker is doing, the oldest call first: log_filters="1:util.threadjob", or'
+                " gdb -p PID -batch -ex 'thread apply all backtrace'",
                 advice("max_workers", max(quiet.in_flight * 2, 2 * DEFAULTS["max_workers"])),
             ),
         )
