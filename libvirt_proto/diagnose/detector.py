@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
+#: Suffix of a compressed file → the command that writes its text.
+_READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
 
 
 class Recording:
@@ -39,6 +43,8 @@ class Recording:
         self.sides: set[Side] = set()
         #: The last time in the recording.
         self.end_ns: int | None = None
+        #: Its connections so far, by their `id`.
+        self.peers: Mapping[int, Peer] = {}
         self._decode = decode
         self._names = Names(registry)
         self._objects = ObjectFinder(registry)
@@ -102,7 +108,7 @@ class Recording:
         command = None
         if self._decode is not None and self.file != "-":
             places = ";".join(f"{a}p" if a == b else f"{a},{b}p" for a, b in _ranges(numbers))
-            command = shlex.join(["sed", "-n", places, _path(self.file)])
+            command = self._on_text("sed", "-n", places)
         return Evidence(
             text,
             self.file,
@@ -115,11 +121,25 @@ class Recording:
             command,
         )
 
+    def matches(self, text: str, pattern: str, start_ns: int | None, end_ns: int | None) -> Evidence:
+        """Return evidence that consists of the lines of the log that contain a pattern."""
+        command = None
+        if self._decode is not None and self.file != "-":
+            command = self._on_text("grep", "-F", "-e", pattern)
+        return Evidence(text, self.file, start_ns=start_ns, end_ns=end_ns, command=command)
+
     def show(self, *options: str) -> str | None:
         """Return the command that shows messages with some options."""
         if self._decode is None:
             return None
         return shlex.join([*self._decode, *options, _path(self.file)])
+
+    def _on_text(self, *command: str) -> str:
+        """Return a command on the lines of the file, which may be compressed."""
+        reader = _READERS.get(PurePath(self.file).suffix)
+        if reader is None:
+            return shlex.join([*command, _path(self.file)])
+        return f"{reader} {shlex.quote(_path(self.file))} | {shlex.join(command)}"
 
 
 class Sample:
@@ -170,7 +190,7 @@ class Lines:
             self.first.append(line)
 
 
-class Detector:
+class Detector(ABC):
     """A detector of the findings of some rules in one recording. Methods that are not overridden are not
     called. All state is bounded."""
 
@@ -202,9 +222,9 @@ class Detector:
     def notice(self, notice: Notice) -> None:
         """Look at a problem or remark of the input."""
 
+    @abstractmethod
     def findings(self) -> Iterator[Finding]:
         """Report the findings at the end of the recording."""
-        raise NotImplementedError
 
     def finding(
         self,

@@ -11,11 +11,15 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .blocked import BlockedObjects
 from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .findings import Check, Diagnosis, Finding
+from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
+from .locks import StateChangeLocks
+from .monitor_commands import MonitorCommands
 from .peers import MAX_PEERS, Peer
 from .request_limit import RequestLimit
 from .rules import RULES, Need
@@ -27,7 +31,16 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Clients, Keepalive, RequestLimit, Workers)
+DETECTORS: Final[tuple[type[Detector], ...]] = (
+    BlockedObjects,
+    Clients,
+    Keepalive,
+    MonitorCommands,
+    RequestLimit,
+    StateChangeLocks,
+    UnfinishedJobs,
+    Workers,
+)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
@@ -139,6 +152,7 @@ class _Pass:
         self._rules = rules
         self._sessions = Sessions(recording.registry)
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
+        recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
         self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (

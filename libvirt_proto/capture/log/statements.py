@@ -2,8 +2,8 @@
 thread or a domain's lock.
 
 The texts are those of libvirt's messages in English. Sources: virnetserverclient.c, virkeepalive.c,
-virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virthreadjob.c, qemu_domainjob.c and
-virerror.c. A text from a peer or a user is limited in size.
+virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virthreadjob.c, virdomainjob.c (older:
+qemu_domain.c, qemu_domainjob.c) and virerror.c. A text from a peer or a user is limited in size.
 """
 
 from __future__ import annotations
@@ -45,23 +45,30 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         b"state change lock",
         r"cannot acquire state change lock"
         r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
-        r"(?P<holder>\w{1,80})?\))?",
+        r"(?P<holder>\w{1,80})?\))?(?: due to (?P<limit>max_queued) limit)?",
     ),
+    # The forms since 0.9.2: owners are numbers of threads; since 1.2.13 they have names and times.
     "job-refused": (
         b"Cannot start job",
-        r"Cannot start job \((?P<job>[^)]{0,80})\)(?: in API (?P<api>\w{1,80}))?"
+        r"Cannot start job \((?P<job>[^)]{0,80})\)(?: in API (?P<api>[^ ]{1,80}))?"
         r" for domain (?P<domain>.{1,120}?);"
-        r" current job is \((?P<current>[^)]{0,80})\) owned by \((?P<owner>\d{1,20} \w{1,80})"
-        r".{0,200}? for \((?P<seconds>\d{1,20})s",
+        r" current job is \((?P<current>[^)]{0,80})\)"
+        r" owned by \((?P<owners>(?>(?:[^()]|\([^()]{0,40}\)){1,400}))\)"
+        r"(?: for \((?P<times>[0-9s, ]{1,60})\))?",
     ),
     "job-begin": (
         b"is now running job",
-        r"Thread (?P<thread>\d{1,20}) \((?P<name>[^)]{0,40})\) is now running job (?P<job>\w{1,80})",
+        r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? is now running job (?P<job>\w{1,80})",
     ),
     "job-end": (
         b" finished job ",
-        r"Thread (?P<thread>\d{1,20}) \((?P<name>[^)]{0,40})\) finished job (?P<job>\w{1,80})"
+        r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? finished job (?P<job>\w{1,80})"
         r" with ret=(?P<ret>-?\d{1,10})",
+    ),
+    "monitor-entered": (
+        b"Entering monitor",
+        r"Entering monitor \(mon=(?P<monitor>0x[0-9a-f]{1,16}) vm=0x[0-9a-f]{1,16}"
+        r" name=(?P<domain>.{1,120})\)",
     ),
     "receive-failed": (b"Cannot recv data", r"Cannot recv data: (?P<reason>.{1,120})"),
     "send-failed": (b"Cannot write data", r"Cannot write data: (?P<reason>.{1,120})"),
