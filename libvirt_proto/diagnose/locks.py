@@ -50,8 +50,9 @@ _READING: Final = frozenset(("get", "stats", "list"))
 
 
 class _Refused(NamedTuple):
-    """What a line about a refused job states. `owners` are threads and dispatchers of the domain's job, of
-    its agent's job and of its asynchronous job, None where the release has none."""
+    """The content of a line about a refused job: the domain, the kind of the job that it waited for, the
+    thread and the dispatcher that hold it ("" if unknown), the name of an asynchronous job, and the seconds
+    since it began."""
 
     line: LogLine
     domain: str
@@ -71,6 +72,8 @@ class _Lock:
         self.holder = holder
         self.kind = "monitor"
         self.asynchronous = ""
+        #: The holder's thread, if the log names it.
+        self.thread = ""
         self.limit = False
         self.failures = 0
         self.sample = Sample()
@@ -179,22 +182,23 @@ class StateChangeLocks(Detector):
 
     def _find_call(self, lock: _Lock, before_ns: int | None) -> None:
         """Find the call that holds a lock: the oldest of its procedure on the domain that waits, or the last
-        one that began a job."""
+        one that began a job. A log does not have the objects of calls; there, it is the only one."""
         found = self._dispatchers.find(lock.holder)
         if found is None or self._searches == _MAX_SEARCHES:
             return
         self._searches += 1
-        earliest = min(
-            (
-                (call.time_ns or 0, peer, call)
-                for peer, call in waiting_calls(self.recording, found, lock.domain or None)
-                if before_ns is None or call.time_ns is None or call.time_ns <= before_ns
-            ),
-            key=lambda each: each[0],
-            default=None,
-        )
-        if earliest is not None:
-            _, peer, call = earliest
+        unknown: list[tuple[Peer, Captured]] = []
+        known: list[tuple[Peer, Captured]] = []
+        for peer, call in waiting_calls(self.recording, found):
+            if before_ns is not None and call.time_ns is not None and call.time_ns > before_ns:
+                continue
+            subject = self.recording.subject(call.message) if lock.domain else None
+            if subject is None:
+                unknown.append((peer, call))
+            elif str(subject) == lock.domain:
+                known.append((peer, call))
+        if known or len(unknown) == 1:
+            peer, call = min(known or unknown, key=lambda each: each[1].time_ns or 0)
             header = call.message.header
             lock.call = Call(self.recording, peer, call, None)
             self._held.put((call.connection.id, header.prog, header.serial), lock.call)
@@ -221,7 +225,7 @@ class StateChangeLocks(Detector):
         """Count a failed call of which the log has the warning, and perhaps the error after it."""
         lock = self._lock(refused.domain, refused.holder)
         lock.kind, lock.asynchronous = refused.kind, refused.asynchronous
-        lock.held_s = max(lock.held_s, refused.held_s)
+        lock.held_s, lock.thread = max(lock.held_s, refused.held_s), refused.thread
         if line is not None:
             lock.limit = lock.limit or "limit" in line.details
         if lock.job is None and refused.thread:
@@ -238,9 +242,10 @@ class StateChangeLocks(Detector):
         lock.count(self._dispatchers.name(dispatcher) if dispatcher else "", waited)
         if len(lock.lines) < MAX_NUMBERS:
             lock.lines.append(line)
-        if lock.job is None and lock.holder and lock.may_search:
-            running = (each for each in self._jobs.running() if each.dispatcher == lock.holder)
-            lock.job = next((each for each in running if each is not job), None)
+        if lock.job is None and lock.holder and not lock.thread and lock.may_search:
+            running = [each for each in self._jobs.running() if each.dispatcher == lock.holder]
+            others = [each for each in running if each is not job]
+            lock.job = others[0] if len(others) == 1 else None
         if lock.may_search:
             self._find_call(lock, line.time_ns)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from libvirt_proto.diagnose.blocked import BlockedObjects
-from tests.support.diagnoses import Client, findings, messages
+from libvirt_proto.events import LogLine, ProbeEvent
+from tests.support.diagnoses import SECOND, START, Client, findings, messages
 
 RULE = {"BLOCKED_OBJECT"}
 
@@ -122,6 +123,42 @@ def test_daemon_that_answers_nothing_is_not_a_blocked_object() -> None:
 def test_connection_that_ended_early_does_not_wait() -> None:
     waiting = (Client(1).call(0, "domain_shutdown"), Client(3).call(1, "domain_suspend").close(2))
     assert not found(*waiting, Client(5).call(12, "domain_resume", 12.1, on="db"))
+
+
+def job(kind: str, at: float, thread: int, dispatcher: str, number: int) -> LogLine:
+    details = {"thread": str(thread), "job": f"remoteDispatchDomain{dispatcher}", "ret": "0"}
+    return LogLine(kind, START + round(at * SECOND), "", "", str(thread), number, details)
+
+
+def sent(at: float, thread: int, monitor: str = "0x1") -> ProbeEvent:
+    arguments: dict[str, int | str] = {"mon": monitor, "msg": '{"execute":"stop"}'}
+    return ProbeEvent("qemu_monitor_send_msg", START + round(at * SECOND), None, "", thread, arguments)
+
+
+@pytest.mark.parametrize("monitor", ["0x1", "0x2"])
+def test_worker_jobs_on_one_monitor(monitor: str) -> None:
+    """A log has no objects; jobs that use the same monitor are about the same domain."""
+    items = [
+        job("job-begin", 0, 7, "BlockJobAbort", 1),
+        sent(0.001, 7),
+        job("job-begin", 1, 8, "Suspend", 2),
+        job("job-end", 4, 7, "BlockJobAbort", 3),
+        sent(4.001, 8, monitor),
+        job("job-end", 4.01, 8, "Suspend", 4),
+    ]
+    if monitor == "0x2":
+        assert not findings(*items, rules=RULE)
+        return
+    (finding,) = findings(*items, rules=RULE)
+    assert finding.summary == (
+        "1 job on one domain waited for domain_block_job_abort for 4.00 s, and ended when it did."
+    )
+    assert (finding.certainty, finding.subject) == ("possible", "")
+    assert finding.evidence[0].lines == (1, 3, 2, 4)
+    name = LogLine("monitor-entered", START, "", "", "7", 9, {"monitor": "0x1", "domain": "web"})
+    (named,) = findings(name, *items, rules=RULE)
+    assert "1 job on domain web waited" in named.summary
+    assert (named.certainty, named.subject) == ("likely", "web")
 
 
 def test_state_is_bounded() -> None:
