@@ -53,9 +53,20 @@ class Recording:
         program, procedure = self._names.of(header)
         return procedure or f"{program or f'{header.prog:#010x}'}.{header.proc}"
 
+    def program(self, header: Header) -> str:
+        """Return the name of a program, such as `remote`; "" if it is unknown."""
+        return self._names.of(header)[0] or ""
+
     def subject(self, call: Message | None, reply: Message | None = None) -> NamedObject | None:
         """Return the object that a call is about."""
         return self._objects.subject(call, reply)
+
+    def is_other(self, call: Captured, other: Captured) -> bool:
+        """Return whether two calls are of different procedures and not known to be about one object."""
+        if call.message.header.proc == other.message.header.proc:
+            return False
+        one, two = self.subject(call.message), self.subject(other.message)
+        return one is None or two is None or str(one) != str(two)
 
     def priority(self, header: Header) -> str | None:
         """Return `high` for a procedure that a priority worker may serve, `low` for others, None if it is

@@ -12,6 +12,7 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
 from .blocked import BlockedObjects
+from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .findings import Check, Diagnosis, Finding
@@ -20,7 +21,9 @@ from .keepalive import Keepalive
 from .locks import StateChangeLocks
 from .monitor_commands import MonitorCommands
 from .peers import MAX_PEERS, Peer
+from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -30,10 +33,13 @@ Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Close
 #: All detectors, in no particular order: none depends on another.
 DETECTORS: Final[tuple[type[Detector], ...]] = (
     BlockedObjects,
+    Clients,
     Keepalive,
     MonitorCommands,
+    RequestLimit,
     StateChangeLocks,
     UnfinishedJobs,
+    Workers,
 )
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20

@@ -9,6 +9,8 @@ qemu_domain.c, qemu_domainjob.c) and virerror.c. A text from a peer or a user is
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 
@@ -29,8 +31,14 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "keepalive-timeout": (b"keepalive timeout", r"connection closed due to keepalive timeout"),
     "clients-dropped": (
-        b"dropping connection from",
-        r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection from (?P<client>\S{1,120})",
+        b"Too many active clients",
+        r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection"
+        r"(?: from (?P<client>\S{1,120}))?",
+    ),
+    "clients-limit": (
+        b"client-related limits",
+        r"client-related limits .{0,80}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
+        r"|nclients_unauth=(?P<anonymous>[1-9]\d{0,9}) nclients_unauth_max=(?P=anonymous)\b)",
     ),
     "lock-timeout": (
         b"state change lock",
@@ -97,8 +105,14 @@ TOKENS: Final = tuple(token for token, _ in _FORMS.values())
 _ANY: Final = re.compile(b"|".join(re.escape(token) for token in TOKENS))
 #: The first one that matches a text describes it best.
 _PATTERNS: Final = [(kind, token.decode(), re.compile(form)) for kind, (token, form) in _FORMS.items()]
-#: A program of libvirt before a text, as in the journal.
-_PROGRAM: Final = re.compile(r"\b(libvirtd|virt[a-z]{2,16}d|virsh|virt-[a-z-]{2,24})(?:\[\d{1,10}\])?: ")
+_NAME: Final = r"(libvirtd|virt[a-z]{2,16}d|virsh|virt-[a-z-]{2,24})"
+#: A program of libvirt before a text, as in the journal, and in syslog (RFC 5424).
+_PROGRAM: Final = re.compile(
+    rf"\b{_NAME}(?:(?:\[\d{{1,10}}\])?: | (?:\d{{1,10}}|-) \S{{1,32}} [-\[])",
+)
+_IS_NAME: Final = re.compile(_NAME)
+#: Fields of structured logs with the name of a program.
+_FIELDS: Final = ("SYSLOG_IDENTIFIER", "_COMM", "identifier", "ident", "program", "appname", "app_name")
 
 
 def may_state(line: bytes) -> bool:
@@ -115,7 +129,11 @@ def statement(text: str) -> Statement | None:
     return None
 
 
-def program(text: str) -> str:
-    """Return the program of libvirt that a line names before its text; "" for none."""
+def program(text: str, fields: Mapping[str, object] = MappingProxyType({})) -> str:
+    """Return the program of libvirt that a line names before its text, or in its fields; "" for none."""
+    for name in _FIELDS:
+        value = fields.get(name)
+        if isinstance(value, str) and _IS_NAME.fullmatch(value):
+            return value
     match = _PROGRAM.search(text)
     return match[1] if match else ""
