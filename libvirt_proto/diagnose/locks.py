@@ -35,6 +35,8 @@ _QUEUE: Final = "max_queued"
 _MAX_LOCKS: Final = 256
 _MAX_REFUSALS: Final = 256
 _MAX_STARTERS: Final = 256
+#: Time between a call and the begin of its job.
+_DISPATCH_NS: Final = 10**9
 #: Searches for the call of one holder, and of all in a recording.
 _ATTEMPTS: Final = 3
 _MAX_SEARCHES: Final = 500
@@ -182,7 +184,8 @@ class StateChangeLocks(Detector):
 
     def _find_call(self, lock: _Lock, before_ns: int | None) -> None:
         """Find the call that holds a lock: the oldest of its procedure on the domain that waits, or the last
-        one that began a job. A log does not have the objects of calls; there, it is the only one."""
+        one that began a job. A log does not have the objects of calls; there, it is the only one, or the only
+        one that was received just before the holder's job began."""
         found = self._dispatchers.find(lock.holder)
         if found is None or self._searches == _MAX_SEARCHES:
             return
@@ -197,6 +200,8 @@ class StateChangeLocks(Detector):
                 unknown.append((peer, call))
             elif str(subject) == lock.domain:
                 known.append((peer, call))
+        if len(unknown) > 1 and lock.job is not None:
+            unknown = [each for each in unknown if _is_dispatched(each[1], lock.job)]
         if known or len(unknown) == 1:
             peer, call = min(known or unknown, key=lambda each: each[1].time_ns or 0)
             header = call.message.header
@@ -325,6 +330,13 @@ class StateChangeLocks(Detector):
             yield self.recording.lines(f"{name or 'the job'} in thread {lock.job.thread[1]}, {ended}", lines)
         if lock.kind == "agent" and self._silent:
             yield self.recording.lines("the guest agent does not respond", self._silent)
+
+
+def _is_dispatched(call: Captured, job: WorkerJob) -> bool:
+    """Return whether a job may be that of a call: a worker is free at once, unless all are busy."""
+    if call.time_ns is None or job.begin.time_ns is None:
+        return False
+    return 0 <= job.begin.time_ns - call.time_ns <= _DISPATCH_NS
 
 
 def _ended(start_ns: int | None, end_ns: int | None, *, answered: bool) -> str:

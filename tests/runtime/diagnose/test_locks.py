@@ -236,6 +236,14 @@ def test_calls_of_a_log_have_no_domain(tmp_path: Path, clients: list[str]) -> No
     assert ("called by" in finding.summary) is (len(clients) == 1)
 
 
+def test_holder_s_job_begins_just_after_its_call(tmp_path: Path) -> None:
+    error = HELD.replace("DomainShutdown", "DomainBlockJobAbort")
+    later = rpc("0x2", 237).replace("10:00:00.000", "10:00:00.300")
+    log = rpc("0x1", 237) + begins(7) + later + head("10:00:30.200", 8) + REFUSED + "\n"
+    (finding,) = of_log(tmp_path, log + head("10:00:30.200", 8) + error + "\n")
+    assert "domain_block_job_abort, called by client-server@0x1, held" in finding.summary
+
+
 def test_capture_next_to_a_log_gives_one_finding(tmp_path: Path) -> None:
     log = tmp_path / "virtqemud.log"
     log.write_text(
