@@ -42,7 +42,7 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "lock-timeout": (
         b"state change lock",
-        r"cannot acquire state change lock"
+        r"(?:cannot |^\W*)acquire state change lock"
         r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
         r"(?P<holder>\w{1,80})?\))?(?: due to (?P<limit>max_queued) limit)?",
     ),
@@ -127,6 +127,14 @@ def statement(text: str) -> Statement | None:
             details = {name: value.strip() for name, value in found.groupdict().items() if value}
             return Statement(kind, details)
     return None
+
+
+def fuller(what: Statement | None, more: Statement | None) -> Statement | None:
+    """Return what a line states together with others, `more`, if these add something to what it states
+    alone."""
+    if what is None or more is None:
+        return what or more
+    return more if more.kind == what.kind and len(more.details) > len(what.details) else what
 
 
 def program(text: str, fields: Mapping[str, object] = MappingProxyType({})) -> str:
