@@ -23,10 +23,12 @@ from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
 from .monitor_commands import MAX_MONITORS, process_advice
 from .peers import Peer
-from .worker_jobs import WorkerJob, WorkerJobs
+from .worker_jobs import WorkerJob, WorkerJobs, may_last
 
-#: A user notices a second; a call that only reads takes milliseconds.
-_WAIT_NS: Final = 10**9
+#: A call takes milliseconds, one that starts a domain a second or two.
+_WAIT_NS: Final = 2 * 10**9
+#: Calls that are kept: those that end while others wait show a queue instead.
+_SLOW_NS: Final = 10**9
 #: Calls without a reply at the end of a recording may each be slow; after this time they are stuck.
 _OPEN_NS: Final = 10 * 10**9
 #: After the blocking call ends, the others need some milliseconds each.
@@ -70,7 +72,7 @@ class BlockedObjects(Detector):
         if exchange.reply is not None:
             self._answered_ns = exchange.reply.time_ns
         latency_ns = exchange.latency_ns
-        if latency_ns is not None and latency_ns < _WAIT_NS:
+        if latency_ns is not None and latency_ns < _SLOW_NS:
             return
         call, reply = exchange.call, exchange.reply
         if call is None or call.time_ns is None or (reply is not None and latency_ns is None):
@@ -91,7 +93,7 @@ class BlockedObjects(Detector):
             return
         job = self._jobs.add(line)
         took = None if job is None else job.duration_ns
-        if job is None or took is None or took < _WAIT_NS or job.monitor is None:
+        if job is None or took is None or took < _SLOW_NS or job.monitor is None:
             return
         jobs = self._slow_jobs.get(job.monitor)
         if jobs is None:
@@ -164,6 +166,7 @@ class BlockedObjects(Detector):
             [each for blocked in found[:_LISTED] for each in self._evidence(blocked)],
             subject=str(object_),
             certainty="possible" if longest.end_ns is None and len(longest.waiting) < 2 else "likely",
+            severity="note" if may_last(first.name) else None,
             advice=_advice(object_),
         )
 

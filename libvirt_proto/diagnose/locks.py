@@ -23,7 +23,7 @@ from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
 from .monitor_commands import process_advice
 from .peers import Peer
-from .worker_jobs import WorkerJob, WorkerJobs
+from .worker_jobs import READING, WorkerJob, WorkerJobs, may_last
 
 #: VIR_ERR_OPERATION_FAILED: too many calls wait (max_queued in qemu.conf); VIR_ERR_OPERATION_TIMEOUT.
 _CODES: Final = (9, 68)
@@ -43,12 +43,6 @@ _MAX_SEARCHES: Final = 500
 #: Names of calls in a text, and recent failures that are compared with another one.
 _LISTED: Final = 3
 _RECENT: Final = 8
-#: Words in names of procedures that begin an asynchronous job, which may outlast the call.
-_ASYNCHRONOUS: Final = frozenset(
-    ("migrate", "save", "restore", "dump", "snapshot", "backup", "create", "start", "revert")
-)
-#: Words in names of procedures that only read.
-_READING: Final = frozenset(("get", "stats", "list"))
 
 
 class _Refused(NamedTuple):
@@ -402,9 +396,7 @@ def _asynchronous(recording: Recording) -> frozenset[tuple[int, int]]:
         (program.number, procedure.number)
         for program in recording.registry.programs()
         for procedure in program.procedures
-        if procedure.name.startswith("domain_")
-        and not _ASYNCHRONOUS.isdisjoint(words := procedure.name.split("_"))
-        and _READING.isdisjoint(words)
+        if may_last(procedure.name)
     )
 
 
@@ -428,7 +420,7 @@ def _advice(lock: _Lock) -> tuple[str, ...]:
         steps.append('log what each worker of the daemon is doing: log_filters="1:util.threadjob"')
     if lock.limit:
         steps.append("set max_queued = 0 (the default, no limit) in /etc/libvirt/qemu.conf")
-    if any(not _READING.isdisjoint(name.split("_")) for name in lock.names):
+    if any(not READING.isdisjoint(name.split("_")) for name in lock.names):
         steps.append(
             "let monitoring skip busy domains: VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT, or virsh domstats"
             " --nowait"

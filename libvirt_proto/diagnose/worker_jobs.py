@@ -13,6 +13,20 @@ MAX_THREADS: Final = 4096
 Thread = tuple[str, str]
 
 
+#: Words in names of procedures that begin an asynchronous job of a domain; it may outlast the call.
+_ASYNCHRONOUS: Final = frozenset(
+    ("migrate", "save", "restore", "dump", "snapshot", "backup", "create", "start", "revert")
+)
+#: Words in names of procedures that only read.
+READING: Final = frozenset(("get", "stats", "list"))
+
+
+def may_last(procedure: str) -> bool:
+    """Return whether a procedure begins an asynchronous job of a domain, which is expected to take long."""
+    words = procedure.split("_")
+    return words[0] == "domain" and not _ASYNCHRONOUS.isdisjoint(words) and READING.isdisjoint(words)
+
+
 class WorkerJob:
     """A job, from its begin to its end: None while it runs. `monitor` is that of the domain to which it sent
     a command, if any is known."""
