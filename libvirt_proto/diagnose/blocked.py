@@ -63,8 +63,8 @@ class BlockedObjects(Detector):
         self._answered_ns: int | None = None
         self._jobs = WorkerJobs()
         self._dispatchers = Dispatchers(recording.registry)
-        #: The jobs that took long, by the monitor of their domain.
-        self._slow_jobs: BoundedDict[str, list[WorkerJob]] = BoundedDict(_MAX_OBJECTS)
+        #: The jobs that took long, by their domain, or the monitor of an unknown one.
+        self._slow_jobs: BoundedDict[tuple[str, str], list[WorkerJob]] = BoundedDict(_MAX_OBJECTS)
         self._domains: BoundedDict[str, str] = BoundedDict(MAX_MONITORS)
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
@@ -93,11 +93,15 @@ class BlockedObjects(Detector):
             return
         job = self._jobs.add(line)
         took = None if job is None else job.duration_ns
-        if job is None or took is None or took < _SLOW_NS or job.monitor is None:
+        if job is None or took is None or took < _SLOW_NS:
             return
-        jobs = self._slow_jobs.get(job.monitor)
+        domain = job.domain or self._domains.get(job.monitor or "") or ""
+        key = domain, "" if domain else job.monitor or ""
+        jobs = self._slow_jobs.get(key)
+        if key == ("", ""):
+            return
         if jobs is None:
-            self._slow_jobs.put(job.monitor, jobs := [])
+            self._slow_jobs.put(key, jobs := [])
         if len(jobs) < _MAX_CALLS:
             jobs.append(job)
 
@@ -119,8 +123,8 @@ class BlockedObjects(Detector):
             found = [*_released(calls, ends), *self._open(calls)]
             if found:
                 yield self._of(object_, found)
-        for monitor, jobs in self._slow_jobs.items():
-            yield from self._of_jobs(monitor, jobs)
+        for (domain, _), jobs in self._slow_jobs.items():
+            yield from self._of_jobs(domain, jobs)
 
     def _open(self, calls: list[Call]) -> Iterator[_Blocked]:
         """Yield the calls that wait at the end of the recording, or of their connections, after the oldest.
@@ -187,8 +191,8 @@ class BlockedObjects(Detector):
         text = f"waiting: {', '.join(listed)}" + (f" and {more} more" if more else "")
         yield self.recording.messages(text, sample)
 
-    def _of_jobs(self, monitor: str, jobs: list[WorkerJob]) -> Iterator[Finding]:
-        """Yield the finding about worker jobs on the domain of a monitor."""
+    def _of_jobs(self, domain: str, jobs: list[WorkerJob]) -> Iterator[Finding]:
+        """Yield the finding about worker jobs on a domain, "" if it is unknown."""
         done = [
             (job.begin.time_ns, job.end.time_ns, job)
             for job in jobs
@@ -199,7 +203,6 @@ class BlockedObjects(Detector):
         if not groups:
             return
         start_ns, end_ns, first = max(groups, key=lambda group: group[0][1] - group[0][0])[0]
-        domain = self._domains.get(monitor)
         count = max(map(len, groups)) - 1
         lines = [line for group in groups for _, _, job in group for line in (job.begin, job.end) if line]
         names = dict.fromkeys(self._dispatchers.name(job.dispatcher) for _, _, job in groups[0][1:])
@@ -210,9 +213,9 @@ class BlockedObjects(Detector):
             f"{amount(count, 'job')} on {what} waited for {name} for {duration(end_ns - start_ns)}, and ended"
             " when it did.",
             [self.recording.lines(f"{text} {', '.join(list(names)[:_LISTED])}", lines)],
-            subject=domain or "",
+            subject=domain,
             certainty="likely" if domain else "possible",
-            advice=_advice(NamedObject("domain", domain)),
+            advice=_advice(NamedObject("domain", domain or None)),
         )
 
 

@@ -118,7 +118,8 @@ class UnfinishedJobs(Detector):
         begin = first.job.begin
         since = "" if begin.time_ns is None else f" since {clock(begin.time_ns)}"
         if len(stuck) == 1:
-            who = f"A worker of the daemon has been stuck in {first.name}{since}"
+            on = f" on domain {first.job.domain}" if first.job.domain else ""
+            who = f"A worker of the daemon has been stuck in {first.name}{on}{since}"
         else:
             who = f"{amount(len(stuck), 'worker')} of the daemon have been stuck, one in {first.name}{since}"
         timeouts = [each.timeout for each in stuck if each.timeout is not None]
@@ -192,6 +193,6 @@ def _advice(stuck: _Stuck) -> tuple[str, ...]:
     daemon = name.rpartition("rpc-")[2] if "rpc-" in name else stuck.job.begin.program or "libvirtd"
     return (
         f"see where the thread waits: gdb -p $(pidof {daemon}) -batch -ex 'thread apply all backtrace'",
-        *((process_advice(),) if stuck.command is not None else ()),
+        *((process_advice(stuck.job.domain),) if stuck.command is not None else ()),
         f"systemctl restart {daemon} frees its workers; domains continue to run",
     )

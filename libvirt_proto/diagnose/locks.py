@@ -215,7 +215,7 @@ class StateChangeLocks(Detector):
                 self._refuse(refused, line)
                 return
         job = self._jobs.of(line.process, line.thread)
-        lock = self._lock("", holder)
+        lock = self._lock((job and job.domain) or "", holder)
         lock.kind = kind
         lock.limit = lock.limit or "limit" in line.details
         self._count_line(lock, line, job)

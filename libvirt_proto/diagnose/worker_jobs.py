@@ -28,10 +28,10 @@ def may_last(procedure: str) -> bool:
 
 
 class WorkerJob:
-    """A job, from its begin to its end: None while it runs. `monitor` is that of the domain to which it sent
-    a command, if any is known."""
+    """A job, from its begin to its end: None while it runs. `domain` is the one whose job it wanted, and
+    `monitor` the one to which it sent a command, None if unknown."""
 
-    __slots__ = ("begin", "dispatcher", "end", "monitor", "thread")
+    __slots__ = ("begin", "dispatcher", "domain", "end", "monitor", "thread")
 
     def __init__(self, dispatcher: str, thread: Thread, begin: LogLine) -> None:
         #: The function that the worker runs.
@@ -40,6 +40,7 @@ class WorkerJob:
         self.begin = begin
         self.end: LogLine | None = None
         self.monitor: str | None = None
+        self.domain: str | None = None
 
     @property
     def duration_ns(self) -> int | None:
@@ -64,6 +65,10 @@ class WorkerJobs:
         A thread other than a worker "runs" a job with its own name (`udev-event`), possibly forever; only
         dispatchers are jobs of clients.
         """
+        if line.kind == "job-wanted":
+            wanting = self.of(line.process, line.thread)
+            if wanting is not None:
+                wanting.domain = line.details.get("domain")
         if line.kind not in ("job-begin", "job-end"):
             return None
         key = line.process, line.details.get("thread", line.thread or "")

@@ -64,6 +64,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? finished job (?P<job>\w{1,80})"
         r" with ret=(?P<ret>-?\d{1,10})",
     ),
+    "job-wanted": (
+        b"current job=",
+        r"Starting (?:async )?job: .{1,200}?\(vm=0x[0-9a-f]{1,16} name=(?P<domain>.{1,120}?), current job=",
+    ),
     "monitor-entered": (
         b"Entering monitor",
         r"Entering monitor \(mon=(?P<monitor>0x[0-9a-f]{1,16}) vm=0x[0-9a-f]{1,16}"

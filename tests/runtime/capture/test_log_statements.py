@@ -88,6 +88,21 @@ def test_details_of_other_lines(text: str, details: dict[str, str]) -> None:
     assert found.details == details
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # libvirt 3.9.0, and 9.0.0
+        "Starting job: destroy (vm=0x7fe3 name=vm 1, current job=none async=none)",
+        "Starting async job: dump (vm=0x7fe3 name=vm 1, current job=none async=none)",
+        "Starting job: API=remoteDispatchDomainSuspend job=suspend agentJob=none asyncJob=none (vm=0x7fe3"
+        " name=vm 1, current job=modify agentJob=none async=none)",
+    ],
+)
+def test_job_that_a_thread_wants(text: str) -> None:
+    (found,) = lines(f"{HEAD}{text}\n")
+    assert (found.kind, found.thread, found.details) == ("job-wanted", "6924", {"domain": "vm 1"})
+
+
 def test_long_lines_are_not_joined() -> None:
     text = f"{HEAD}{'x' * 300} state change lock (held by"
     assert not lines(f"{text}\nmonitor=remoteDispatchDomainReset)\n")

@@ -167,6 +167,24 @@ def test_worker_jobs_on_one_monitor(monitor: str) -> None:
     assert (named.certainty, named.subject) == ("likely", "web")
 
 
+def wanted(at: float, thread: int, domain: str) -> LogLine:
+    return LogLine("job-wanted", START + round(at * SECOND), "", "", str(thread), 9, {"domain": domain})
+
+
+@pytest.mark.parametrize("domain", ["web", "db"])
+def test_worker_jobs_on_one_domain(domain: str) -> None:
+    found = findings(
+        job("job-begin", 0, 7, "BlockJobAbort", 1),
+        wanted(0.001, 7, "web"),
+        job("job-begin", 1, 8, "Suspend", 2),
+        wanted(1.001, 8, domain),
+        job("job-end", 4, 7, "BlockJobAbort", 3),
+        job("job-end", 4.01, 8, "Suspend", 4),
+        rules=RULE,
+    )
+    assert [each.subject for each in found] == (["web"] if domain == "web" else [])
+
+
 def test_state_is_bounded() -> None:
     calls = [Client(2 * i).call(0, "domain_suspend", 4 + i / 100, on=f"vm{i}") for i in range(300)]
     many = Client(1000)

@@ -72,6 +72,15 @@ def test_job_whose_monitor_command_has_no_reply() -> None:
     assert "QEMU has not answered its command stop for 4.00 s" in finding.summary
 
 
+def test_domain_whose_job_it_wanted() -> None:
+    wanted = LogLine("job-wanted", START, "", "", "6924", 2, {"domain": "web"})
+    suspend = begin(0, job="remoteDispatchDomainSuspend")
+    (finding,) = found(suspend, wanted, line(20, "keepalive-timeout", 3))
+    assert finding.summary.startswith(
+        "A worker of the daemon has been stuck in domain_suspend on domain web since"
+    )
+
+
 def test_stuck_workers_are_one_finding() -> None:
     stuck = [begin(i, i, 100 + i) for i in range(7)]
     other = begin(8, 8, 200, "remoteDispatchDomainGetInfo")
