@@ -81,12 +81,15 @@ class Keepalive(Detector):
             self._timeouts.append(line)
 
     def closed(self, peer: Peer, closed: Closed) -> None:
-        """Report a connection that its pinging side closed."""
-        if closed.first is None or peer.connection.id in self._expired:
+        """Report a connection that its pinging side closed, or ended after its pings if nothing shows who
+        closed it."""
+        if peer.connection.id in self._expired:
             return
-        pings = self._pings.pop((peer.connection.id, closed.first), None)
-        if pings is not None and pings.sample.count > 1:
-            self._report(peer, closed.first, "likely", pings)
+        sides: tuple[Direction, ...] = ("c2s", "s2c") if closed.first is None else (closed.first,)
+        for side in sides:
+            pings = self._pings.pop((peer.connection.id, side), None)
+            if pings is not None and pings.sample.count > 1:
+                self._report(peer, side, "likely", pings)
 
     def findings(self) -> Iterator[Finding]:
         """Report connections, and what only the log states."""
