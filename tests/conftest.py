@@ -23,7 +23,11 @@ for _name in ("COLUMNS", "LINES"):
 # `make check` and CI select `full`. No test depends on elapsed time; a busy machine must not fail one.
 for _profile, _examples in PROFILES.items():
     settings.register_profile(
-        _profile, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=_profile != "random",
     )
 settings.load_profile("quick")
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from hypothesis import settings
 
-#: Examples of a test without a number of its own: hypothesis' default in `full`, a quarter in `quick`.
-PROFILES: Final = {"quick": 25, "full": 100}
+#: Examples of a test without a number of its own: hypothesis' default in `full`, a quarter in `quick`. Both
+#: give the same examples in each run; those of `random` differ.
+PROFILES: Final = {"quick": 25, "full": 100, "random": 100}
 #: Tests with few examples run all of them in each profile: the first examples are the simplest values.
 FEW: Final = 10
 
