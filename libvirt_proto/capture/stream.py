@@ -12,7 +12,8 @@ from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from ..rpc.plausible import plausible_header
-from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD
+from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD, WORD_SIZE
+from ..rpc.wronglength import explain
 
 _word, _length_head, _type_status = WORD.unpack_from, LENGTH_HEAD.unpack_from, TYPE_STATUS.unpack_from
 #: A program number and version 1, as in a header.
@@ -511,7 +512,14 @@ class _Reader:
             yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, text, time_ns, name.partition(" (")[0])
 
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
-        """Pass over a connection that began with an unknown protocol and contains no message."""
+        """Pass over a connection that began with an unknown protocol, or one that only its first word shows,
+        and contains no message."""
+        start = explain(int.from_bytes(stream.unnamed[:WORD_SIZE]), ())
+        if start.kind == "foreign" and len(stream.unnamed) >= WORD_SIZE:
+            yield from self._pass(
+                stream, NoticeCode.NOT_LIBVIRT, f"this is {start.text}", time_ns, start.protocol or "unknown"
+            )
+            return
         text = (
             "this is neither libvirt nor another known protocol (it begins with"
             f" {first_bytes(stream.unnamed)})"

@@ -24,7 +24,12 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
 #: Rule → rules whose findings are only its evidence, if they are about the same time.
 EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "KEEPALIVE_TIMEOUT": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
-    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
+    "WRONG_TLS": frozenset(("CONNECTION_LOST", "DISCONNECTED", "OTHER_PROTOCOL")),
+    "CERTIFICATE_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "AUTH_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "TOO_MANY_CLIENTS": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "PORT_SCAN": frozenset(("DISCONNECTED",)),
     "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
     "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT")),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import printable
+from ..text import amount, printable
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
 from .rules import RULES
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
+#: Calls that it names.
+_NAMED: Final = 3
 
 
 class Recording:
@@ -82,6 +85,20 @@ class Recording:
             str(peer) if peer is not None else sample.conn,
             self.show(*options) if sample.numbers else None,
         )
+
+    def call(self, call: Captured) -> str:
+        """Return the procedure of a call, and its object if it is known: `domain_get_info (vm1)`."""
+        name = self.procedure(call.message.header)
+        subject = self.subject(call.message)
+        return f"{name} ({subject})" if subject is not None else name
+
+    def calls(self, what: str, calls: Collection[Captured], *, peer: Peer | None = None) -> Evidence:
+        """Return evidence that consists of calls, the oldest first, with the names of the first ones."""
+        shown = list(islice(calls, MAX_NUMBERS))
+        names = [self.call(call) for call in shown[:_NAMED]]
+        more = len(calls) - len(names)
+        text = f"{amount(len(calls), 'call')} {what}: {', '.join(names)}"
+        return self.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
 
     def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:
         """Return evidence that consists of lines of the log."""

@@ -13,10 +13,13 @@ from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Not
 from ..session import Exchange, Sessions
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
+from .disconnects import Disconnects
 from .findings import Check, Diagnosis, Finding
 from .keepalive import Keepalive
-from .peers import MAX_PEERS, Peer
+from .other_protocols import OtherProtocols
+from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
 from .rules import RULES, Need
+from .unanswered import Unanswered
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive,)
+DETECTORS: Final[tuple[type[Detector], ...]] = (Disconnects, Keepalive, OtherProtocols, Unanswered)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
@@ -135,6 +138,8 @@ class _Pass:
         self.start_ns: int | None = None
         self._rules = rules
         self._sessions = Sessions(recording.registry)
+        #: The last line that states why a connection ended, until that connection is known.
+        self._reason: LogLine | None = None
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
@@ -162,8 +167,8 @@ class _Pass:
             self.exchanges(self._sessions.feed(item) if done is None else done)
         elif isinstance(item, ConnectionEvent):
             about = None if item.connection is None else self._peer(item.connection)
-            if about is not None and item.kind in ("client_dispose", "server_client_dispose"):
-                about.disposed = item
+            if about is not None and item.kind in ENDING_EVENTS and about.end(item, self._reason):
+                self._reason = None
             for hook in self._event:
                 hook(about, item)
         elif isinstance(item, Closed):
@@ -175,6 +180,8 @@ class _Pass:
         else:
             self.counts["lines"] += 1
             self.seen.add("log")
+            if isinstance(item, LogLine) and item.kind in ENDING_LINES:
+                self._reason = item
             for hook in self._line if isinstance(item, LogLine) else self._probe:
                 hook(item)
 

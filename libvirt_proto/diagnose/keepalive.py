@@ -7,7 +7,6 @@ them without any message from its peer it closes the connection (virkeepalive.c)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -22,8 +21,6 @@ from .peers import MAX_PEERS, Peer
 from .settings import advice
 
 _PING: Final = 1
-#: Calls in flight that evidence lists.
-_LISTED: Final = 3
 
 
 class _Pings:
@@ -136,18 +133,9 @@ class Keepalive(Detector):
 
     def _in_flight(self, peer: Peer) -> Iterator[Evidence]:
         """Yield the calls that waited for a reply, the oldest first."""
-        calls = list(islice(peer.waiting.values(), MAX_NUMBERS))
-        if not calls:
-            return
-        names = [self._call(call) for call in calls[:_LISTED]]
-        more = len(peer.waiting) - len(names)
-        text = f"{amount(len(peer.waiting), 'call')} in flight, the oldest first: {', '.join(names)}"
-        yield self.recording.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
-
-    def _call(self, call: Captured) -> str:
-        name = self.recording.procedure(call.message.header)
-        subject = self.recording.subject(call.message)
-        return f"{name} ({subject})" if subject is not None else name
+        if peer.waiting:
+            calls = peer.waiting.values()
+            yield self.recording.calls("in flight, the oldest first", calls, peer=peer)
 
     def _of_log(self, lines: list[LogLine]) -> Finding:
         who = {frozenset(("server",)): "The daemon", frozenset(("client",)): "The client"}.get(

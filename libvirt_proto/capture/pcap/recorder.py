@@ -5,9 +5,9 @@ file depends only on the Chunks: little-endian, one interface of raw IP, nanosec
 
 Every connection is a TCP connection, from its handshake (at the time of its first Chunk) to a FIN for each
 `end`, or a RST. Addresses and ports are kept if both ends have them; a decrypted TLS connection gets port
-16509, where Wireshark expects plain libvirt. Everything else (unix sockets, raw streams, a second simultaneous connection
-with the same addresses) goes from a separate port on loopback to 127.0.0.1:16509, with its name as the
-comment of the first packet. An unknown direction counts as from the client.
+16509, where Wireshark expects plain libvirt. Everything else (unix sockets, raw streams, a second
+simultaneous connection with the same addresses) goes from a separate port on loopback to 127.0.0.1:16509,
+with its name as the comment of the first packet. An unknown direction counts as from the client.
 
 Missing bytes (`lost` and `cut`) are packets of which the capture holds only the first part, so that their
 number and the times of later packets remain exact. If their number is unknown, or above MAX_MISSING, the
