@@ -9,9 +9,13 @@ from tests.differential.incidents import (
     connections,
     jobs,
     keepalive,
+    latency,
     limits,
+    normal,
+    polling,
     sizes,
     strangers,
+    streams,
     versions,
 )
 from tests.differential.incidents.scene import Incident
@@ -19,12 +23,16 @@ from tests.differential.incidents.scene import Incident
 MODULES: Final = (
     limits,
     keepalive,
+    latency,
     connections,
     jobs,
     authentication,
     sizes,
-    strangers,
     versions,
+    polling,
+    streams,
+    strangers,
+    normal,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS
