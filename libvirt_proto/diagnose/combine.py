@@ -30,6 +30,7 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "AUTH_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "TOO_MANY_CLIENTS": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "PORT_SCAN": frozenset(("DISCONNECTED",)),
+    "STILL_WAITING": frozenset(("CONNECTION_LOST",)),
     "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
     "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT")),

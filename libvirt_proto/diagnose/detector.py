@@ -11,7 +11,7 @@ from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEv
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import amount, printable
+from ..text import amount, printable, shorten
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
 from .rules import RULES
@@ -90,7 +90,7 @@ class Recording:
         """Return the procedure of a call, and its object if it is known: `domain_get_info (vm1)`."""
         name = self.procedure(call.message.header)
         subject = self.subject(call.message)
-        return f"{name} ({subject})" if subject is not None else name
+        return f"{name} ({shorten(str(subject))})" if subject is not None else name
 
     def calls(self, what: str, calls: Collection[Captured], *, peer: Peer | None = None) -> Evidence:
         """Return evidence that consists of calls, the oldest first, with the names of the first ones."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 from ..bounded import BoundedDict
-from ..events import Captured, Closed, LogLine, Side
+from ..events import Captured, Closed, LogLine, Notice, Side
 from ..rpc.message import Header, Status
 from ..session import Exchange, role
 from ..text import amount, duration, size
@@ -27,6 +27,8 @@ _MAX_LINES: Final = 256
 #: Calls of a client that sets up a connection: auth_list, two questions about features, connect_open. A
 #: connection that ended earlier was refused.
 _SETUP_CALLS: Final = 3
+#: A daemon that closes a connection sooner after a message does so because of that message.
+_PAUSE_NS: Final = 100_000_000
 #: A connection is short up to this time and number of calls: one command of virsh.
 _SHORT_NS: Final = 10 * 10**9
 _SHORT_CALLS: Final = 32
@@ -125,10 +127,15 @@ class Disconnects(Detector):
             return
         ended, last = peer.ended_ns, peer.last_ns
         idle = None if ended is None or last is None else ended - last
-        if peer.ended_by == "server":
+        if peer.ended_by == "server" and (idle is None or idle >= _PAUSE_NS):
             self._add("idle", peer, peer.last, idle)
-        elif peer.reason is not None and peer.reason.kind != "end-of-file" and not _is_reset(peer.reason):
+        elif peer.reason is not None and peer.reason.kind in _NETWORK and not _by_peer(peer.reason):
             self._add("network", peer, peer.last, idle)
+
+    def notice(self, notice: Notice) -> None:
+        """Pass over a connection that continues with another protocol: its traffic is unknown."""
+        if notice.protocol is not None and notice.connection is not None:
+            self._known.put(notice.connection.id, None)
 
     def line(self, line: LogLine) -> None:
         """Note a line about the end of a connection."""
@@ -357,6 +364,7 @@ def _most_at_once(spans: list[tuple[int, int]]) -> int:
 
 
 #: Kinds of lines about the end of a connection.
+_NETWORK: Final = ("receive-failed", "send-failed")
 _LINES: Final = frozenset(("receive-failed", "send-failed", "end-of-file", "socket-closed", "disconnected"))
 _IDLE_ADVICE: Final = (
     "let the client send keepalive messages, so that it notices, and firewalls see traffic:"
@@ -374,9 +382,10 @@ def _failed(message: Captured) -> bool:
     return message.message.header.status == Status.VIR_NET_ERROR
 
 
-def _is_reset(line: LogLine) -> bool:
-    """Return whether the peer reset the connection: it ended with data that it had not read."""
-    return "reset by peer" in line.details.get("reason", "")
+def _by_peer(line: LogLine) -> bool:
+    """Return whether the other process ended the connection, rather than the network."""
+    reason = line.details.get("reason", "")
+    return "reset by peer" in reason or "roken pipe" in reason
 
 
 def _quoted(line: LogLine) -> str:

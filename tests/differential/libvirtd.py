@@ -96,12 +96,13 @@ class Libvirtd:
         return done.stderr if fails else done.stdout
 
     @contextmanager
-    def recorded(self, capture: Path, *ports: int) -> Iterator[None]:
+    def recorded(self, capture: Path, *ports: int, left_out: str = "") -> Iterator[None]:
         """Record all of the daemon's TCP traffic in the block to a file, in pcap format; `ports` are further
-        ports."""
+        ports, and packets that match the filter `left_out` are missing."""
         # A buffer of 64 MiB (-B counts KiB): the kernel must not drop packets on a loaded machine.
         options = ["-i", "lo", "-s0", "-U", "-B", "65536", "--immediate-mode", "-w", "-"]
-        command = ["tcpdump", *options, " or ".join(f"tcp port {port}" for port in (self.port, *ports))]
+        wanted = " or ".join(f"tcp port {port}" for port in (self.port, *ports))
+        command = ["tcpdump", *options, f"({wanted}) and not ({left_out})" if left_out else wanted]
         with (
             capture.open("wb") as file,
             subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True) as tcpdump,

@@ -16,6 +16,7 @@ from tests.differential.incidents import (
     sizes,
     strangers,
     streams,
+    unanswered,
     versions,
 )
 from tests.differential.incidents.scene import Incident
@@ -25,6 +26,7 @@ MODULES: Final = (
     keepalive,
     latency,
     connections,
+    unanswered,
     jobs,
     authentication,
     sizes,

@@ -38,7 +38,8 @@ class Incident:
     libvirtd.conf) runs and is recorded. `prepare` is called before the daemon starts. `tools` are needed
     beyond libvirtd, virsh and tcpdump. `probes` means that its unix socket is used and traced, `delays` that
     calls can be delayed (`Scene.delay`), `tls` that it also listens for TLS, `roots` that installations of
-    other releases are needed (ROOTS).
+    other releases are needed (ROOTS). The capture lacks the packets that match the filter `left_out`,
+    in which `{port}` is the daemon's.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Incident:
     delays: bool = False
     tls: bool = False
     roots: bool = False
+    left_out: str = ""
 
 
 class Scene:
@@ -236,7 +238,8 @@ def record(incident: Incident, destination: Path) -> None:
             if incident.probes:
                 recorders.enter_context(_traced(scene))
             ports = (tls_port,) if tls_port else ()
-            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *ports))
+            left_out = incident.left_out.format(port=scene.port)
+            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *ports, left_out=left_out))
             incident.run(scene)
         destination.mkdir(parents=True)
         for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
