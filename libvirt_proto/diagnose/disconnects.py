@@ -90,6 +90,8 @@ class Disconnects(Detector):
         self._found: BoundedDict[tuple[_How, Side | None, str], _Ends] = BoundedDict(_MAX_GROUPS)
         #: Connections with an end that was found.
         self._known: BoundedDict[int, None] = BoundedDict(MAX_PEERS)
+        #: The connection that ended last, which may have had a stream: its exchanges follow.
+        self._idle: tuple[_How, Peer, int | None] | None = None
         self._lines: list[LogLine] = []
         self._storms = _Storms(recording)
 
@@ -108,6 +110,7 @@ class Disconnects(Detector):
         """Note a stream in the middle of which the connection ended, and a call that found it ended."""
         stream = exchange.stream
         if stream is not None and stream.end == "open" and peer.closed is not None and not peer.orderly:
+            self._idle = None
             moved = stream.bytes_c2s + stream.bytes_s2c
             self._add("stream", peer, exchange.call or exchange.first, None, moved)
         elif exchange.outcome == "pending" and peer.broken is not None and peer.stale_ns is not None:
@@ -115,6 +118,7 @@ class Disconnects(Detector):
 
     def closed(self, peer: Peer, closed: Closed) -> None:
         """Note the end of an idle connection."""
+        self._settle()
         self._storms.closed(peer, closed)
         if not peer.messages or peer.orderly:
             return
@@ -128,9 +132,16 @@ class Disconnects(Detector):
         ended, last = peer.ended_ns, peer.last_ns
         idle = None if ended is None or last is None else ended - last
         if peer.ended_by == "server" and (idle is None or idle >= _PAUSE_NS):
-            self._add("idle", peer, peer.last, idle)
+            self._idle = "idle", peer, idle
         elif peer.reason is not None and peer.reason.kind in _NETWORK and not _by_peer(peer.reason):
-            self._add("network", peer, peer.last, idle)
+            self._idle = "network", peer, idle
+
+    def _settle(self) -> None:
+        """Add the connection that ended last, unless it had a stream."""
+        if self._idle is not None:
+            how, peer, idle = self._idle
+            self._add(how, peer, peer.last, idle)
+            self._idle = None
 
     def notice(self, notice: Notice) -> None:
         """Pass over a connection that continues with another protocol: its traffic is unknown."""
@@ -144,6 +155,7 @@ class Disconnects(Detector):
 
     def findings(self) -> Iterator[Finding]:
         """Report the connections, or if the log has no records about them, what it states."""
+        self._settle()
         for (how, who, _), ends in self._found.items():
             yield self._disconnected(how, who, ends)
         if self._lines and not self.recording.sides:

@@ -188,8 +188,7 @@ class Unanswered(Detector):
                 waiting.append((peer, exchange))
         for peer in broken.values():
             self._ends.append(peer)
-            before = [call for call in peer.lost if not _after(call, peer.ended_ns)]
-            if lost := self._lost_calls(peer, before):
+            if lost := self._lost_calls(peer, peer.lost):
                 self._lost_of(peer).add(peer, lost)
         yield from self._restarts(starts)
         if not starts:
@@ -215,7 +214,8 @@ class Unanswered(Detector):
             return []
         if peer.ended_by == "client" and _cannot_be_sent(calls[-1]):
             return []
-        return [call for call in calls if not self._loses(call)]
+        ended = peer.ended_ns
+        return [call for call in calls if not (self._loses(call) or _after(call, ended))]
 
     def _loses(self, call: Captured) -> bool:
         """Return whether the recording may lack the reply of a call."""
