@@ -146,10 +146,14 @@ def prepared(
         yield Libvirtd(port, folder, installation=installation)
 
 
-def free_port() -> int:
+def free_port(preferred: int = 0) -> int:
     """An unused TCP port."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as daemons do
+        try:
+            free.bind(("127.0.0.1", preferred))
+        except OSError:
+            free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
 
