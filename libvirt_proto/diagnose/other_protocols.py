@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
 from ..bounded import BoundedDict
-from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode
+from ..events import Captured, Connection, ConnectionEvent, LogLine, Notice, NoticeCode
 from ..rpc.wire import WORD_SIZE
 from ..rpc.wronglength import explain
+from ..session import Exchange
 from ..text import amount
 from .detector import MAX_NUMBERS, Detector, Recording
 from .findings import Evidence, Finding
@@ -71,6 +72,8 @@ class OtherProtocols(Detector):
         super().__init__(recording)
         self._silent: BoundedDict[_Pair, _Strangers] = BoundedDict(_MAX_HOSTS)
         self._foreign: BoundedDict[tuple[_Pair, str], _Strangers] = BoundedDict(_MAX_HOSTS)
+        #: Whether a log or a probe reported TLS: its messages are those inside of TLS.
+        self._uses_tls = False
         #: Plain connections to the TLS port that had no reply.
         self._plain: BoundedDict[_Pair, _Strangers] = BoundedDict(_MAX_HOSTS)
         #: Addresses of daemons that answered without TLS.
@@ -91,6 +94,8 @@ class OtherProtocols(Detector):
 
     def event(self, peer: Peer | None, event: ConnectionEvent) -> None:
         """Note a connection of a daemon's log that ends without a message."""
+        if event.kind == "tls_session_new":
+            self._uses_tls = True
         if peer is None or peer.connection.side != "server":
             return
         if event.kind == "server_client_new":
@@ -131,16 +136,16 @@ class OtherProtocols(Detector):
         word = int(line.details["size"]) + (WORD_SIZE if line.details["fault"] == "large" else 0)
         return explain(word, self.recording.registry.programs()).protocol
 
-    def closed(self, peer: Peer, closed: Closed) -> None:
-        """Note a plain call to the TLS port without any reply."""
-        connection = peer.connection
+    def exchange(self, peer: Peer, exchange: Exchange) -> None:
+        """Note a plain call to the TLS port that ended its connection without any reply."""
         if (
-            peer.messages
-            and connection.transport == "tcp"
-            and connection.server.endswith(f":{_TLS_PORT}")
+            exchange.reply is None
+            and peer.connection.transport in ("tcp", "log")
+            and peer.connection.server.endswith(f":{_TLS_PORT}")
             and "s2c" not in peer.heard
+            and peer.ended_by == "server"
         ):
-            self._add(self._plain, _pair(connection), connection, closed.time_ns)
+            self._add(self._plain, _pair(peer.connection), peer.connection, peer.ended_ns)
 
     def notice(self, notice: Notice) -> None:
         """Note another protocol, or a connection without data."""
@@ -177,7 +182,7 @@ class OtherProtocols(Detector):
             elif pair not in scanners:
                 yield self._other(pair, protocol, strangers)
         for pair, strangers in self._plain.items():
-            if pair[1] not in self._answered:
+            if pair[1] not in self._answered and not self._uses_tls:
                 yield self._plain_on_tls(pair, strangers)
         if self._handshakes:
             yield self.finding(

@@ -47,8 +47,9 @@ class Peer:
 
     `waiting` maps the calls without a reply to their messages, the oldest first. `heard` is the time of the
     last message of each direction. `closing` is the client's call to close the connection. `closed` is set
-    when both directions have ended; `broken` if a log or a probe reported that its socket was closed,
-    `disposed` that the connection was discarded. `reason` is the line of the log that states why it ended.
+    when both directions have ended; `broken` if a log or a probe reported that its socket was closed or
+    failed, `disposed` that the connection was discarded. `reason` is the line of the log that states why it
+    ended.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -95,6 +96,7 @@ class Peer:
         if self.reason is not None or line is None or not _belongs(line, event):
             return False
         self.reason = line
+        self.broken = self.broken or event
         return True
 
     def __str__(self) -> str:
