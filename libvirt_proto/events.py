@@ -223,8 +223,8 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something about the input that a user should know: lost bytes, a truncated file, another protocol.
 
     `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
-    `data` is the beginning of bytes without context that are not a message. `protocol` is the name of the
-    protocol that was recognised instead of libvirt's (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent.
+    `data` is the beginning of bytes without context that are not a message. `protocol` is the name of another
+    protocol that was recognised (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent.
     """
 
     code: NoticeCode

@@ -381,7 +381,7 @@ _LINES: Final = frozenset(("receive-failed", "send-failed", "end-of-file", "sock
 _IDLE_ADVICE: Final = (
     "let the client send keepalive messages, so that it notices, and firewalls see traffic:"
     " virConnectSetKeepAlive(conn, 5, 5) with a running event loop",
-    "connect again when a call fails with a closed connection (virConnectIsAlive tells before)",
+    "connect again when a call fails with a closed connection (virConnectIsAlive reports it before)",
     "see whether the daemon closed it: journalctl -u libvirtd -u virtqemud at that time",
 )
 _STREAM_ADVICE: Final = (

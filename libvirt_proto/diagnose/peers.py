@@ -26,7 +26,7 @@ _TEXTS: Final = {
 ENDING_LINES: Final = frozenset((*_TEXTS, "wrong-length"))
 #: Events of a connection that has ended.
 ENDING_EVENTS: Final = ("keepalive_stop", "socket_dispose", "client_dispose", "server_client_dispose")
-#: A connection without traffic for so long is idle: a call of a client that works takes less.
+#: The time without traffic after which a connection counts as idle.
 IDLE_NS: Final = 2 * 10**9
 #: An error that is reported so soon after a call was there before.
 QUICK_NS: Final = 200_000_000
