@@ -103,9 +103,10 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """Both directions of a connection have ended; nothing follows. `first` is the direction that ended first:
-    its sender closed the connection, or with `reset` reset it. It is None if the source does not show it: for
-    connections in logs and of probes, and if a source reports both ends at once."""
+    """Both directions of a connection have ended, or one and then the input; nothing follows. `first` is the
+    direction that ended first: its sender closed the connection, or with `reset` reset it. It is None if the
+    source does not show it: for connections in logs and of probes, and if a source reports both ends at
+    once."""
 
     connection: Connection
     time_ns: int | None

@@ -130,10 +130,13 @@ class _Conversation:
         self.protocol = _Protocol.UNKNOWN
         #: Whether the notice `mid-connection` was given.
         self.mid_noted = False
-        #: The direction that was closed first, when, and whether it was reset.
+        #: The direction that was closed first and when, whether it was reset, and how many were closed.
         self.closed_first: Direction | None = None
-        self.closed_ns: int | None = None
+        self.first_ns: int | None = None
         self.reset = False
+        self.closings = 0
+        #: When the last direction was closed.
+        self.closed_ns: int | None = None
 
 
 class _Stream:
@@ -355,7 +358,7 @@ class _Reader:
         if chunk.end:
             conversation = stream.conversation
             if conversation.closed_first is None:
-                conversation.closed_first, conversation.closed_ns = chunk.direction, time_ns
+                conversation.closed_first, conversation.first_ns = chunk.direction, time_ns
                 conversation.reset = chunk.reset
             yield from self._end(stream, time_ns, closed=True)
 
@@ -560,13 +563,16 @@ class _Reader:
             yield stream.notice(NoticeCode.INCOMPLETE_MESSAGE, text, time_ns)
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
+        if closed:  # at the end of the input, the other side may not have closed its direction
+            conversation.closings += 1
+            conversation.closed_ns = time_ns
         self._streams.pop((stream.connection.id, stream.direction), None)
         stream.state = _State.ENDED_FRESH if stream.state is _State.FRESH else _State.ENDED
         both = len(conversation.streams) > 1 or stream.direction is None
         if both and all(each.state in _ENDED for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
-            if closed and stream.direction:  # without a direction it is one of several pieces of hex
-                yield self._closed(stream, time_ns)
+            if conversation.closings and stream.direction:  # without one it is one of several pieces of hex
+                yield self._closed(stream)
             unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
             if unused and stream.direction:
                 text = "the connection was opened and closed without data"
@@ -575,13 +581,15 @@ class _Reader:
                 )
 
     @staticmethod
-    def _closed(stream: _Stream, time_ns: int | None) -> Closed:
+    def _closed(stream: _Stream) -> Closed:
         """Return the end of a connection. A source that reports both ends at once does not show which was
         first, unless it was a reset."""
         conversation = stream.conversation
-        at_once = time_ns is not None and time_ns == conversation.closed_ns and not conversation.reset
-        first = None if at_once or stream.connection.side is not None else conversation.closed_first
-        return Closed(stream.connection, time_ns, first, conversation.reset)
+        closed_ns = conversation.closed_ns
+        at_once = conversation.closings > 1 and closed_ns is not None and closed_ns == conversation.first_ns
+        unknown = (at_once and not conversation.reset) or stream.connection.side is not None
+        first = None if unknown else conversation.closed_first
+        return Closed(stream.connection, closed_ns, first, conversation.reset)
 
 
 def _bytes(count: int, *, verb: bool = True) -> str:

@@ -11,15 +11,22 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .blocked import BlockedObjects
+from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .disconnects import Disconnects
 from .findings import Check, Diagnosis, Finding
+from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
+from .locks import StateChangeLocks
+from .monitor_commands import MonitorCommands
 from .other_protocols import OtherProtocols
 from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
+from .request_limit import RequestLimit
 from .rules import RULES, Need
 from .unanswered import Unanswered
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -27,7 +34,19 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Disconnects, Keepalive, OtherProtocols, Unanswered)
+DETECTORS: Final[tuple[type[Detector], ...]] = (
+    BlockedObjects,
+    Clients,
+    Disconnects,
+    Keepalive,
+    MonitorCommands,
+    OtherProtocols,
+    RequestLimit,
+    StateChangeLocks,
+    Unanswered,
+    UnfinishedJobs,
+    Workers,
+)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
@@ -141,6 +160,7 @@ class _Pass:
         #: The last line that states why a connection ended, until that connection is known.
         self._reason: LogLine | None = None
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
+        recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
         self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (

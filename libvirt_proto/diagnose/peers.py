@@ -42,6 +42,14 @@ def call_key(header: Header) -> CallKey:
     return header.prog, header.vers, header.serial
 
 
+def daemon(connection: Connection) -> str:
+    """Return the name of the daemon of a connection: all connections in its log have the same one, whose
+    names else have the address of an object."""
+    if connection.transport == "log" and connection.side == "server":
+        return ""
+    return connection.server.partition("@")[0]
+
+
 class Peer:
     """A connection and its traffic so far.
 
@@ -118,11 +126,16 @@ class Peer:
         if self.closed is not None and self.closed.first is not None:
             return "client" if self.closed.first == "c2s" else "server"
         side = self.connection.side
-        if self.reason is not None and side is not None:
-            if self.reason.kind == "wrong-length":
-                return side  # it refused what it received
-            return "client" if side == "server" else "server"
-        return None
+        if side is None or (self.closed is None and self.broken is None):
+            return None
+        other: Side = "client" if side == "server" else "server"
+        if self.reason is not None:
+            return side if self.reason.kind == "wrong-length" else other  # it refuses what it received
+        if self.broken is None and self.disposed is None:
+            return side  # its process ended
+        if side == "client":
+            return other if self.lost else side  # a client does not close its socket in a call
+        return side if self.connection.transport == "log" else None  # a log has an error for each other end
 
     @property
     def client(self) -> str:

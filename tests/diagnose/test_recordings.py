@@ -1,8 +1,8 @@
 """Recordings of real daemons, each with what `diagnose` must find in it, and nothing else.
 
-`recordings/NAME/expected.toml` has a list of rules for each file of the recording, and for all of them
-together as `all`; `first` is a part of the first sentence of that diagnosis. `ports` are the daemon's ports,
-if a capture has connections without libvirt's messages.
+`recordings/NAME/expected.toml` has a list of rules for each file of the recording (without `.gz`), and for
+all of them together as `all`; `first` is a part of the first sentence of that diagnosis. `ports` are the
+daemon's ports, if a capture has connections without libvirt's messages.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ def diagnosis(*files: Path, ports: Iterable[int] = ()) -> Diagnosis:
     return diagnoser.finish()
 
 
+def recorded(name: str, file: str) -> Path:
+    """A file of a recording, which may be compressed."""
+    path = RECORDINGS / name / file
+    return path if path.exists() else path.with_name(f"{file}.gz")
+
+
 def rules(found: Diagnosis) -> list[str]:
     return sorted({finding.rule for finding in found.findings})
 
@@ -51,17 +57,17 @@ def each_file() -> Iterator[tuple[str, str]]:
             yield name, file
 
 
-@pytest.mark.parametrize(("name", "file"), list(each_file()))
+@pytest.mark.parametrize(("name", "file"), [*each_file()])
 def test_finds_exactly_the_expected_rules(name: str, file: str) -> None:
     wanted = expected(name)
-    found = diagnosis(RECORDINGS / name / file, ports=wanted.get("ports", ()))
+    found = diagnosis(recorded(name, file), ports=wanted.get("ports", ()))
     assert rules(found) == sorted(wanted[file])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "all" in expected(name)])
 def test_all_files_give_one_diagnosis(name: str) -> None:
     wanted = expected(name)
-    files = (RECORDINGS / name / file for file in sorted(wanted.keys() - OTHER_KEYS))
+    files = (recorded(name, file) for file in sorted(wanted.keys() - OTHER_KEYS))
     found = diagnosis(*files, ports=wanted.get("ports", ()))
     assert rules(found) == sorted(wanted["all"])
     if found.findings:

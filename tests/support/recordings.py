@@ -57,7 +57,7 @@ class Talk:
         return [call, self.reply(time + seconds, call)]
 
     def opened(self, time: float = 0) -> list[Captured]:
-        """What every client begins with."""
+        """The calls that open a connection, with their replies."""
         return [each for proc in (AUTH_LIST, 60, CONNECT_OPEN) for each in self.answered(time, proc)]
 
     def closed(self, time: float | None, first: Direction | None = None, *, reset: bool = False) -> Closed:

@@ -122,7 +122,7 @@ def test_line_of_the_log_shows_who_ended_the_connection(side: str, text: str, st
     assert any(evidence.lines == (7,) for evidence in found.evidence)
 
 
-def test_line_of_another_thread_belongs_to_another_connection() -> None:
+def test_connection_without_an_error_in_the_daemon_s_log_was_closed_by_the_daemon() -> None:
     talk = Talk(transport="log", side="server")
     items = [
         *talk.opened(),
@@ -131,7 +131,7 @@ def test_line_of_another_thread_belongs_to_another_connection() -> None:
         talk.event("server_client_dispose", 2.001),
         talk.closed(2.001),
     ]
-    assert findings(items, *OURS)[0].summary.startswith("The connection")
+    assert findings(items, *OURS)[0].summary.startswith("The daemon closed")
 
 
 # DAEMON_RESTARTED

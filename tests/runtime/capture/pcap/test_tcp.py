@@ -246,6 +246,8 @@ def test_reset_ends_both_directions(network: Network, direction: str) -> None:
         ("s2c", b"", 0, True),
         ("s2c", b"beyond a hole", 3, False),
     ]
+    ends = [chunk.direction for chunk in chunks if chunk.end]
+    assert ends[0] == direction  # the side that reset it closed it
 
 
 def test_reset_outside_the_window_is_ignored(network: Network) -> None:
