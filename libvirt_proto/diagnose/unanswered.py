@@ -4,8 +4,9 @@ happened to their connections."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Final
 
 from ..bounded import BoundedDict
@@ -89,6 +90,56 @@ class _Start:
         return [] if continued else [peer for peer, _ in self.open]
 
 
+class _History:
+    """The connections to a daemon: when each began, and when it was last in use."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]] = ()) -> None:
+        ordered = sorted(spans)
+        self.begins = [first for first, _ in ordered]
+        #: The latest use of the connections up to each.
+        self._latest = list(accumulate((last for _, last in ordered), max))
+        #: Times of connections that were refused, in order.
+        self.refused: list[int] = []
+
+    def continues(self, start_ns: int, end_ns: int) -> bool:
+        """Return whether a connection that began before a time was in use after another one."""
+        before = bisect_left(self.begins, start_ns)
+        return before > 0 and self._latest[before - 1] > end_ns
+
+    def refuses(self, start_ns: int, end_ns: int) -> bool:
+        """Return whether a connection was refused between two times."""
+        at = bisect_left(self.refused, start_ns)
+        return at < len(self.refused) and self.refused[at] <= end_ns
+
+    def again(self, time_ns: int) -> int | None:
+        """Return when the first connection after a time began."""
+        at = bisect_right(self.begins, time_ns)
+        return self.begins[at] if at < len(self.begins) else None
+
+
+class _DaemonEnd:
+    """Connections that a daemon may have closed when it ended: one or more, the first one first."""
+
+    def __init__(self, servers: list[str], peers: list[Peer], history: _History) -> None:
+        self.servers = servers
+        self.peers = peers
+        self.start_ns = peers[0].ended_ns or 0
+        self.end_ns = peers[-1].ended_ns or 0
+        self.again_ns = history.again(self.end_ns)
+        self.by_daemon = any(peer.ended_by == "server" for peer in peers)
+        self.refused = history.refuses(self.end_ns - _TOGETHER_NS, self.end_ns + _RESTART_NS)
+
+    def add(self, other: _DaemonEnd) -> None:
+        """Add the connections to another address of the daemon."""
+        self.servers += other.servers
+        self.peers += other.peers
+        self.end_ns = max(self.end_ns, other.end_ns)
+        times = [time for time in (self.again_ns, other.again_ns) if time is not None]
+        self.again_ns = min(times, default=None)
+        self.by_daemon = self.by_daemon or other.by_daemon
+        self.refused = self.refused or other.refused
+
+
 class Unanswered(Detector):
     """Calls without a reply: their connection ended, the daemon restarted, the reply is late or not in the
     recording."""
@@ -101,6 +152,8 @@ class Unanswered(Detector):
         self._begun: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
         #: Ends of connections that their client did not ask for, in order.
         self._ends: list[Peer] = []
+        #: Those of them with calls that waited.
+        self._losers: list[Peer] = []
         self._lost: BoundedDict[tuple[Side | None, str], _Lost] = BoundedDict(MAX_PEERS)
         self._starts: list[_Start] = []
         #: Attempts to connect that nobody accepted: the daemon's address and time.
@@ -155,8 +208,8 @@ class Unanswered(Detector):
             return
         if not peer.orderly and len(self._ends) < _MAX_ENDS:
             self._ends.append(peer)
-        if lost := self._lost_calls(peer, peer.lost):
-            self._lost_of(peer).add(peer, lost)
+        if peer.lost and len(self._losers) < _MAX_ENDS:
+            self._losers.append(peer)
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note the time that a call took, or that it has no reply."""
@@ -186,10 +239,8 @@ class Unanswered(Detector):
                 broken[peer.connection.id] = peer
             else:
                 waiting.append((peer, exchange))
-        for peer in broken.values():
-            self._ends.append(peer)
-            if lost := self._lost_calls(peer, peer.lost):
-                self._lost_of(peer).add(peer, lost)
+        self._ends += broken.values()
+        self._group((*self._losers, *broken.values()))
         yield from self._restarts(starts)
         if not starts:
             yield from self._ended_together()
@@ -202,11 +253,18 @@ class Unanswered(Detector):
 
     # Connections that ended
 
-    def _lost_of(self, peer: Peer) -> _Lost:
-        key = peer.ended_by, peer.server
-        if key not in self._lost:
-            self._lost.put(key, _Lost())
-        return self._lost[key]
+    def _group(self, peers: Iterable[Peer]) -> None:
+        """Group connections that ended while calls waited. If both sides of one were recorded, the side that
+        shows who closed it counts."""
+        lost = [(peer, calls) for peer in peers if (calls := self._lost_calls(peer, peer.lost))]
+        known = {peer.subject for peer, _ in lost if peer.ended_by is not None}
+        for peer, calls in lost:
+            if peer.ended_by is None and peer.connection.side is not None and peer.subject in known:
+                continue
+            key = peer.ended_by, peer.server
+            if key not in self._lost:
+                self._lost.put(key, _Lost())
+            self._lost[key].add(peer, calls)
 
     def _lost_calls(self, peer: Peer, calls: list[Captured]) -> list[Captured]:
         """Return those of the calls that had no reply for certain, at the end of a connection."""
@@ -289,67 +347,79 @@ class Unanswered(Detector):
         for peer in self._ends:
             if peer.ended_by != "client" and peer.ended_ns is not None:
                 servers.setdefault(peer.server, []).append(peer)
-        found = 0
+        histories = self._histories()
+        ends: list[_DaemonEnd] = []
         for server, peers in servers.items():
-            peers.sort(key=lambda peer: peer.ended_ns or 0)
-            begins = sorted(
-                peer.first_ns
-                for peer in self._begun.values()
-                if peer.server == server and peer.first_ns is not None
-            )
-            for group in _clusters(peers):
-                finding = self._ended(server, group, begins) if found < MAX_NUMBERS else None
-                if finding is not None:
-                    found += 1
-                    yield finding
+            history = histories.get(server, _History())
+            for group in _clusters(sorted(peers, key=lambda peer: peer.ended_ns or 0)):
+                end = _DaemonEnd([server], group, history)
+                if self._is_end(end, history):
+                    ends.append(end)
+        ends.sort(key=lambda end: end.start_ns)
+        for each in islice(self._merged(ends), MAX_NUMBERS):
+            yield self._ended(each)
 
-    def _ended(self, server: str, group: list[Peer], begins: list[int]) -> Finding | None:
-        """Return the finding that a daemon ended, if nothing contradicts it."""
-        start, end = group[0].ended_ns, group[-1].ended_ns
-        assert start is not None
-        assert end is not None
-        refused = any(
-            time is not None and name == server and end <= time + _TOGETHER_NS and time <= end + _RESTART_NS
-            for name, time in self._refused
-        )
-        again = next((time for time in begins if time > end), None)
-        by_daemon = any(peer.ended_by == "server" for peer in group)
-        calls = [call for peer in group for call in self._lost_calls(peer, peer.lost)][:_MAX_CALLS]
-        resets = all(peer.closed is not None and peer.closed.reset for peer in group)
-        if not refused and (len(group) < 2 or resets or not (by_daemon or again)):
-            return None
-        if not (refused or by_daemon) and not calls:
-            return None
-        if self._continues(server, start, end, group):
-            return None
-        back = f", and accepted new ones {duration(again - end)} later" if again is not None else ""
-        evidence = [self._of_peers("connections that ended at once", group)]
+    def _histories(self) -> dict[str, _History]:
+        histories: dict[str, _History] = {}
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for peer in self._begun.values():
+            first, last, ended = peer.first_ns, peer.last_ns, peer.ended_ns
+            if first is not None and last is not None:
+                span = first, last if ended is None else min(last, ended)
+                spans.setdefault(peer.server, []).append(span)
+        for server, each in spans.items():
+            histories[server] = _History(each)
+        for server, time_ns in self._refused:
+            if time_ns is not None and server in histories:
+                histories[server].refused.append(time_ns)
+        for history in histories.values():
+            history.refused.sort()
+        return histories
+
+    def _is_end(self, end: _DaemonEnd, history: _History) -> bool:
+        """Return whether connections ended because their daemon did, and nothing contradicts it."""
+        peers = end.peers
+        if not end.refused:
+            resets = all(peer.closed is not None and peer.closed.reset for peer in peers)
+            if len(peers) < 2 or resets or not (end.by_daemon or end.again_ns):
+                return False
+            if not (end.by_daemon or self._calls_of(peers)):
+                return False
+        return not history.continues(end.start_ns, end.end_ns)
+
+    def _merged(self, ends: list[_DaemonEnd]) -> Iterator[_DaemonEnd]:
+        """Yield the ends of daemons; one daemon has several addresses in a recording of one of its sides."""
+        last: _DaemonEnd | None = None
+        for end in ends:
+            if last is not None and self.recording.sides and end.start_ns - last.end_ns <= _TOGETHER_NS:
+                last.add(end)
+                continue
+            if last is not None:
+                yield last
+            last = end
+        if last is not None:
+            yield last
+
+    def _calls_of(self, peers: list[Peer]) -> list[Captured]:
+        return [call for peer in peers for call in self._lost_calls(peer, peer.lost)][:_MAX_CALLS]
+
+    def _ended(self, end: _DaemonEnd) -> Finding:
+        calls = self._calls_of(end.peers)
+        again = end.again_ns
+        back = f", and accepted new ones {duration(again - end.end_ns)} later" if again is not None else ""
+        evidence = [self._of_peers("connections that ended at once", end.peers)]
         if calls:
             evidence.append(self.recording.calls("without a reply", calls))
-        if refused:
-            evidence.append(
-                Evidence("connections to it were refused after that", self.recording.file, start_ns=end)
-            )
-        where = f" {server}" if server not in ("", "server") else ""
+        if end.refused:
+            text = "connections to it were refused after that"
+            evidence.append(Evidence(text, self.recording.file, start_ns=end.end_ns))
+        where = f" {end.servers[0]}" if len(end.servers) == 1 and end.servers[0] != "server" else ""
         return self.finding(
             "DAEMON_RESTARTED",
-            f"The daemon{where} ended: it closed {_all(group)}{_with_calls(calls)}{back}.",
+            f"The daemon{where} ended: it closed {_all(end.peers)}{_with_calls(calls)}{back}.",
             evidence,
-            certainty="likely" if by_daemon or refused else "possible",
+            certainty="likely" if end.by_daemon or end.refused else "possible",
             advice=_RESTART_ADVICE,
-        )
-
-    def _continues(self, server: str, start: int, end: int, group: list[Peer]) -> bool:
-        """Return whether a connection to the daemon was there before and after."""
-        ended = {peer.connection.id for peer in group}
-        return any(
-            peer.server == server
-            and peer.connection.id not in ended
-            and peer.first_ns is not None
-            and peer.last_ns is not None
-            and peer.first_ns < start
-            and peer.last_ns > end
-            for peer in self._begun.values()
         )
 
     def _of_peers(self, what: str, peers: list[Peer]) -> Evidence:

@@ -224,6 +224,40 @@ def test_clients_that_start_in_one_log_are_no_restart() -> None:
     assert findings([*talk.opened(1), talk.call(2), line("libvirt version: 9.0.0", 3)], *OURS) == []
 
 
+def test_addresses_of_one_daemon_end_together() -> None:
+    """A live trace sees the daemon's TCP port and its unix socket."""
+    talks = [
+        Talk(1, transport="probe", side="server"),
+        Talk(2, "192.0.2.8:40000", transport="probe", side="server"),
+        Talk(3, "client", "server@libvirtd[7]:0x1", transport="probe", side="server"),
+        Talk(4, "client", "server@libvirtd[7]:0x2", transport="probe", side="server"),
+    ]
+    items = [item for talk in talks for item in (*talk.opened(), talk.call(9))]
+    items += [talk.closed(10 + talk.connection.id / 1000) for talk in talks]  # type: ignore[list-item]
+    (found,) = findings(items, *OURS)
+    assert found.summary == (
+        "The daemon ended: it closed all its 4 connections at once, with 4 calls in flight."
+    )
+
+
+def test_side_that_shows_who_closed_the_connection_counts() -> None:
+    """A live trace sees both ends; the client's process ended, the daemon only closed its end."""
+    daemon, client = Talk(1, transport="probe", side="server"), Talk(2, transport="probe", side="client")
+    items = [
+        *daemon.opened(),
+        *client.opened(),
+        client.call(1),
+        daemon.call(1),
+        client.closed(2),
+        daemon.event("socket_dispose", 2.001),
+        daemon.event("server_client_dispose", 3),
+        daemon.closed(3),
+    ]
+    (found,) = findings(items, *OURS)
+    assert found.severity == "warning"
+    assert found.summary.startswith("A client ended the connection")
+
+
 # STILL_WAITING
 
 
