@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, Side
 from ..rpc.message import Header, Status
@@ -17,7 +19,7 @@ from ..session import Exchange, role
 from ..text import amount, duration, size
 from .detector import MAX_NUMBERS, Detector, Recording
 from .end_reasons import CLOSED_BEFORE, Meaning, is_daemon, meaning
-from .findings import Evidence, Finding
+from .findings import Finding
 from .peers import MAX_PEERS, Peer, stated
 
 #: Maximum number of ended connections, of kinds of them, and of lines of one kind, that are kept.
@@ -319,16 +321,15 @@ class _Storms:
             who = name or "A local client"
             lasted = duration(max(end - start, 1))
             mean = sum(last - first for first, last in host.spans) // len(host.spans)
-            shown = Evidence(
-                f"{amount(len(host.spans), 'short connection')} in all, of {duration(mean)} on average",
-                self._recording.file,
-                len(host.spans),
-                tuple(each.n for each in host.first),
-                (),
-                start,
-                end,
-                None,
-                self._recording.show(*(("--conn", str(host.first[0].connection.id)) if host.first else ())),
+            shown = replace(
+                self._recording.messages(
+                    f"{amount(len(host.spans), 'short connection')}, of {duration(mean)} on average (the last"
+                    " messages of the first ones)",
+                    host.first,
+                ),
+                count=len(host.spans),
+                start_ns=start,
+                end_ns=end,
             )
             yield detector.finding(
                 "RECONNECT_STORM",

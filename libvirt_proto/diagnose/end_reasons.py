@@ -46,8 +46,8 @@ CLOSED_BEFORE: Final = Meaning(
     ),
 )
 _CLOSED: Final = Meaning(
-    "The connection ended while the client waited for the daemon: the daemon closed it, most often because"
-    " its keepalive pings had no answer in time (a long call or reply, too many calls at once), or it ended",
+    "The daemon closed the connection while the client waited: its keepalive pings had no answer in time (a"
+    " long call or reply, too many calls at once), or it ended",
     "possible",
     (
         _SEE_DAEMON,
@@ -150,7 +150,19 @@ _CLIENT: Final[tuple[tuple[re.Pattern[str], Meaning], ...]] = tuple(
                 ),
             ),
         ),
-        (r"tls|gnutls", _TLS_ENDED),
+        (
+            r"kex_exchange_identification|connection closed by|connection to \S+ closed|remote host",
+            Meaning(
+                "sshd on the daemon's host closed the connection before or after the login",
+                "likely",
+                (
+                    "see its log: journalctl -u ssh -u sshd; many connections at once exceed its MaxStartups"
+                    " or MaxSessions, and fail2ban and TCP wrappers refuse hosts",
+                    _NO_TUNNEL,
+                ),
+            ),
+        ),
+        (r"\bg?(?:nu)?tls\b", _TLS_ENDED),
         (r"timed out|no route|unreachable|software caused|host is down", _ABORTED),
         (r"reset by peer|broken pipe|transport endpoint", _RESET),
     )

@@ -430,9 +430,11 @@ def test_end_in_a_log_does_not_name_who_closed() -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + bytes(30), "HTTP"),
         (b"\x16\x03\x01\x02\x00\x01" + bytes(40), "TLS"),
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", "SSH"),
+        (b"\x80\x00\x00\x28" + bytes(40), "ONC RPC"),
+        (b"\x01\x02\x03\x04" * 20, "unknown"),
         (b"", ""),
     ],
-    ids=["HTTP", "TLS", "SSH", "nothing"],
+    ids=["HTTP", "TLS", "SSH", "ONC RPC", "unknown", "nothing"],
 )
 def test_notice_names_the_other_protocol(data: bytes, protocol: str) -> None:
     items = [chunk(data), chunk(b"", end=True), chunk(b"", "s2c", end=True)]

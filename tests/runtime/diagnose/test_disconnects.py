@@ -182,19 +182,25 @@ def pasted(text: str) -> list[Finding]:
 @pytest.mark.parametrize(
     ("text", "start"),
     [
-        ("error: Cannot recv data: Input/output error", "The connection ended while the client waited"),
+        ("error: Cannot recv data: Input/output error", "The daemon closed the connection while"),
         (
             "error: failed to connect to the hypervisor\nerror: Cannot recv data: Connection reset by peer",
             "The connection was reset",
         ),
         (
             "error: End of file while reading data: Input/output error",
-            "The connection ended while the client waited",
+            "The daemon closed the connection while",
         ),
         ("libvirt.libvirtError: Cannot write data: Broken pipe", "The connection was reset"),
         ("libvirt.libvirtError: internal error: client socket is closed", "The client made a call on a"),
-        ("error: Disconnected from qemu:///system due to end of file", "The connection ended while"),
-        ("error: Disconnected from qemu+tcp://host/system due to I/O error", "The connection ended while"),
+        (
+            "error: Disconnected from qemu:///system due to end of file",
+            "The daemon closed the connection while",
+        ),
+        (
+            "error: Disconnected from qemu+tcp://host/system due to I/O error",
+            "The daemon closed the connection while",
+        ),
         (
             "error: Cannot recv data: Host key verification failed.: Connection reset by peer",
             "ssh does not know the key",
@@ -219,6 +225,11 @@ def pasted(text: str) -> list[Finding]:
         (
             "error: Cannot recv data: The TLS connection was non-properly terminated.",
             "The other side ended the TLS connection",
+        ),
+        (
+            "error: Cannot recv data: kex_exchange_identification: Connection closed by remote host:"
+            " Connection reset by peer",
+            "sshd on the daemon's host closed the connection",
         ),
         ("error: Cannot recv data: No route to host", "The connection ended because the network"),
     ],
