@@ -34,6 +34,7 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "PORT_SCAN": frozenset(("DISCONNECTED",)),
     "STILL_WAITING": frozenset(("CONNECTION_LOST",)),
     "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
+    "STREAM_FAILED": frozenset(("DISCONNECTED",)),
     "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "STATE_CHANGE_LOCK": frozenset(
         ("BLOCKED_OBJECT", "CONNECTION_LOST", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")

@@ -40,14 +40,16 @@ _NAME: Final = 128
 #: The kind of object in the name of a procedure that registers for events with a callback ID, and the old
 #: forms without one.
 _REGISTERS: Final = re.compile(
-    r"connect_(?:(network|storage_pool|node_device|secret)_event_register_any"
-    r"|(domain)_event_callback_register_any|domain_(monitor)_event_register)"
+    r"connect_(?:(network|storage_pool|node_device|secret)_event_(?:de)?register_any"
+    r"|(domain)_event_callback_(?:de)?register_any|domain_(monitor)_event_(?:de)?register)"
 )
 _REGISTERS_WITHOUT_ID: Final = re.compile(
     r"connect_(?:domain_event_register(?:_any)?|register_close_callback)"
 )
 _EVENT: Final = re.compile(r"(?:domain_(monitor)|(domain|network|storage_pool|node_device|secret))_event.*")
 
+#: Before the kind of a registration that is cancelled.
+_CANCEL: Final = "-"
 #: Program, version, procedure.
 _Number = tuple[int, int, int]
 
@@ -98,11 +100,20 @@ class _Registered:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        #: Kind of object and callback ID, also if it was cancelled: its last events may be on their way.
-        self.ids: set[tuple[str, int]] = set()
+        #: Kind of object and callback ID → False once the daemon has confirmed that it is cancelled.
+        self.ids: dict[tuple[str, int], bool] = {}
         #: True if a registration cannot be read, or has no ID: any event may belong to it.
         self.any = False
+        #: Events of unknown callbacks (the reply of a registration may follow its first event), and of cancelled
+        #: ones.
         self.unknown: dict[tuple[str, int, str], Sample] = {}
+        self.cancelled: dict[tuple[str, int, str], Sample] = {}
+
+    @property
+    def unregistered(self) -> dict[tuple[str, int, str], Sample]:
+        """Events of callbacks that were not registered at their time."""
+        unknown = {key: sample for key, sample in self.unknown.items() if key[:2] not in self.ids}
+        return {**self.cancelled, **unknown}
 
 
 class EventStream(Detector):
@@ -149,17 +160,22 @@ class EventStream(Detector):
         registered = self._registered.get(peer.connection.id)
         if registered is None or exchange.outcome == "error":
             return
+        if kind.startswith(_CANCEL):
+            id_ = getattr(exchange.call.message.payload, "callbackID", None)
+            if id_ is not None and exchange.outcome == "ok" and (kind[1:], id_) in registered.ids:
+                registered.ids[kind[1:], id_] = False
+            return
         id_ = None if exchange.reply is None else getattr(exchange.reply.message.payload, "callbackID", None)
         if kind == "any" or id_ is None or self._count >= _MAX_REGISTERED:
             registered.any = True
             return
         self._count += 1
-        registered.ids.add((kind, id_))
+        registered.ids[kind, id_] = True
 
     def closed(self, peer: Peer, closed: Closed) -> None:
         """Forget a connection without unknown events."""
         registered = self._registered.get(peer.connection.id)
-        if registered is not None and not registered.unknown:
+        if registered is not None and not registered.unregistered:
             self._count -= len(registered.ids)
             del self._registered[peer.connection.id]
 
@@ -176,20 +192,20 @@ class EventStream(Detector):
         unknown = [
             each
             for id_, each in self._registered.items()
-            if not each.any and id_ not in copies and _unregistered(each)
+            if not each.any and id_ not in copies and each.unregistered
         ]
         if unknown:
             yield self._of_unknown(unknown)
 
     def _new_kind(self, header: Header) -> str:
-        """Return `open` for connect_open, the kind of object of a registration with a callback ID, `any` for
-        one without, and "" for other procedures."""
+        """Return `open` for connect_open, the kind of object of a registration with a callback ID, `-` and the
+        kind if it is cancelled, `any` for a registration without one, and "" for other procedures."""
         name = self.recording.procedure(header)
         kind = ""
         if name == "connect_open":
             kind = "open"
         elif (match := _REGISTERS.fullmatch(name)) is not None:
-            kind = match[1] or match[2] or match[3]
+            kind = (_CANCEL if "_deregister" in name else "") + (match[1] or match[2] or match[3])
         elif _REGISTERS_WITHOUT_ID.fullmatch(name):
             kind = "any"
         self._kinds.put((header.prog, header.vers, header.proc), kind)
@@ -224,13 +240,17 @@ class EventStream(Detector):
         name = self.recording.procedure(message.header)
         match = _EVENT.fullmatch(name)
         kind = None if match is None else match[1] or match[2]
-        if kind is None or (kind, id_) in registered.ids:
+        if kind is None:
             return
+        active = registered.ids.get((kind, id_))
+        if active:
+            return
+        events = registered.unknown if active is None else registered.cancelled
         key = (kind, id_, name)
-        if key not in registered.unknown and len(registered.unknown) < _MAX_NAMES:
-            registered.unknown[key] = Sample()
-        if key in registered.unknown:
-            registered.unknown[key].add(captured)
+        if key not in events and len(events) < _MAX_NAMES:
+            events[key] = Sample()
+        if key in events:
+            events[key].add(captured)
 
     # Findings
 
@@ -267,14 +287,15 @@ class EventStream(Detector):
         )
 
     def _of_unknown(self, found: list[_Registered]) -> Finding:
-        samples = {key: sample for each in found for key, sample in _unregistered(each).items()}
+        samples = {key: sample for each in found for key, sample in each.unregistered.items()}
         _, id_, name = next(iter(samples))
-        count = sum(sample.count for each in found for sample in _unregistered(each).values())
+        cancelled = all((of, number) in each.ids for each in found for of, number, _ in each.unregistered)
+        why = "whose callback the daemon had cancelled" if cancelled else "that it had not registered for"
+        count = sum(sample.count for each in found for sample in each.unregistered.values())
         who = f"The client of connection {found[0].peer}" if len(found) == 1 else amount(len(found), "client")
         return self.finding(
             "UNREGISTERED_EVENT",
-            f"{who} received {amount(count, 'event')} that it had not registered for: {name} with callback"
-            f" {id_}.",
+            f"{who} received {amount(count, 'event')} {why}: {name} with callback {id_}.",
             [
                 self.recording.messages(
                     f"{amount(sample.count, 'event')}: {event} with callback {number}; registered:"
@@ -283,20 +304,19 @@ class EventStream(Detector):
                     peer=each.peer,
                 )
                 for each in found[:_LISTED]
-                for (of, number, event), sample in list(_unregistered(each).items())[:_LISTED]
+                for (of, number, event), sample in list(each.unregistered.items())[:_LISTED]
             ],
             subject=name,
-            certainty="likely",
+            certainty="certain" if cancelled else "likely",
             advice=(
+                "ignore events of callbacks that were cancelled: the daemon may send some that it had queued",
+            )
+            if cancelled
+            else (
                 "see which connection of the same client registered: libvirt-proto stats --format json lists"
                 " the registrations of each connection",
             ),
         )
-
-
-def _unregistered(registered: _Registered) -> dict[tuple[str, int, str], Sample]:
-    """Return the events whose callback was not registered later either."""
-    return {key: sample for key, sample in registered.unknown.items() if key[:2] not in registered.ids}
 
 
 def _ids(registered: _Registered, kind: str) -> str:

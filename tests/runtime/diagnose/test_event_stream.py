@@ -79,6 +79,22 @@ def test_event_of_unknown_callback() -> None:
     assert finding.severity == "note"
 
 
+def test_event_after_the_cancellation() -> None:
+    talk = registered(0, 1)
+    talk.call("connect_domain_event_callback_deregister_any", word(0), at=2 * SECOND)
+    talk.event(LIFECYCLE, lifecycle(0), at=3 * SECOND)
+    talk.event(LIFECYCLE, lifecycle(1), at=3 * SECOND)
+    (finding,) = found("UNREGISTERED_EVENT", talk)
+    assert finding.summary.endswith(
+        "received 1 event whose callback the daemon had cancelled: domain_event_callback_lifecycle with"
+        " callback 0."
+    )
+    talk.call("connect_domain_event_callback_register_any", word(0) + word(0), word(0), at=4 * SECOND)
+    talk.event(LIFECYCLE, lifecycle(0), at=5 * SECOND)
+    (finding,) = found("UNREGISTERED_EVENT", talk)
+    assert finding.evidence[0].count == 1
+
+
 def test_kinds_of_objects_have_callbacks_of_their_own() -> None:
     talk = registered(0)
     event = word(0) + text(b"default") + bytes(16) + word(0) + word(0)
@@ -95,8 +111,8 @@ def expected_events() -> dict[str, Talk]:
     late.event(LIFECYCLE, lifecycle(3), at=SECOND // 2)
     late.call("connect_domain_event_callback_register_any", word(0) + word(0), word(3), at=SECOND // 3)
     cancelled = registered(0)
-    cancelled.call("connect_domain_event_callback_deregister_any", word(0), at=2 * SECOND)
-    cancelled.event(LIFECYCLE, lifecycle(0), at=2 * SECOND + MS // 2)
+    cancelled.call("connect_domain_event_callback_deregister_any", word(0), at=2 * SECOND, takes=2 * MS)
+    cancelled.event(LIFECYCLE, lifecycle(0), at=2 * SECOND + MS)
     begins_later = registered(0, opened=False)
     begins_later.event(LIFECYCLE, lifecycle(7), at=5 * SECOND)
     old = registered()
@@ -108,7 +124,7 @@ def expected_events() -> dict[str, Talk]:
     return {
         "registered": known,
         "before the reply": late,
-        "on its way when it was cancelled": cancelled,
+        "before the cancellation is confirmed": cancelled,
         "capture begins later": begins_later,
         "without callback": old,
         "registration without a reply": unanswered,
