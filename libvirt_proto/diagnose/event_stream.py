@@ -104,8 +104,8 @@ class _Registered:
         self.ids: dict[tuple[str, int], bool] = {}
         #: True if a registration cannot be read, or has no ID: any event may belong to it.
         self.any = False
-        #: Events of unknown callbacks (the reply of a registration may follow its first event), and of cancelled
-        #: ones.
+        #: Events of unknown callbacks (the reply of a registration may follow its first event), and of
+        #: cancelled ones.
         self.unknown: dict[tuple[str, int, str], Sample] = {}
         self.cancelled: dict[tuple[str, int, str], Sample] = {}
 
@@ -198,8 +198,8 @@ class EventStream(Detector):
             yield self._of_unknown(unknown)
 
     def _new_kind(self, header: Header) -> str:
-        """Return `open` for connect_open, the kind of object of a registration with a callback ID, `-` and the
-        kind if it is cancelled, `any` for a registration without one, and "" for other procedures."""
+        """Return `open` for connect_open, the kind of object of a registration with a callback ID, `-` and
+        the kind if it is cancelled, `any` for a registration without one, and "" for other procedures."""
         name = self.recording.procedure(header)
         kind = ""
         if name == "connect_open":
