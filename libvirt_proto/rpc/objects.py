@@ -185,9 +185,15 @@ def _finder(node: xdr.Structure | xdr.UnionType, kind: str | None, finders: dict
     if kind is None and not finders:
         return None
     labels = [each.name for each in node.fields] if isinstance(node, xdr.Structure) else None
+    places = [(labels.index(name), inner) for name, inner in finders.items()] if labels is not None else []
 
     def find(value: Any, add: Callable[[NamedObject], object]) -> None:
         if labels is not None and isinstance(value, XdrStruct):
+            if kind is None:  # arguments or results: most values
+                fields = value.__struct_fields__
+                for at, inner in places:
+                    inner(getattr(value, fields[at]), add)
+                return
             held = dict(zip(labels, map(value.__getattribute__, value.__struct_fields__), strict=False))
         else:
             held = {name: part for name, _, part in parts(node, value)}
