@@ -45,7 +45,7 @@ class Libvirtd:
         names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
         self._process = subprocess.Popen(
             self.installation.command(
-                program, *options, "--pid-file", str(self.folder / "pid"), user=self._user
+                program, *options, "--pid-file", str(self.folder / "pid"), user=self.user
             ),
             env=os.environ | dict.fromkeys(names, str(self.folder)) | environment,
             stdout=subprocess.DEVNULL,
@@ -66,8 +66,9 @@ class Libvirtd:
                 process.send_signal(number)
 
     @property
-    def _user(self) -> str:
-        """Without root's rights it is a session daemon, whose sockets, locks and state are in `folder`."""
+    def user(self) -> str:
+        """The user to change to. Without root's rights it is a session daemon, whose sockets, locks and state
+        are in `folder`."""
         return "nobody" if os.geteuid() == 0 else ""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from ctypes import CDLL
@@ -12,6 +13,7 @@ from typing import Final
 
 from tests.differential.incidents.catalog import INCIDENTS
 from tests.differential.incidents.scene import record
+from tests.differential.installation import ROOTS
 
 RECORDINGS: Final = Path(__file__).parents[2] / "diagnose" / "recordings"
 _CLONE_NEWUTS: Final = 0x04000000  # sched.h
@@ -24,6 +26,9 @@ def main(names: list[str]) -> None:
         sys.exit(f"unknown incident {unknown[0]!r}. Incidents: {', '.join(INCIDENTS)}")
     _leave_host()
     for name in names or INCIDENTS:
+        if INCIDENTS[name].roots and not os.environ.get(ROOTS):
+            print(f"{name}: skipped, because {ROOTS} is not set")
+            continue
         with TemporaryDirectory() as folder:
             record(INCIDENTS[name], Path(folder) / name)
             shutil.rmtree(RECORDINGS / name, ignore_errors=True)

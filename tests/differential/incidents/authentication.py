@@ -75,7 +75,7 @@ def _sasl(mechanism: str) -> Callable[[Scene], None]:
 
 
 def _log_in(scene: Scene, password: str) -> str:
-    """What virsh prints for a list of domains."""
+    """Run `virsh list` with a password, and return its output."""
     credentials = scene.folder / f"{password}.conf"
     credentials.write_text(CREDENTIALS.format(password=password, realm=gethostname()))
     return scene.output(scene.client("list", environment={"LIBVIRT_AUTH_FILE": str(credentials)}))

@@ -10,8 +10,11 @@ from tests.differential.incidents import (
     jobs,
     keepalive,
     limits,
+    normal,
+    polling,
     sizes,
     strangers,
+    streams,
     versions,
 )
 from tests.differential.incidents.scene import Incident
@@ -23,8 +26,11 @@ MODULES: Final = (
     jobs,
     authentication,
     sizes,
-    strangers,
     versions,
+    polling,
+    streams,
+    strangers,
+    normal,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS

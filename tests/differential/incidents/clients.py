@@ -77,3 +77,48 @@ except libvirt.libvirtError as error:
 TWO_CALLS = _EVENT_LOOP + _TWO_CALLS
 #: The same without event loop and keepalive, as simple scripts and web front ends are.
 TWO_CALLS_WITHOUT_EVENTS = _NO_EVENTS + _TWO_CALLS
+
+#: A client that waits for events of domains and pools. Arguments: the URI, the seconds.
+WAITING = (
+    _EVENT_LOOP
+    + """\
+connection.setKeepAlive(1, 5)
+def seen(*arguments):
+    pass
+connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, seen, None)
+connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, seen, None)
+connection.storagePoolEventRegisterAny(None, libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, seen, None)
+time.sleep(float(sys.argv[2]))
+connection.close()
+"""
+)
+
+#: A graphical manager: it lists all objects, reads their XML, waits for events, and shows statistics once a
+#: second. Arguments: the URI, the number of seconds.
+MANAGER = (
+    _EVENT_LOOP
+    + """\
+connection.getCapabilities(), connection.getLibVersion(), connection.getVersion(), connection.getInfo()
+def seen(*arguments):
+    pass
+for event in ("LIFECYCLE", "REBOOT", "AGENT_LIFECYCLE", "DEVICE_ADDED", "DEVICE_REMOVED"):
+    number = getattr(libvirt, "VIR_DOMAIN_EVENT_ID_" + event)
+    connection.domainEventRegisterAny(None, number, seen, None)
+connection.networkEventRegisterAny(None, libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE, seen, None)
+connection.storagePoolEventRegisterAny(None, libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, seen, None)
+for domain in connection.listAllDomains():
+    domain.XMLDesc(), domain.state(), domain.autostart(), domain.isPersistent()
+for network in connection.listAllNetworks():
+    network.XMLDesc(), network.autostart()
+for pool in connection.listAllStoragePools():
+    pool.XMLDesc(), pool.info()
+    for volume in pool.listAllVolumes() if pool.isActive() else ():
+        volume.XMLDesc()
+connection.listAllDevices()
+for _ in range(int(sys.argv[2])):
+    connection.getAllDomainStats()
+    connection.getFreeMemory()
+    time.sleep(1)
+connection.close()
+"""
+)

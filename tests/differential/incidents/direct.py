@@ -37,7 +37,10 @@ class Direct(AbstractContextManager["Direct"]):
 
     def read(self) -> bytes:
         """The next frame from the daemon, or nothing at the end of the connection."""
-        length = self._stream.read(4)
+        try:
+            length = self._stream.read(4)
+        except ConnectionResetError:  # the daemon did not read all
+            return b""
         return length + self._stream.read(int.from_bytes(length) - 4) if length else b""
 
     def open(self, uri: bytes = b"test:///default", flags: int = 0) -> None:

@@ -6,19 +6,22 @@ import os
 import subprocess
 from pathlib import Path
 
-from libvirt_proto import registry
 from tests.differential.incidents.direct import Direct
 from tests.differential.incidents.scene import Incident, Scene
 from tests.differential.installation import ROOTS, Installation
-from tests.support.frames import REMOTE, word
+from tests.support.frames import word
+
+ADMIN = 0x06900690
 
 
 def _older_daemon(scene: Scene) -> None:
-    newest = max(registry.program(REMOTE).by_number)
     with Direct(scene.port) as client:
         client.open()
         domain = client.lookup(b"test")
-        for procedure, payload in (("domain_graphics_reload", word(0) * 2), (newest, b"")):
+        for procedure, payload in (
+            ("domain_graphics_reload", word(0) * 2),
+            ("domain_set_autostart_once", word(1)),
+        ):
             reply = client.call(procedure, domain + payload)
             assert b"unknown procedure: " in reply, reply
 
@@ -50,7 +53,7 @@ def _unknown_program(scene: Scene) -> None:
     assert "Cannot find program 110102160 version 1" in done.stderr, done.stderr
     with Direct(scene.port) as client:
         client.open()
-        reply = client.call(1, prog=0x06900690)
+        reply = client.call("connect_open", word(0), prog=ADMIN)
         assert b"Cannot find program 110102160 version 1" in reply, reply
 
 
