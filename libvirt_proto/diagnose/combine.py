@@ -38,18 +38,18 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
 def combined(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings, the most severe first, causes before their effects, and then the earliest.
 
-    The same finding in several recordings becomes one, with the evidence of all and the summary of the most
-    certain. A cause is as severe as its effects. Findings that another one explains become evidence of that
-    one.
+    The same finding in several recordings becomes one, with the evidence of all, the certainty of the most
+    certain, and a summary that names what it is about, if one of them does. A cause is as severe as its
+    effects. Findings that another one explains become evidence of that one.
     """
-    merged: list[Finding] = []
+    groups: list[list[Finding]] = []
     for finding in findings:
-        for at, other in enumerate(merged):
-            if _same(other, finding):
-                merged[at] = _merge(other, finding)
-                break
+        group = next((each for each in groups if _belongs(finding, each)), None)
+        if group is None:
+            groups.append([finding])
         else:
-            merged.append(finding)
+            group.append(finding)
+    merged = [*map(_merge, groups)]
     kept: list[Finding] = []
     explained = {id(each) for cause in merged for each in merged if _is_effect(cause, each, EXPLAINS)}
     for finding in merged:
@@ -71,14 +71,17 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
+def _belongs(finding: Finding, group: list[Finding]) -> bool:
+    """Return whether a finding is about the same thing as those of other recordings."""
+    return all(_same(each, finding) for each in group) and any(_near(each, finding) for each in group)
+
+
 def _same(one: Finding, two: Finding) -> bool:
-    """Return whether two findings of different recordings are about the same thing."""
+    """Return whether two findings of different recordings can be about the same thing, at any time."""
     files = {each.file for each in one.evidence}
     if one.rule != two.rule or files & {each.file for each in two.evidence}:
         return False
-    if one.subject and two.subject and one.subject != two.subject:
-        return False
-    return _near(one, two)
+    return not (one.subject and two.subject) or one.subject == two.subject
 
 
 def _near(one: Finding, two: Finding) -> bool:
@@ -91,14 +94,15 @@ def _near(one: Finding, two: Finding) -> bool:
     return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + _NEAR_NS
 
 
-def _merge(one: Finding, two: Finding) -> Finding:
-    best, other = sorted((one, two), key=lambda each: CERTAINTIES.index(each.certainty))
+def _merge(group: list[Finding]) -> Finding:
+    """Return one finding for those about the same thing."""
+    group = sorted(group, key=lambda each: (not each.subject, CERTAINTIES.index(each.certainty)))
     return replace(
-        best,
-        severity=min(one.severity, two.severity, key=SEVERITIES.index),
-        subject=best.subject or other.subject,
-        evidence=_unique((*best.evidence, *other.evidence)),
-        advice=tuple(dict.fromkeys((*best.advice, *other.advice))),
+        group[0],
+        severity=min((each.severity for each in group), key=SEVERITIES.index),
+        certainty=min((each.certainty for each in group), key=CERTAINTIES.index),
+        evidence=_unique(evidence for each in group for evidence in each.evidence),
+        advice=tuple(dict.fromkeys(step for each in group for step in each.advice)),
     )
 
 

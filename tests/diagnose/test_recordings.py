@@ -50,7 +50,7 @@ def each_file() -> Iterator[tuple[str, str]]:
             yield name, file
 
 
-@pytest.mark.parametrize(("name", "file"), each_file())
+@pytest.mark.parametrize(("name", "file"), [*each_file()])
 def test_finds_exactly_the_expected_rules(name: str, file: str) -> None:
     assert rules(diagnosis(RECORDINGS / name / file)) == sorted(expected(name)[file])
 
