@@ -56,7 +56,7 @@ def test_error_next_to_messages() -> None:
     assert [text for *_, text in notices(items)] == [
         "line 2: received 0x20008086: the program number of remote: the stream is out of step"
     ]
-    assert len(items) == 3
+    assert len(items) == 4  # two messages, the notice, and the line itself
 
 
 def test_each_word_is_explained_once() -> None:
