@@ -11,11 +11,14 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .auth import Authentication
+from .certificates import Certificates
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .findings import Check, Diagnosis, Finding
 from .keepalive import Keepalive
 from .peers import MAX_PEERS, Peer
+from .permissions import Permissions
 from .rules import RULES, Need
 
 if TYPE_CHECKING:
@@ -24,7 +27,12 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive,)
+DETECTORS: Final[tuple[type[Detector], ...]] = (
+    Authentication,
+    Certificates,
+    Keepalive,
+    Permissions,
+)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
