@@ -20,6 +20,7 @@ from .keepalive import Keepalive
 from .peers import MAX_PEERS, Peer
 from .permissions import Permissions
 from .rules import RULES, Need
+from .skew import VersionSkew
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -32,6 +33,7 @@ DETECTORS: Final[tuple[type[Detector], ...]] = (
     Certificates,
     Keepalive,
     Permissions,
+    VersionSkew,
 )
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
