@@ -20,6 +20,7 @@ from .keepalive import Keepalive
 from .peers import MAX_PEERS, Peer
 from .permissions import Permissions
 from .rules import RULES, Need
+from .sizes import Limits
 from .skew import VersionSkew
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ DETECTORS: Final[tuple[type[Detector], ...]] = (
     Authentication,
     Certificates,
     Keepalive,
+    Limits,
     Permissions,
     VersionSkew,
 )
