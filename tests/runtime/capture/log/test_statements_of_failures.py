@@ -39,7 +39,11 @@ STATEMENTS = [
         {"how": "unavailable", "action": "org.libvirt.x"},
     ),
     # libvirt-domain.c and others; the second until 1.2
-    ("operation forbidden: read only access prevents virDomainSave", "read-only", {"function": "virDomainSave"}),
+    (
+        "operation forbidden: read only access prevents virDomainSave",
+        "read-only",
+        {"function": "virDomainSave"},
+    ),
     ("operation virDomainSave forbidden for read only access", "read-only", {"older": "virDomainSave"}),
     ("access denied: 'QEMU' denied access", "access-denied", {"reason": "'QEMU' denied access"}),
     # virnetserverprogram.c, virnetclientprogram.c
