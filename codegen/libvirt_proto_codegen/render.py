@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from .schema import Input, Module, Schema
+
+if TYPE_CHECKING:
+    import jinja2
 
 #: Incremented when generated code changes in a way that matters to the runtime (codec/primitives.py).
 API_VERSION = 3
@@ -34,6 +35,8 @@ class Artefact:
 
 @cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # slow, and most commands render nothing
+
     return jinja2.Environment(
         loader=jinja2.PackageLoader("libvirt_proto_codegen", "templates"),
         undefined=jinja2.StrictUndefined,

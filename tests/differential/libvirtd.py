@@ -145,10 +145,14 @@ def prepared(
         yield Libvirtd(port, folder, installation=installation)
 
 
-def free_port() -> int:
+def free_port(preferred: int = 0) -> int:
     """An unused TCP port."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as daemons do
+        try:
+            free.bind(("127.0.0.1", preferred))
+        except OSError:
+            free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
 
@@ -164,7 +168,7 @@ def _wait_for(port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _listens(port: int) -> bool:
-    """Whether a process listens on a TCP port; 0A is TCP_LISTEN."""
+    """Return whether a process listens on a TCP port; 0A is TCP_LISTEN."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 

@@ -104,8 +104,9 @@ def wheel(dist: Path) -> Path:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     environment = tmp_path_factory.mktemp("environment")
-    quiet([sys.executable, "-m", "venv", str(environment)], environment)
-    quiet([str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", str(wheel)], environment)
+    quiet([sys.executable, "-m", "venv", "--without-pip", str(environment)], environment)
+    python = str(environment / "bin" / "python")
+    quiet([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", str(wheel)], environment)
     return Installed(environment / "bin", tmp_path_factory.mktemp("empty"))
 
 

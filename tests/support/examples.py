@@ -16,3 +16,8 @@ FEW: Final = 10
 def examples(full: int) -> int:
     """Return the number of examples in the current profile, where `full` has this number."""
     return max(min(full, FEW), full * settings().max_examples // PROFILES["full"])
+
+
+def stride() -> int:
+    """Return the distance between the combinations that a test of all of them runs: 1 in `full`."""
+    return PROFILES["full"] // settings().max_examples

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.secretfields import Kind, kind
 from libvirt_proto.codec.visitor import Visitor
-from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.codec.xdrtype import TypeTable
 from libvirt_proto.events import Direction
 from libvirt_proto.registry import Registry
 from libvirt_proto.rpc.message import Header, Message, encode_message
@@ -162,8 +163,17 @@ class _Zero(Visitor[Any]):
 class _Marked(Visitor[Iterator[Any], Kind | None, int]):
     """Values of a type with a marker in one place, of each kind that the list of secret fields has.
 
-    Visits get what the value holds, and its depth of optional-data.
+    Visits get what the value holds, and its depth of optional-data. Of the texts that a string may hold, each
+    string has every n-th, beginning with another one than the string before.
     """
+
+    def __init__(self, types: TypeTable, stride: int, turns: Iterator[int]) -> None:
+        super().__init__(types)
+        self._stride = stride
+        self._turns = turns
+
+    def _some(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts[next(self._turns) % self._stride :: self._stride] if len(texts) > self._stride else texts
 
     def scalar(self, node: xdr.Node, holds: Kind | None, depth: int) -> Iterator[Any]:
         return iter(())
@@ -172,11 +182,11 @@ class _Marked(Visitor[Iterator[Any], Kind | None, int]):
 
     def string(self, node: xdr.String, holds: Kind | None, depth: int) -> Iterator[Any]:
         other = TEXT if holds is None else (MARKER,) if holds == "secret" else ()
-        yield from _TEXTS.get(holds, other)
+        yield from self._some(_TEXTS.get(holds, other))
 
     def opaque(self, node: xdr.Opaque, holds: Kind | None, depth: int) -> Iterator[Any]:
         if holds == "xml":
-            yield from (text.encode() + b"\0" for text in XML)
+            yield from (text.encode() + b"\0" for text in self._some(XML))
         elif holds != "public":
             yield MARKER.encode()
 
@@ -214,8 +224,8 @@ class _Marked(Visitor[Iterator[Any], Kind | None, int]):
         yield made("sev-secret", value(7, MARKER))
         yield made("tls.password", value(7, MARKER))
         for name in ("destination_xml", "persistent_xml"):
-            yield from (made(name, value(7, text)) for text in XML)
-        yield from (made("other", value(7, text)) for text in TEXT)
+            yield from (made(name, value(7, text)) for text in self._some(XML))
+        yield from (made("other", value(7, text)) for text in self._some(TEXT))
 
     def union(
         self, reference: xdr.Named, node: xdr.UnionType, holds: Kind | None, depth: int
@@ -225,20 +235,16 @@ class _Marked(Visitor[Iterator[Any], Kind | None, int]):
             yield from (made(label, value) for value in self.visit(arm.node, None, depth))
 
 
-def marked(type_: XdrType) -> Iterator[Any]:
-    """Values of a type with a marker in one place, of each kind that the list of secret fields has."""
-    return _Marked(type_.types).visit(type_.reference, None, 0)
-
-
-def marked_frames(registry: Registry) -> Iterator[tuple[str, Direction, bytes]]:
+def marked_frames(registry: Registry, stride: int = 1) -> Iterator[tuple[str, Direction, bytes]]:
     """Messages of all procedures with a marker in each place that may hold a secret: name of the payload's
-    type, direction, frame."""
-    serial = 0
+    type, direction, frame. Each place has every n-th of its texts."""
+    serial, turns = 0, count()
     for program in registry.programs():
         for procedure in program.procedures:
             for part, type_ in enumerate((procedure.args, procedure.ret, procedure.msg)):
-                for value in marked(type_) if type_ is not None else ():
-                    assert type_ is not None
+                if type_ is None:
+                    continue
+                for value in _Marked(type_.types, stride, turns).visit(type_.reference, None, 0):
                     serial += 1
                     header = Header(program.number, program.version, procedure.number, part, serial, 0)
                     message = Message(header, 0, None, type_.name, value)

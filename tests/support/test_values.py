@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,9 +20,21 @@ from tests.support.handmade import Colour, Everything, type_named
 from tests.support.values import MAX_LEVELS, NARROW, TooLarge, fuzzed_value, random_value, values
 
 EVERYTHING = type_named("everything")
-RNG = Random(12)
-RANDOM = [random_value(EVERYTHING, RNG) for _ in range(1000)]
-FUZZED = [fuzzed_value(EVERYTHING, Taker(RNG.randbytes(400))) for _ in range(1000)]
+#: A search that finds a value finds it in each run.
+SEARCH = settings(max_examples=100, database=None, derandomize=True)
+
+
+@cache
+def seeded() -> list[Any]:
+    rng = Random(12)
+    return [random_value(EVERYTHING, rng) for _ in range(1000)]
+
+
+@cache
+def fuzzed() -> list[Any]:
+    rng = Random(12)
+    return [fuzzed_value(EVERYTHING, Taker(rng.randbytes(400))) for _ in range(1000)]
+
 
 Holds = Callable[[Any], bool]
 
@@ -47,19 +60,19 @@ def test_every_source_draws(type_: str, holds: Holds) -> None:
     named, rng = type_named(type_), Random(3)
     assert any(holds(random_value(named, rng)) for _ in range(500))
     assert any(holds(fuzzed_value(named, Taker(rng.randbytes(40)))) for _ in range(500))
-    assert holds(find(values(named), holds, settings=settings(max_examples=2000, database=None)))
+    assert holds(find(values(named), holds, settings=settings(SEARCH, max_examples=2000)))
 
 
-@pytest.mark.parametrize("drawn", [RANDOM, FUZZED], ids=["seed", "bytes"])
-def test_values_are_of_their_type(drawn: list[Any]) -> None:
-    for value in drawn[:300]:
+@pytest.mark.parametrize("drawn", [seeded, fuzzed])
+def test_values_are_of_their_type(drawn: Callable[[], list[Any]]) -> None:
+    for value in drawn()[:300]:
         assert isinstance(value, Everything)
         data = EVERYTHING.to_bytes(value)
         assert repr(EVERYTHING.from_bytes(data)) == repr(value)
 
 
 def test_a_failing_value_shrinks_to_the_smallest() -> None:
-    found = find(values(EVERYTHING), lambda value: bool(value.params), settings=settings(database=None))
+    found = find(values(EVERYTHING), lambda value: bool(value.params), settings=SEARCH)
     assert len(found.params) == 1
     assert (found.flag, found.text, found.rest, found.big, found.dom, found.model) == (
         False,
@@ -69,9 +82,7 @@ def test_a_failing_value_shrinks_to_the_smallest() -> None:
         None,
         [0, 0, 0, 0],
     )
-    number = find(
-        values(type_named("int_value")), lambda value: value > 1000, settings=settings(database=None)
-    )
+    number = find(values(type_named("int_value")), lambda value: value > 1000, settings=SEARCH)
     assert number == 1001
 
 
@@ -83,10 +94,10 @@ def test_a_seed_gives_the_same_value() -> None:
 def test_integers_of_a_seed_fit_their_type_in_c() -> None:
     bits, signed = NARROW["char"]
     assert signed
-    numbers = {number for value in RANDOM for number in value.model}
+    numbers = {number for value in seeded() for number in value.model}
     assert numbers >= {-(1 << (bits - 1)), (1 << (bits - 1)) - 1, 0, -1, 1}
     assert all(-(1 << (bits - 1)) <= number < 1 << (bits - 1) for number in numbers)
-    assert any(abs(number) > 255 for value in FUZZED for number in value.model)
+    assert any(abs(number) > 255 for value in fuzzed() for number in value.model)
 
 
 def test_no_bytes_at_all_give_the_simplest_value() -> None:

@@ -12,11 +12,13 @@ from ..schema import Schema
 def renames(old: Schema, new: Schema) -> dict[Key, Key]:
     """Return old key → new key of the types, fields, members and constants that were renamed."""
     found: dict[Key, Key] = {}
+    taken: set[Key] = set()
     for finding in compare(old, new):
         if finding.rule.endswith("_RENAMED") and finding.old_symbol and finding.symbol:
             one, other = _key(finding.old_symbol), _key(finding.symbol)
-            if one is not None and other is not None and other not in found.values():
-                found.setdefault(one, other)
+            if one is not None and other is not None and one not in found and other not in taken:
+                found[one] = other
+                taken.add(other)
     return found
 
 

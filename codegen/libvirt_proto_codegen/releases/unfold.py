@@ -93,9 +93,8 @@ class _Unfolding:
             )
             back[new.name] = renamed
             before = _absent_before(absent, by_pair[index])
-            names |= {
-                key: goes_on(name, renamed) for key, name in names.items() if key not in absent | before
-            }
+            missing = absent | before
+            names |= {key: goes_on(name, renamed) for key, name in names.items() if key not in missing}
             absent = before
         for start, old, new in self._branches:
             later = [back[each.name] for each in reversed(self._main[1:]) if is_later(each, start)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import msgspec
-
 from ..findings import Finding, Symbol
 from ..source import Span
 from .ignores import Ignore
@@ -16,6 +14,8 @@ from .report import Report
 
 def as_json(report: Report) -> str:
     """Return the report as one indented JSON object and a line end."""
+    import msgspec  # slow, and only for this format
+
     document = {
         "command": report.command,
         "failed": report.failed,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from socket import gethostname
@@ -14,6 +17,7 @@ from typing import Final
 from tests.differential import certificates
 from tests.differential.incidents.direct import Direct
 from tests.differential.incidents.scene import Incident, Scene
+from tests.differential.installation import MACHINE
 
 #: The realm of a user is the name of the daemon's host.
 CREDENTIALS: Final = """\
@@ -45,6 +49,16 @@ BUS: Final = """\
     <allow receive_type="signal"/>
   </policy>
 </busconfig>
+"""
+#: A client that connects when its agent had time to register.
+LATE: Final = """\
+import sys, time, libvirt
+libvirt.registerErrorHandler(lambda context, error: None, None)
+time.sleep(1.5)
+try:
+    libvirt.open(sys.argv[1])
+except libvirt.libvirtError as error:
+    print(error)
 """
 POLKITD: Final = "/usr/lib/polkit-1/polkitd"
 #: A rule of an administrator that asks a slow service.
@@ -151,6 +165,25 @@ def _polkit_waiting(scene: Scene) -> None:
     assert "running" in output, output
 
 
+def _polkit_password(scene: Scene) -> None:
+    """The user has an agent in a terminal, and types a wrong password after some time."""
+    client = scene.python(LATE, scene.unix_uri, user="nobody")
+    agent, terminal = pty.fork()
+    if agent == 0:
+        command = MACHINE.command("pkttyagent", "--process", str(client.pid), user="nobody")
+        os.execvpe(command[0], command, os.environ | scene.environment)
+    shown = b""
+    while b"Password:" not in shown:
+        shown += os.read(terminal, 1024)
+    time.sleep(3)
+    os.write(terminal, b"wrong\n")
+    output = scene.output(client)
+    os.close(terminal)
+    os.kill(agent, signal.SIGKILL)
+    os.waitpid(agent, 0)
+    assert "authentication" in output, output
+
+
 def _read_only(scene: Scene) -> None:
     output = scene.virsh("-r", "suspend", "test", log=True)
     assert "read only access prevents virDomainSuspend" in output, output
@@ -229,6 +262,15 @@ INCIDENTS = (
         settings={"auth_unix_rw": '"polkit"'},
         prepare=_polkit(SLOW_RULE),
         tools=POLKIT_TOOLS,
+        probes=True,
+    ),
+    Incident(
+        "auth-polkit-password",
+        frozenset({"AUTH_REFUSED", "AUTH_WAITING"}),
+        _polkit_password,
+        settings={"auth_unix_rw": '"polkit"'},
+        prepare=_polkit(),
+        tools=(*POLKIT_TOOLS, "pkttyagent"),
         probes=True,
     ),
     Incident("read-only", frozenset({"READ_ONLY"}), _read_only, probes=True),

@@ -9,6 +9,7 @@ from tests.differential.incidents import (
     connections,
     jobs,
     keepalive,
+    latency,
     limits,
     normal,
     polling,
@@ -22,6 +23,7 @@ from tests.differential.incidents.scene import Incident
 MODULES: Final = (
     limits,
     keepalive,
+    latency,
     connections,
     jobs,
     authentication,

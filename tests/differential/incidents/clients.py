@@ -122,3 +122,18 @@ for _ in range(int(sys.argv[2])):
 connection.close()
 """
 )
+
+#: A client that defines and starts domains, and asks for the XML of each in turn. Arguments: the URI, the
+#: number of rounds, the seconds between calls, the domains' names.
+ROUNDS = (
+    _EVENT_LOOP
+    + """\
+XML = "<domain type='test'><name>%s</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+domains = [connection.createXML(XML % name) for name in sys.argv[4:]]
+for _ in range(int(sys.argv[2])):
+    for domain in domains:
+        domain.XMLDesc()
+        time.sleep(float(sys.argv[3]))
+connection.close()
+"""
+)

@@ -9,9 +9,9 @@ import time
 from tests.differential.incidents.clients import RECONNECTING, TWO_CALLS, TWO_CALLS_WITHOUT_EVENTS
 from tests.differential.incidents.scene import Incident, Scene
 
-#: Without the debug messages of libvirt's functions.
+#: No debug messages except those about jobs.
 MESSAGES_AND_JOBS = {"log_filters": '"2:rpc 1:util.threadjob 3:*"'}
-RUNNING = "is now running job remoteDispatchDomainGetInfo"
+RUNNING, FINISHED = (f"{word} job remoteDispatchDomainGetInfo" for word in ("is now running", "finished"))
 
 
 def _parallel_clients(scene: Scene) -> None:
@@ -34,7 +34,7 @@ def _daemon_killed(scene: Scene) -> None:
     scene.wait_for(lambda: RUNNING in scene.log)
     scene.delay("virDomainGetInfo", 30)
     clients = [scene.client("dominfo", "test", uri=uri) for uri in (scene.uri, scene.unix_uri)]
-    scene.wait_for(lambda: scene.log.count(RUNNING) >= 4)
+    scene.wait_for(lambda: scene.log.count(RUNNING) - scene.log.count(FINISHED) == 3)
     scene.kill()
     (scene.folder / "delays").write_text("")
     for client in clients:
@@ -67,7 +67,7 @@ def _client_killed(scene: Scene) -> None:
     scene.wait_for(lambda: scene.log.count(RUNNING) == 2)
     for client in clients:
         client.kill()
-    scene.wait_for(lambda: scene.log.count("finished job remoteDispatchDomainGetInfo") == 2)
+    scene.wait_for(lambda: scene.log.count(FINISHED) == 2)
     time.sleep(0.3)
 
 
@@ -77,7 +77,7 @@ def _idle_dropped(scene: Scene) -> None:
     clients = []
     for code, rule in ((TWO_CALLS_WITHOUT_EVENTS, silent), (TWO_CALLS, [])):
         clients.append(scene.python(code, scene.uri, "3", log=True))
-        scene.wait_for(lambda: scene.log.count("finished job remoteDispatchDomainGetInfo") == len(clients))
+        scene.wait_for(lambda: scene.log.count(FINISHED) == len(clients))
         if rule:
             subprocess.run(["iptables", "-w", "-I", *rule], check=True)
         try:

@@ -42,13 +42,22 @@ def _waiting(scene: Scene) -> list[subprocess.Popen[str]]:
 
 
 def _state_change_lock(scene: Scene) -> None:
+    """The call that has the lock is still waiting at the end."""
+    os.kill(_start_domain(scene), signal.SIGSTOP)
+    _, *others = _waiting(scene)
+    listed = scene.virsh("list", uri=qemu.uri(scene))
+    assert "web" in listed, listed
+    for client in others:
+        output = scene.output(client)
+        assert "(held by monitor=remoteDispatchDomainBlockJobAbort)" in output, output
+
+
+def _statistics_lock(scene: Scene) -> None:
+    """Two monitoring agents ask for the same statistics."""
     with scene.stopped(_start_domain(scene)):
-        first, *others = _waiting(scene)
-        listed = scene.virsh("list", uri=qemu.uri(scene))
-        assert "web" in listed, listed
-        for client in others:
-            output = scene.output(client)
-            assert "(held by monitor=remoteDispatchDomainBlockJobAbort)" in output, output
+        first = _client(scene, "domblkstat", "web", "vda")
+        output = scene.output(_client(scene, "domblkstat", "web", "vda"))
+        assert "(held by monitor=remoteDispatchDomainBlockStatsFlags)" in output, output
     assert "error" not in scene.output(first)
 
 
@@ -73,8 +82,17 @@ def _unfinished_job(scene: Scene) -> None:
 INCIDENTS = (
     Incident(
         "state-change-lock",
-        frozenset({"STATE_CHANGE_LOCK", "MONITOR_NO_REPLY", "BLOCKED_OBJECT"}),
+        frozenset({"STATE_CHANGE_LOCK", "MONITOR_NO_REPLY", "UNFINISHED_JOB", "STILL_WAITING"}),
         _state_change_lock,
+        settings={"log_filters": f'"{LOG_FILTERS}"'},
+        prepare=qemu.prepare,
+        tools=(qemu.EMULATOR,),
+        probes=True,
+    ),
+    Incident(
+        "state-change-lock-statistics",
+        frozenset({"STATE_CHANGE_LOCK"}),
+        _statistics_lock,
         settings={"log_filters": f'"{LOG_FILTERS}"'},
         prepare=qemu.prepare,
         tools=(qemu.EMULATOR,),

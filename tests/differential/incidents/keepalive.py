@@ -14,7 +14,7 @@ TIMED_OUT = "connection closed due to keepalive timeout"
 
 def _daemon_stopped(scene: Scene) -> None:
     """Two clients wait for replies while the daemon is stopped."""
-    scene.delay("virDomainGetInfo", 1)
+    scene.delay("virDomainGetInfo", 3)
     words = ("-k", "1", "-K", "3", "dominfo", "test")
     clients = [scene.client(*words, uri=uri, log=True) for uri in (scene.uri, scene.unix_uri)]
     scene.wait_for(lambda: scene.log.count(RUNNING) == 2)

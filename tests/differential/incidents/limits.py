@@ -37,7 +37,7 @@ def _workers_exhausted(scene: Scene) -> None:
     for _ in range(3):
         said = scene.virsh("list")
         assert "running" in said, said
-        assert all(client.poll() is None for client in clients)
+        assert any(client.poll() is None for client in clients)
     for client in clients:
         scene.output(client)
 

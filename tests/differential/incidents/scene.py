@@ -27,6 +27,7 @@ NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG = "network.pcap", "probes.pcapng", "daem
 _EMPTY = 24  # bytes of a pcap file without packets
 #: The folder of the daemon in recordings.
 ANY_FOLDER = "/tmp/scene"
+TLS_PORT = 16514  # recognised in captures
 DELAYS = Path(__file__).with_name("delays.c")
 
 
@@ -219,7 +220,7 @@ def record(incident: Incident, destination: Path) -> None:
         settings = {"log_filters": f'"{LOG_FILTERS}"'} | dict(incident.settings)
         tls, tls_port = "listen_tls = 0\n", 0
         if incident.tls:
-            tls_port = free_port()
+            tls_port = free_port(TLS_PORT)
             tls = certificates.CONFIGURATION.replace("{port}", str(tls_port))
         daemon = stack.enter_context(prepared(settings, tls))
         scene = Scene(daemon, tls_port)
