@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..bounded import BoundedDict
-from ..capture.log.statements import statement
 from ..events import ConnectionEvent, LogLine
 from ..rpc.reported import LibvirtError
+from ..rpc.statements import statement
 from ..session import Exchange
 from ..text import amount
 from .detector import MAX_NUMBERS, Recording

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ..bounded import BoundedDict
-from ..capture.log.statements import Statement, statement
 from ..codec.history import Event
 from ..codec.lengths import LengthWalks, Walk
 from ..codec.types import Bound
@@ -24,6 +23,7 @@ from ..errors import OverLimit
 from ..events import Captured, Closed, LogLine, Notice, NoticeCode
 from ..rpc.limits import longest_frame
 from ..rpc.reported import LibvirtError
+from ..rpc.statements import Statement, statement
 from ..rpc.wire import MAX_FRAME, WORD_SIZE
 from ..rpc.wronglength import explain
 from ..text import amount

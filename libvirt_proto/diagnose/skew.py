@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
-from ..capture.log.statements import Statement, statement
 from ..codec.history import Facts, version_key
 from ..definitions import history
 from ..events import LogLine
 from ..names import public
 from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
+from ..rpc.statements import Statement, statement
 from ..rpc.wire import REMOTE_PROGRAM
 from ..session import Exchange
 from ..text import amount

@@ -1,9 +1,10 @@
-"""Lines of libvirt's log that are no record of a probe, and state what happened to a connection, a worker
-thread or a domain's lock.
+"""Errors and remarks of libvirt in words: what a text in a log or in a reply states about a connection, a
+worker thread, a domain's lock, a limit or a refusal.
 
-The texts are those of libvirt's messages in English. Sources: virnetserverclient.c, virkeepalive.c,
-virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virthreadjob.c, qemu_domainjob.c and
-virerror.c. A text from a peer or a user is limited in size.
+The texts are those of libvirt's messages in English, of old and new releases. Sources: virnetserverclient.c,
+virkeepalive.c, virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virnetclientprogram.c,
+virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, qemu_domainjob.c,
+gendispatch.pl and virerror.c. A text from a peer or a user is limited in size.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 
 
 class Statement(NamedTuple):
-    """What a line states: a kind of `LogLine`, and its details."""
+    """What a text states: a kind of `LogLine`, and its details."""
 
     kind: str
     details: dict[str, str]

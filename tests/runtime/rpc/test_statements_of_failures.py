@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from libvirt_proto.capture.log.statements import may_state, statement
+from libvirt_proto.rpc.statements import may_state, statement
 
 #: The text as in a log or a reply, its kind, and the details that matter.
 STATEMENTS = [
