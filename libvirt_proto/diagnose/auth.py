@@ -51,6 +51,8 @@ _SASL_RESULTS: Final = {
     "-15": "the mechanism is too weak",
     "-20": "the user is unknown",
 }
+#: polkit's answer if a rule denies an action, and if nobody gives the right password.
+_BY_POLICY: Final = "access denied by policy"
 #: Mechanisms that encrypt, and that libvirt recommends for TCP (libvirtd.sasl).
 _STRONG: Final = ("GSSAPI", "GS2-", "GSS-SPNEGO")
 #: Mechanisms that send the password itself.
@@ -220,7 +222,12 @@ class Authentication(ErrorDetector):
         else:
             whom = self._whom(group)
             because = f": {reason}" if reason else self._unstated(method)
-            after = ", and accepted a later one" if later else ""
+            latency = group.first.exchange.latency_ns if group.first.exchange is not None else None
+            asked = latency is not None and latency >= WAITING_NS
+            after = f" after {duration(latency)}" if latency is not None and asked else ""
+            after += ", and accepted a later one" if later else ""
+            if asked and reason == _BY_POLICY:
+                because += " (it asked somebody, who gave no right password)"
             summary = f"The daemon refused the {what} of {whom}{source}{after}{because}."
         failure = group.first
         text = amount(group.count, "refusal")
@@ -286,7 +293,7 @@ class Authentication(ErrorDetector):
     def _time(self, exchange: Exchange) -> None:
         """Note an authentication that took seconds, or still waits."""
         waited = _waited(exchange, self.recording.end_ns)
-        if waited is not None and waited >= WAITING_NS and exchange.outcome in ("ok", "pending"):
+        if waited is not None and waited >= WAITING_NS and exchange.call is not None:
             method = _method(exchange.header.proc)
             if method not in self._waited:
                 self._waited.put(method, [])
@@ -298,7 +305,7 @@ class Authentication(ErrorDetector):
         count = len(exchanges)
         connections = {each.connection.id: each.connection for each in exchanges}
         open_ = sum(each.reply is None for each in exchanges)
-        still = f", and {amount(open_, 'call')} had no reply yet" if open_ else ""
+        still = f", and {amount(open_, 'call')} had no reply" if open_ else ""
         how = "" if count == 1 else "up to "
         what = "a person or a rule" if method == "polkit" else "a password, a ticket or a slow service"
         sample = Sample(each.reply or each.call for each in exchanges)

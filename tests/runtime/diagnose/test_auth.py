@@ -53,6 +53,14 @@ def test_reason_of_polkit_is_named(error: tuple[int, bytes], words: str) -> None
     assert "polkit rule" in found.advice[0] or "rules.d" in found.advice[0]
 
 
+def test_refusal_after_seconds_means_that_somebody_was_asked() -> None:
+    denied = 45, b"authentication failed: access denied by policy"
+    slow = finding("AUTH_REFUSED", polkit(error=denied, takes=5 * SECOND))
+    assert "after 5.00 s: access denied by policy (it asked somebody" in slow.summary
+    assert "AUTH_WAITING" in rules(polkit(error=denied, takes=5 * SECOND))
+    assert "asked" not in finding("AUTH_REFUSED", polkit(error=denied)).summary
+
+
 def test_equal_refusals_are_one_finding() -> None:
     items = [polkit(connection(n), error=(94, NO_AGENT), serial=n) for n in range(1, 5)]
     found = finding("AUTH_REFUSED", *items)
@@ -175,7 +183,7 @@ def test_waiting_names_the_time_and_the_method() -> None:
 def test_authentication_without_a_reply() -> None:
     later = call("connect_get_type", on=connection(3), serial=7, at=9 * SECOND)
     found = finding("AUTH_WAITING", polkit(takes=None), later)
-    assert "waited 9.00 s for polkit, and 1 call had no reply yet" in found.summary
+    assert "waited 9.00 s for polkit, and 1 call had no reply" in found.summary
 
 
 # SASL_WITHOUT_TLS
