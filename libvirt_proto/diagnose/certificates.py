@@ -27,6 +27,8 @@ _MAX_GROUPS: Final = 32
 #: Different names that are kept.
 _MAX_NAMES: Final = 32
 _NOT_ALLOWED: Final = "not on the list of allowed clients (tls_allowed_dn_list)"
+#: virErrorNumber: INTERNAL_ERROR, SYSTEM_ERROR, RPC, AUTH_FAILED.
+_CODES: Final = frozenset((1, 38, 39, 45))
 #: Texts that follow any refusal; a more specific one states the reason.
 _HANDSHAKE: Final = "TLS handshake failed"
 _GENERIC: Final = ("Failed to verify peer's certificate", _HANDSHAKE, "Unable to read TLS confirmation")
@@ -53,7 +55,7 @@ class Certificates(ErrorDetector):
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
         """Return whether a daemon could not connect to another one."""
-        found = statement(error.message or "")
+        found = statement(error.message or "") if error.code in _CODES else None
         return found is not None and found.kind in self.kinds
 
     def event(self, _peer: Peer | None, event: ConnectionEvent) -> None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Different lengths that are kept.
 _MAX_GROUPS: Final = 64
+#: virErrorNumber: INTERNAL_ERROR, RPC.
+_CODES: Final = frozenset((1, 39))
 #: What libvirt adds to an argument in the text of an error is shorter.
 _WORDS: Final = 1024
 #: A length word above this is another protocol's text, or encrypted.
@@ -97,7 +99,7 @@ class Limits(ErrorDetector):
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
         """Return whether a length is the reason."""
-        return _statement(error.message) is not None
+        return error.code in _CODES and _statement(error.message) is not None
 
     def failed(self, failure: Failure) -> None:
         """Find out which length it was."""

@@ -32,6 +32,8 @@ _MAX_THINGS: Final = 64
 _MAX_USED: Final = 4096
 _LISTED: Final = 5
 _CONNECT_CLOSE: Final = 2
+#: virErrorNumber: INTERNAL_ERROR, INVALID_ARG, RPC.
+_CODES: Final = frozenset((1, 8, 39))
 #: Reply → the field with the release of the daemon's libvirt: 1,000,000 * major + 1,000 * minor + micro.
 _VERSIONS: Final = {
     "remote_connect_get_lib_version_ret": "lib_ver",
@@ -91,6 +93,10 @@ class VersionSkew(ErrorDetector):
         key = header.prog, header.vers, header.proc
         if key not in self._used:
             self._used.put(key, None)
+            if self._is_newer(key):
+                self._newer.put(key, Group(Failure(peer, exchange, None, ())))
+        if self._newer and key in self._newer:
+            self._newer[key].add(Failure(peer, exchange, None, ()))
         if self._last and peer.connection.id in self._last and not self._closes(header):
             self._last.pop(peer.connection.id)
         assert exchange.reply is not None
@@ -99,10 +105,6 @@ class VersionSkew(ErrorDetector):
             number = getattr(message.payload, _VERSIONS[message.payload_type], None)
             if number is not None:
                 self._stated = f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
-        if self._is_newer(key):
-            if key not in self._newer:
-                self._newer.put(key, Group(Failure(peer, exchange, None, ())))
-            self._newer[key].add(Failure(peer, exchange, None, ()))
 
     def line(self, line: LogLine) -> None:
         """Note the release of the daemon, and errors."""
@@ -112,7 +114,7 @@ class VersionSkew(ErrorDetector):
 
     def concerns(self, error: LibvirtError, exchange: Exchange) -> bool:
         """Return whether something is unknown to the daemon."""
-        found = _statement(error.message)
+        found = _statement(error.message) if error.code in _CODES else None
         return found is not None and self._fits(found.kind, found.details, exchange)
 
     def explains(self, line: LogLine, exchange: Exchange) -> bool:
