@@ -40,8 +40,8 @@ WAITING_NS: Final = 10**9
 _MAX_GROUPS: Final = 64
 #: What libvirt writes for each refusal, whatever its reason.
 _GENERIC: Final = "authentication failed"
-#: `auth` in the events of a daemon (remote_auth_type).
-_EVENT_METHODS: Final = {"1": "SASL", "2": "polkit"}
+#: remote_auth_type, as in the events of a daemon.
+_METHODS: Final = {"1": "SASL", "2": "polkit"}
 #: Results of the SASL library (sasl.h), in the log of a daemon.
 _SASL_RESULT: Final = re.compile(r"SASL negotiation: (-\d{1,4})")
 _SASL_RESULTS: Final = {
@@ -51,6 +51,13 @@ _SASL_RESULTS: Final = {
     "-15": "the mechanism is too weak",
     "-20": "the user is unknown",
 }
+#: Errors about the list of mechanisms, of new and old releases.
+_NO_MECHANISM: Final = re.compile("no SASL mechanisms|cannot list SASL mechanisms")
+#: Errors of a client itself, and the numbers of remote_auth_type in one of them.
+_OF_CLIENT: Final = re.compile(
+    r"unsupported authentication type (?P<type>\d+)|No authentication callback|Failed to collect auth"
+    r"|Failed to make auth|requested authentication type|SASL mechanism \S+ not supported by server"
+)
 #: polkit's answer if a rule denies an action, and if nobody gives the right password.
 _BY_POLICY: Final = "access denied by policy"
 #: Mechanisms that encrypt, and that libvirt recommends for TCP (libvirtd.sasl).
@@ -116,7 +123,7 @@ class Authentication(ErrorDetector):
             if identity and identity not in ("(null)", "<null>"):
                 self._identities.put(identity, None)
         elif event.kind == "server_client_auth_allow" and peer is not None:
-            method = _EVENT_METHODS.get(dict(event.details).get("auth", ""))
+            method = _METHODS.get(dict(event.details).get("auth", ""))
             if method is not None:
                 self._accepted.put((method, client_host(peer.connection)), event.time_ns)
         elif event.kind == "tls_session_new":
@@ -156,7 +163,7 @@ class Authentication(ErrorDetector):
             self._weak.add(failure)
             return
         reason = self._reason(failure)
-        key = method or ("polkit" if "polkit" in reason else "SASL" if "SASL" in reason else ""), reason
+        key = method or _method_of(failure), reason
         if key not in self._refused:
             self._refused.put(key, Group(failure))
         self._refused[key].add(failure)
@@ -178,7 +185,7 @@ class Authentication(ErrorDetector):
     def _lacks_mechanism(self, failure: Failure) -> bool:
         """Return whether a daemon had no mechanism to offer: the only common reason why auth_sasl_init
         fails."""
-        if any("no SASL mechanisms" in line.details.get("reason", "") for line in failure.lines):
+        if any(_NO_MECHANISM.match(line.details.get("reason", "")) for line in failure.lines):
             return True
         return (
             failure.exchange is not None
@@ -208,7 +215,8 @@ class Authentication(ErrorDetector):
         source = f" from {next(iter(host))}" if len(host) == 1 else ""
         later = self._accepted_later(method, group)
         severity: Severity | None = "warning" if later else None
-        by_client = bool(group.lines) and self.recording.sides == {"client"} and not group.connections
+        of_client = _OF_CLIENT.match(reason)
+        lacks = _METHODS.get(of_client["type"] or "") if of_client is not None else None
         what = {"polkit": "polkit authentication", "SASL": "SASL authentication"}.get(
             method, "authentication"
         )
@@ -217,8 +225,10 @@ class Authentication(ErrorDetector):
             summary = f"A client called{called or ' a procedure'} before it had authenticated."
         elif method and method not in ("polkit", "SASL"):
             summary = f"{method} failed because an authentication was refused: {reason or _GENERIC}."
-        elif by_client:
-            summary = f"The {what} of the client failed: {reason or _GENERIC}."
+        elif lacks is not None:
+            summary = f"The daemon requires authentication by {lacks}, which this client does not support."
+        elif of_client is not None:
+            summary = f"The client could not authenticate: {reason}."
         else:
             whom = self._whom(group)
             because = f": {reason}" if reason else self._unstated(method)
@@ -270,7 +280,7 @@ class Authentication(ErrorDetector):
 
     def _of_events(self, events: list[ConnectionEvent]) -> Finding:
         """Report refusals of which only the daemon's events are known."""
-        method = _EVENT_METHODS.get(dict(events[0].details).get("auth", ""), "")
+        method = _METHODS.get(dict(events[0].details).get("auth", ""), "")
         text = amount(len(events), "refusal")
         names = [*self._identities][:3]
         text += f" of {', '.join(names)}" if names else ""
@@ -412,6 +422,16 @@ class Authentication(ErrorDetector):
         )
 
 
+def _method_of(failure: Failure) -> str:
+    """Return the method that the words of a log are about; "" if unknown."""
+    texts = [line.details.get("reason", "") for line in failure.lines]
+    if any("SASL" in text for text in texts):
+        return "SASL"
+    if any("polkit" in text or "policy" in text or text.startswith("user cancelled") for text in texts):
+        return "polkit"
+    return ""
+
+
 def _method(procedure: int) -> str:
     return "polkit" if procedure == _POLKIT else "SASL"
 
@@ -426,7 +446,18 @@ def _waited(exchange: Exchange, end_ns: int | None) -> int | None:
 
 def _refused_advice(method: str, reason: str, group: Group | None) -> tuple[str, ...]:
     """Return what helps against a refusal."""
-    if "no polkit agent" in reason or (method == "polkit" and "agent" in reason):
+    client = _OF_CLIENT.match(reason)
+    if client is not None and client["type"]:
+        return (
+            "use a client that is built with it (virsh of the distribution), or another transport, such as"
+            " qemu+ssh:// as a user that needs no authentication",
+        )
+    if client is not None:
+        return (
+            "give the client credentials: virConnectOpenAuth instead of virConnectOpen, or a file with them"
+            " (LIBVIRT_AUTH_FILE, /etc/libvirt/auth.conf)",
+        )
+    if "no polkit agent" in reason or "no agent" in reason or (method == "polkit" and "agent" in reason):
         return (
             "add the user to the group libvirt (usermod -aG libvirt USER), and log in again: the usual polkit"
             " rule allows org.libvirt.unix.manage to that group",

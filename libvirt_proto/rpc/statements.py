@@ -84,7 +84,8 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "sasl-refused": (
         b"SASL",
-        r"(?P<reason>no SASL mechanisms are available|SASL mechanism \S{1,40} not supported by server"
+        r"(?P<reason>no SASL mechanisms are available|cannot list SASL mechanisms"
+        r"|SASL mechanism \S{1,40} not supported by server"
         r"|SASL client identity '(?P<identity>[^']{0,120})' not allowed by ACL)",
     ),
     "sasl-weak": (b"SSF ", r"(?P<reason>negotiat(?:ed|ion) SSF (?P<ssf>\d{1,10}) was not strong enough)"),

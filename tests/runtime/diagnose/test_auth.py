@@ -135,6 +135,37 @@ def test_name_that_is_not_allowed() -> None:
     assert any("sasl_allowed_username_list" in each for each in found.advice)
 
 
+@pytest.mark.parametrize(
+    ("text", "summary", "advice"),
+    [
+        (
+            "authentication failed: unsupported authentication type 2",
+            "The daemon requires authentication by polkit, which this client does not support.",
+            "built with it",
+        ),
+        (
+            "authentication failed: No authentication callback available",
+            "The client could not authenticate: No authentication callback available.",
+            "virConnectOpenAuth",
+        ),
+        (
+            "authentication failed: no agent is available to authenticate",
+            "The daemon refused the authentication of a connection: no agent is available to authenticate.",
+            "group libvirt",
+        ),
+        (
+            "authentication failed: Failed to start SASL negotiation: -20 (SASL(-13): user not found: x)",
+            "The daemon refused the SASL authentication of a connection: the user is unknown.",
+            "sasldblistusers2",
+        ),
+    ],
+)
+def test_texts_of_bug_reports(text: str, summary: str, advice: str) -> None:
+    found = finding("AUTH_REFUSED", line(text, 1, program="virsh"))
+    assert found.summary == summary
+    assert advice in found.advice[0]
+
+
 def test_event_of_a_daemon_alone() -> None:
     found = finding("AUTH_REFUSED", event("server_client_auth_fail", connection(1), auth="2"))
     assert found.summary == "The daemon refused the polkit authentication of a connection."
@@ -220,6 +251,8 @@ def test_no_mechanism() -> None:
     found = finding("SASL_WITHOUT_TLS", init)
     assert (found.certainty, found.severity) == ("likely", "error")
     assert "AUTH_REFUSED" not in rules(init)
+    old = line("internal error: cannot list SASL mechanisms -4 (SASL(-4): no mechanism available: x)", 3)
+    assert rules(old) == {"SASL_WITHOUT_TLS"}
     stated = line("internal error: no SASL mechanisms are available", 4)
     on = connection(1, side="server")
     assert (
