@@ -42,10 +42,16 @@ _MAX_GROUPS: Final = 64
 _GENERIC: Final = "authentication failed"
 #: remote_auth_type, as in the events of a daemon.
 _METHODS: Final = {"1": "SASL", "2": "polkit"}
+#: A side lacks the package with a mechanism of SASL.
+_NOT_AVAILABLE: Final = "the mechanism is not available"
+_PACKAGE: Final = (
+    "install the package with the mechanism of mech_list in /etc/sasl2/libvirt.conf (libsasl2-modules-… or"
+    " cyrus-sasl-…) on both sides"
+)
 #: Results of the SASL library (sasl.h), in the log of a daemon.
 _SASL_RESULT: Final = re.compile(r"SASL negotiation: (-\d{1,4})")
 _SASL_RESULTS: Final = {
-    "-4": "the mechanism is not available",
+    "-4": _NOT_AVAILABLE,
     "-13": "the password or ticket is wrong",
     "-14": "the user is not authorised",
     "-15": "the mechanism is too weak",
@@ -377,10 +383,6 @@ class Authentication(ErrorDetector):
         if failure.error is not None:
             text += f": {described(failure.error)}"
         evidence = [*group.evidence(self.recording, text)]
-        package = (
-            "install the package with the mechanism of mech_list in /etc/sasl2/libvirt.conf"
-            " (libsasl2-modules-…)"
-        )
         if secure:
             return self.finding(
                 "AUTH_REFUSED",
@@ -388,7 +390,7 @@ class Authentication(ErrorDetector):
                 evidence,
                 subject="SASL",
                 certainty="certain" if stated else "likely",
-                advice=(package,),
+                advice=(_PACKAGE,),
             )
         return self.finding(
             "SASL_WITHOUT_TLS",
@@ -399,7 +401,7 @@ class Authentication(ErrorDetector):
             subject="SASL",
             certainty="certain" if stated and all(map(over_tcp, connections)) and not self._tls else "likely",
             severity="error",
-            advice=(*_TLS_ADVICE, package),
+            advice=(*_TLS_ADVICE, _PACKAGE),
         )
 
     def _of_mechanism(self, mechanism: str, calls: list[Captured]) -> Finding:
@@ -471,6 +473,8 @@ def _refused_advice(method: str, reason: str, group: Group | None) -> tuple[str,
             f"allow {action} for the user in a rule in /etc/polkit-1/rules.d; pkcheck --action-id {action}"
             " --process PID tests it",
         )
+    if reason == _NOT_AVAILABLE:
+        return (_PACKAGE,)
     if reason == "authentication required":
         return ("call auth_list first, and authenticate as it requires, before any other call",)
     if method == "SASL" or "SASL" in reason:

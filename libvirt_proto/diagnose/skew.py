@@ -153,6 +153,9 @@ class VersionSkew(ErrorDetector):
         unknown = [thing for thing in lacks if thing.release is None and thing.sure]
         if unknown:
             yield self._of_unknown(unknown)
+        flags = [thing for thing in lacks if thing.release is None and not thing.sure]
+        if flags:
+            yield self._of_flags(flags)
         for thing in self._things:
             if thing.kind == "program":
                 yield self._of_program(thing)
@@ -212,7 +215,8 @@ class VersionSkew(ErrorDetector):
                     default=None,
                 )
                 release = public.first_since(newest) if newest is not None else None
-                return _Thing("flag", newest or f"flags {bits:#x}", release, sure=False)
+                function = f" of {details['function']}" if "function" in details else ""
+                return _Thing("flag", newest or f"the flags {bits:#x}{function}", release, sure=False)
 
     def _names(self, header: Header | None, field: str) -> dict[int, str]:
         """Return the names of the numbers in a field of a call's arguments."""
@@ -288,6 +292,13 @@ class VersionSkew(ErrorDetector):
         )
         severity: Severity | None = None if any(thing in self._fatal for thing in things) else "note"
         return self._finding(things, summary, "likely", severity, None)
+
+    def _of_flags(self, things: list[_Thing]) -> Finding:
+        """Report flags that the definitions do not name, as in a log without the call."""
+        what = _listed([thing.name for thing in things])
+        summary = f"The daemon refused {what}: it is too old for them, or its driver does not have them."
+        fatal = any(thing in self._fatal for thing in things)
+        return self._finding(things, summary, "possible", "warning" if fatal else "note", None)
 
     def _of_program(self, thing: _Thing) -> Finding:
         since = f" (since libvirt {thing.release})" if thing.release else ""

@@ -157,7 +157,11 @@ def test_frame_in_the_log_of_an_older_daemon() -> None:
     assert "older than libvirt 3.4.0, which raised it to 33,554,432" in found.summary
 
 
-@pytest.mark.parametrize("size", [0x47455420 - 4, 0x16030100 - 4, 369295617])
+@pytest.mark.parametrize(
+    "size",
+    [0x47455420 - 4, 0x16030100 - 4, 369295617, 218762502, 536903810],
+    ids=["HTTP", "TLS", "TLS-2", "port-scan", "program-number"],
+)
 def test_other_protocol_in_the_log_has_no_finding(size: int) -> None:
     assert findings(line(f"packet {size} bytes received from server too large, want 33554432")) == []
 

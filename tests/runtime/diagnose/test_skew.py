@@ -119,6 +119,15 @@ def test_release_of_the_daemon_decides_about_a_flag() -> None:
     assert "VERSION_SKEW" not in rules(flags(daemon=7_003_000))
 
 
+def test_flags_in_a_log_have_no_names() -> None:
+    found = finding("VERSION_SKEW", line("unsupported flags (0x1) in function storageVolumeCreateXML", 3))
+    assert found.summary == (
+        "The daemon refused the flags 0x1 of storageVolumeCreateXML: it is too old for them, or its driver"
+        " does not have them."
+    )
+    assert (found.certainty, found.severity) == ("possible", "warning")
+
+
 def test_flag_is_no_evidence_next_to_a_newer_procedure() -> None:
     found = finding("VERSION_SKEW", flags(), unknown(RELOAD, 3))
     assert "older than libvirt 10.2.0" in found.summary
