@@ -20,6 +20,8 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "UNFINISHED_JOB": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST", "STILL_WAITING")),
     "CLIENT_REQUEST_LIMIT": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
     "WORKERS_EXHAUSTED": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
+    "AUTH_REFUSED": frozenset(("RECONNECT_STORM",)),
+    "CERTIFICATE_REFUSED": frozenset(("RECONNECT_STORM",)),
 }
 #: Rule → rules whose findings are only its evidence, if they are about the same time.
 EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
@@ -27,6 +29,11 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
     "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "AUTH_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "AUTH_WAITING": frozenset(("SLOW_CALLS", "STILL_WAITING")),
+    "SASL_WITHOUT_TLS": frozenset(("DISCONNECTED",)),
+    "CERTIFICATE_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "ACCESS_DENIED": frozenset(("DISCONNECTED",)),
     "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT")),
     "BLOCKED_OBJECT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
     "DAEMON_STALLED": frozenset(("SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED")),

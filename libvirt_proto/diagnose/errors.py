@@ -6,11 +6,11 @@ A log has no payloads. A daemon writes its error before the reply that has it, a
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
-from ..events import Captured, Connection, LogLine
+from ..events import Captured, Connection, LogLine, Side
 from ..rpc.message import Status
 from ..rpc.reported import LibvirtError, reported_error
 from ..text import amount
@@ -154,19 +154,32 @@ class Group:
 
     def __init__(self, first: Failure) -> None:
         self.first = first
-        self.count = 0
         self.sample = Sample()
         self.lines: list[LogLine] = []
-        #: The connections by their numbers, as far as they are known and counted.
-        self.connections: dict[int, Connection] = {}
+        #: By the side that reported them.
+        self._counts: Counter[Side | None] = Counter()
+        self._connections: dict[Side | None, dict[int, Connection]] = {}
+
+    @property
+    def count(self) -> int:
+        """How often it happened: a trace of client and daemon has each failure twice."""
+        return max(self._counts.values())
+
+    @property
+    def connections(self) -> dict[int, Connection]:
+        """The connections by their numbers, as far as they are known and counted: those of one side."""
+        return max(self._connections.values(), key=len, default={})
 
     def add(self, failure: Failure) -> None:
         """Add a failure."""
-        self.count += 1
+        side = failure.peer.connection.side if failure.peer is not None else None
+        self._counts[side] += 1
         if failure.exchange is not None:
             self.sample.add(failure.exchange.reply or failure.exchange.first)
-        if failure.peer is not None and len(self.connections) < _MAX_COUNTED:
-            self.connections[failure.peer.connection.id] = failure.peer.connection
+        if failure.peer is not None:
+            connections = self._connections.setdefault(side, {})
+            if len(connections) < _MAX_COUNTED:
+                connections[failure.peer.connection.id] = failure.peer.connection
         self.lines += failure.lines[: MAX_NUMBERS - len(self.lines)]
 
     @property

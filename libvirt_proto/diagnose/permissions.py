@@ -30,6 +30,8 @@ _ACCESS_DENIED: Final = 88
 _CONNECT_OPEN: Final = 1
 #: VIR_CONNECT_RO.
 _READ_ONLY_FLAG: Final = 1
+#: The beginning of all errors with this code, in English; few are about read-only connections.
+_FORBIDDEN: Final = "operation forbidden: "
 #: Different calls that evidence lists, and that are kept.
 _LISTED: Final = 3
 _MAX_GROUPS: Final = 64
@@ -62,7 +64,9 @@ class Permissions(ErrorDetector):
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
         """Return whether a right is missing."""
-        return error.code in (_OPERATION_DENIED, _ACCESS_DENIED)
+        if error.code == _OPERATION_DENIED:
+            return not (error.message or "").startswith(_FORBIDDEN) or "read only" in (error.message or "")
+        return error.code == _ACCESS_DENIED
 
     def failed(self, failure: Failure) -> None:
         """Group failures by what was called."""

@@ -50,6 +50,8 @@ _SMALL: Final = 64 << 10
 #: The notice about a length word that no message can have (capture/stream.py).
 _LENGTH_WORD: Final = re.compile(r"expected a message, got length word (\d{1,10})")
 _INDEX: Final = re.compile(r"\[\d+\]")
+#: The path of the number of descriptors (rpc/message.py).
+_DESCRIPTORS: Final = "fds"
 _UNITS: Final = {"list": "element", "string": "byte", "opaque": "byte"}
 
 
@@ -75,7 +77,7 @@ class Limits(ErrorDetector):
         super().exchange(peer, exchange)
         reply = exchange.reply
         if reply is not None and isinstance(error := reply.message.error, OverLimit):
-            self._add(self._of_error(error, exchange, reply.message), Failure(peer, exchange, None, ()))
+            self._add(self._of_error(error, reply.message, call=False), Failure(peer, exchange, None, ()))
 
     def notice(self, notice: Notice) -> None:
         """Note the length word of a message that is too large."""
@@ -94,7 +96,11 @@ class Limits(ErrorDetector):
             self._add(self._of_frame(int(match[1]), notice.direction, None), failure, peer.last)
         elif closed.first != "c2s" and self._string_limit is not None and peer.waiting:
             for call in islice(peer.waiting.values(), MAX_NUMBERS):
-                if call.message.length >= self._string_limit - _WORDS:
+                if isinstance(error := call.message.error, OverLimit):
+                    cause = self._of_error(error, call.message, call=True)
+                    self._add(cause, Failure(peer, None, None, ()))
+                    self._groups[cause].sample.add(call)
+                elif call.message.length >= self._string_limit - _WORDS:
                     self._unanswered_call(peer, call)
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
@@ -193,16 +199,17 @@ class Limits(ErrorDetector):
         advice = (*_upgrade(raised), "send less in one message, or use a stream for large data")
         return _Cause(summary, "message", "likely" if limit is None else "certain", text, advice=advice)
 
-    def _of_error(self, error: OverLimit, exchange: Exchange, message: Message) -> _Cause:
+    def _of_error(self, error: OverLimit, message: Message, *, call: bool) -> _Cause:
         """Return the cause of a value that the bytes prove to be too long."""
-        name = self.recording.procedure(exchange.header)
+        name = self.recording.procedure(message.header)
         path = _INDEX.sub("[]", error.path)
         place = self._lengths.place(message.payload_type, path)
         constant = place.bound.name if place is not None else None
         unit = _UNITS[place.what] if place is not None else "byte"
-        is_call = exchange.call is not None and message is exchange.call.message
-        sender, receiver = ("client", "daemon") if is_call else ("daemon", "client")
-        where = f"the call of {name}" if is_call else f"the reply to {name}"
+        if path == _DESCRIPTORS:
+            constant, unit, path = "VIR_NET_MESSAGE_NUM_FDS_MAX", "descriptor", "message"
+        sender, receiver = ("client", "daemon") if call else ("daemon", "client")
+        where = f"the call of {name}" if call else f"the reply to {name}"
         summary = (
             f"The {receiver} refused {where}: its {_field(path)} has {amount(error.actual, unit)}, and"
             f" {_allows(constant, error.limit)}."
@@ -218,7 +225,7 @@ class Limits(ErrorDetector):
         message = exchange.call.message
         name = self.recording.procedure(exchange.header)
         if isinstance(message.error, OverLimit):
-            return self._of_error(message.error, exchange, message)
+            return self._of_error(message.error, message, call=True)
         if message.malformed:
             return None  # the client's fault, and not about a limit
         size = amount(message.length, "byte")

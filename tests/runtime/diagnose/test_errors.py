@@ -124,6 +124,14 @@ def test_lines_without_times_belong_to_the_next_reply() -> None:
     assert [each.lines for each in found.evidence] == [(), (3,)]
 
 
+def test_failure_that_both_sides_report_counts_once() -> None:
+    items = [
+        call("domain_create", error=(88, b"access denied"), on=connection(number, side=side), serial=number)
+        for number, side in ((1, "client"), (2, "server"), (3, "client"), (4, "server"))
+    ]
+    assert "2 times" in finding("ACCESS_DENIED", *items).summary
+
+
 def test_lines_of_two_threads_are_two_failures() -> None:
     lines = [line("access denied: 'QEMU' denied access", number, MS, thread=str(number)) for number in (1, 2)]
     assert "2 times" in finding("ACCESS_DENIED", lines).summary

@@ -86,4 +86,6 @@ def test_count_of_denied_calls() -> None:
 def test_other_errors_have_no_finding() -> None:
     for code in (1, 28, 30, 42, 87, 89):
         assert rules(call("domain_create", DOMAIN, error=(code, b"Domain not found"))) == set()
+    other = 29, b"operation forbidden: Identity attribute is already set"
+    assert rules(call("connect_set_identity", error=other)) == set()
     assert findings(call("connect_open", OPEN)) == []

@@ -6,7 +6,7 @@ import pytest
 
 from libvirt_proto.events import Captured, Closed, Connection, Direction, Notice, NoticeCode
 from tests.support.failures import RPC_ERROR, SECOND, call, connection, finding, findings, line, rules
-from tests.support.frames import CONNECTION, text, word
+from tests.support.frames import CONNECTION, captured, frame, text, word
 
 #: REMOTE_STRING_MAX, and its value before 1.0.6.
 STRING, OLD_STRING = 4_194_304, 1_048_576
@@ -117,6 +117,13 @@ def test_error_that_repeats_its_argument() -> None:
 @pytest.mark.parametrize(("size", "first"), [(STRING - 2000, "s2c"), (100, "s2c"), (STRING, "c2s")], ids=str)
 def test_other_lost_connections_have_no_limit(size: int, first: Direction) -> None:
     assert "LIMIT_EXCEEDED" not in rules(lookup(size), closed(first=first))
+
+
+def test_too_many_descriptors_end_the_connection() -> None:
+    many = captured(frame(word(40), proc=1, type_=4, serial=1), 1, 0)
+    found = finding("LIMIT_EXCEEDED", [many], closed())
+    assert "its message has 40 descriptors, and VIR_NET_MESSAGE_NUM_FDS_MAX allows 32" in found.summary
+    assert found.evidence[0].messages == (1,)
 
 
 def bad_frame(word_: int, direction: Direction = "c2s", on: Connection = CONNECTION) -> Notice:
