@@ -101,8 +101,8 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """Both directions of a connection have ended; nothing follows. `first` is the direction that ended first:
-    its sender closed the connection."""
+    """Both directions of a connection have ended, or one and then the input; nothing follows. `first` is the
+    direction that ended first: its sender closed the connection."""
 
     connection: Connection
     time_ns: int | None

@@ -62,6 +62,12 @@ def seconds(time_ns: int | None, start_ns: int | None, decimals: int) -> str:
     return f"{(time_ns - start_ns) // (10**9 // scale) / scale:{width}.{decimals}f}"
 
 
+def clock(time_ns: int) -> str:
+    """Return the time of day in UTC, truncated to milliseconds: `17:23:37.301`."""
+    seconds_, ms = divmod(time_ns // 10**6 % (24 * 60 * 60 * 1000), 1000)
+    return f"{seconds_ // 3600:02d}:{seconds_ // 60 % 60:02d}:{seconds_ % 60:02d}.{ms:03d}"
+
+
 def amount(number: int, one: str, many: str | None = None) -> str:
     """`1 byte`, `3,412 bytes`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -129,8 +129,10 @@ class _Conversation:
         self.protocol = _Protocol.UNKNOWN
         #: Whether the notice `mid-connection` was given.
         self.mid_noted = False
-        #: The direction that was closed first.
+        #: The direction that ended first, whether its sender closed it, and when.
         self.closed_first: Direction | None = None
+        self.is_closed = False
+        self.closed_ns: int | None = None
 
 
 class _Stream:
@@ -542,13 +544,15 @@ class _Reader:
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
         conversation.closed_first = conversation.closed_first or stream.direction
+        if closed:  # at the end of the input, the other side may not have closed its direction
+            conversation.is_closed, conversation.closed_ns = True, time_ns
         self._streams.pop((stream.connection.id, stream.direction), None)
         stream.state = _State.ENDED_FRESH if stream.state is _State.FRESH else _State.ENDED
         both = len(conversation.streams) > 1 or stream.direction is None
         if both and all(each.state in _ENDED for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
-            if closed and stream.direction:  # without a direction it is one of several pieces of hex
-                yield Closed(stream.connection, time_ns, conversation.closed_first)
+            if conversation.is_closed and stream.direction:  # without one it is one of several pieces of hex
+                yield Closed(stream.connection, conversation.closed_ns, conversation.closed_first)
             unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
             if unused and stream.direction:
                 text = "the connection was opened and closed without data"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,6 +12,8 @@ from .rules import RULES
 
 #: Clocks of one machine, and the time between a cause and its effect.
 _NEAR_NS: Final = 3 * 10**9
+#: A keepalive timeout follows its cause after interval * (count + 1), by default 30 s.
+_TIMEOUT_NS: Final = 60 * 10**9
 #: Rule → rules whose findings are its consequences, and are listed after it, if they are about the same time.
 CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "MONITOR_NO_REPLY": frozenset(
@@ -34,9 +36,10 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "SASL_WITHOUT_TLS": frozenset(("DISCONNECTED",)),
     "CERTIFICATE_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
     "ACCESS_DENIED": frozenset(("DISCONNECTED",)),
-    "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT")),
-    "BLOCKED_OBJECT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
-    "DAEMON_STALLED": frozenset(("SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED")),
+    "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")),
+    "BLOCKED_OBJECT": frozenset(("STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")),
+    "UNFINISHED_JOB": frozenset(("STILL_WAITING",)),
+    "DAEMON_STALLED": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED")),
     "WORKERS_EXHAUSTED": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
     "CLIENT_REQUEST_LIMIT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
 }
@@ -45,9 +48,9 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
 def combined(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings, the most severe first, causes before their effects, and then the earliest.
 
-    The same finding in several recordings becomes one, with the evidence of all, the certainty of the most
-    certain, and a summary that names what it is about, if one of them does. A cause is as severe as its
-    effects. Findings that another one explains become evidence of that one.
+    The same finding in several recordings becomes one, with the evidence of all and the summary of the most
+    detailed one. A cause is as severe as its effects. Findings that another one explains become evidence of
+    that one.
     """
     groups: list[list[Finding]] = []
     for finding in findings:
@@ -91,26 +94,40 @@ def _same(one: Finding, two: Finding) -> bool:
     return not (one.subject and two.subject) or one.subject == two.subject
 
 
-def _near(one: Finding, two: Finding) -> bool:
-    """Return whether the times of two findings touch, as far as they are known."""
+def _near(one: Finding, two: Finding, later_ns: int = _NEAR_NS) -> bool:
+    """Return whether the times of two findings touch, as far as they are known; the second one may begin
+    some time after the first one."""
     if None in (one.start_ns, two.start_ns):
         return True
     assert one.start_ns is not None
     assert two.start_ns is not None
     one_end, two_end = one.end_ns or one.start_ns, two.end_ns or two.start_ns
-    return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + _NEAR_NS
+    return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + later_ns
 
 
 def _merge(group: list[Finding]) -> Finding:
     """Return one finding for those about the same thing."""
-    group = sorted(group, key=lambda each: (not each.subject, CERTAINTIES.index(each.certainty)))
+    group = sorted(group, key=_detail)
     return replace(
         group[0],
-        severity=min((each.severity for each in group), key=SEVERITIES.index),
         certainty=min((each.certainty for each in group), key=CERTAINTIES.index),
+        severity=min((each.severity for each in group), key=SEVERITIES.index),
+        subject=next((each.subject for each in group if each.subject), ""),
         evidence=_unique(evidence for each in group for evidence in each.evidence),
-        advice=tuple(dict.fromkeys(step for each in group for step in each.advice)),
+        advice=_steps([step for each in group for step in each.advice]),
     )
+
+
+def _detail(finding: Finding) -> tuple[bool, int]:
+    """Return a key that sorts findings with messages, which name calls and connections, before those that a
+    log only states, and then the most certain first."""
+    return not any(each.messages for each in finding.evidence), CERTAINTIES.index(finding.certainty)
+
+
+def _steps(advice: Sequence[str]) -> tuple[str, ...]:
+    """Return the advice of several findings; of a step that begins another one, only the longer one."""
+    longest = (max((o for o in advice if o.startswith(each)), key=len) for each in advice)
+    return tuple(dict.fromkeys(longest))
 
 
 def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[str]]) -> bool:
@@ -122,7 +139,7 @@ def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[
     same_files = {each.file for each in cause.evidence} & {each.file for each in effect.evidence}
     if same_files and connections and others and not connections & others:
         return False
-    return _near(cause, effect)
+    return _near(cause, effect, _TIMEOUT_NS if effect.rule == "KEEPALIVE_TIMEOUT" else _NEAR_NS)
 
 
 def _unique(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
+#: Suffix of a compressed file → the command that writes its text.
+_READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
 
 
 class Recording:
@@ -39,6 +42,8 @@ class Recording:
         self.sides: set[Side] = set()
         #: The last time in the recording.
         self.end_ns: int | None = None
+        #: Its connections so far, by their `id`.
+        self.peers: Mapping[int, Peer] = {}
         self._decode = decode
         self._names = Names(registry)
         self._objects = ObjectFinder(registry)
@@ -48,9 +53,20 @@ class Recording:
         program, procedure = self._names.of(header)
         return procedure or f"{program or f'{header.prog:#010x}'}.{header.proc}"
 
+    def program(self, header: Header) -> str:
+        """Return the name of a program, such as `remote`; "" if it is unknown."""
+        return self._names.of(header)[0] or ""
+
     def subject(self, call: Message | None, reply: Message | None = None) -> NamedObject | None:
         """Return the object that a call is about."""
         return self._objects.subject(call, reply)
+
+    def is_other(self, call: Captured, other: Captured) -> bool:
+        """Return whether two calls are of different procedures and not known to be about one object."""
+        if call.message.header.proc == other.message.header.proc:
+            return False
+        one, two = self.subject(call.message), self.subject(other.message)
+        return one is None or two is None or str(one) != str(two)
 
     def priority(self, header: Header) -> str | None:
         """Return `high` for a procedure that a priority worker may serve, `low` for others, None if it is
@@ -91,7 +107,7 @@ class Recording:
         command = None
         if self._decode is not None and self.file != "-":
             places = ";".join(f"{a}p" if a == b else f"{a},{b}p" for a, b in _ranges(numbers))
-            command = shlex.join(["sed", "-n", places, _path(self.file)])
+            command = self._on_text("sed", "-n", places)
         return Evidence(
             text,
             self.file,
@@ -104,11 +120,25 @@ class Recording:
             command,
         )
 
+    def matches(self, text: str, pattern: str, start_ns: int | None, end_ns: int | None) -> Evidence:
+        """Return evidence that consists of the lines of the log that contain a pattern."""
+        command = None
+        if self._decode is not None and self.file != "-":
+            command = self._on_text("grep", "-F", "-e", pattern)
+        return Evidence(text, self.file, start_ns=start_ns, end_ns=end_ns, command=command)
+
     def show(self, *options: str) -> str | None:
         """Return the command that shows messages with some options."""
         if self._decode is None:
             return None
         return shlex.join([*self._decode, *options, _path(self.file)])
+
+    def _on_text(self, *command: str) -> str:
+        """Return a command on the lines of the file, which may be compressed."""
+        reader = _READERS.get(PurePath(self.file).suffix)
+        if reader is None:
+            return shlex.join([*command, _path(self.file)])
+        return f"{reader} {shlex.quote(_path(self.file))} | {shlex.join(command)}"
 
 
 class Sample:

@@ -12,16 +12,23 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
 from .auth import Authentication
+from .blocked import BlockedObjects
 from .certificates import Certificates
+from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .findings import Check, Diagnosis, Finding
+from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
+from .locks import StateChangeLocks
+from .monitor_commands import MonitorCommands
 from .peers import MAX_PEERS, Peer
 from .permissions import Permissions
+from .request_limit import RequestLimit
 from .rules import RULES, Need
 from .sizes import Limits
 from .skew import VersionSkew
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -31,11 +38,18 @@ Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Close
 #: All detectors, in no particular order: none depends on another.
 DETECTORS: Final[tuple[type[Detector], ...]] = (
     Authentication,
+    BlockedObjects,
     Certificates,
+    Clients,
     Keepalive,
     Limits,
+    MonitorCommands,
     Permissions,
+    RequestLimit,
+    StateChangeLocks,
+    UnfinishedJobs,
     VersionSkew,
+    Workers,
 )
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
@@ -148,6 +162,7 @@ class _Pass:
         self._rules = rules
         self._sessions = Sessions(recording.registry)
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
+        recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
         self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (

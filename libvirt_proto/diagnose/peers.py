@@ -22,6 +22,14 @@ def call_key(header: Header) -> CallKey:
     return header.prog, header.vers, header.serial
 
 
+def daemon(connection: Connection) -> str:
+    """Return the name of the daemon of a connection: all connections in its log have the same one, whose
+    names else have the address of an object."""
+    if connection.transport == "log" and connection.side == "server":
+        return ""
+    return connection.server.partition("@")[0]
+
+
 class Peer:
     """A connection and its traffic so far.
 

@@ -3,13 +3,16 @@ worker thread, a domain's lock, a limit or a refusal.
 
 The texts are those of libvirt's messages in English, of old and new releases. Sources: virnetserverclient.c,
 virkeepalive.c, virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virnetclientprogram.c,
-virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, qemu_domainjob.c,
-gendispatch.pl and virerror.c. A text from a peer or a user is limited in size.
+virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, virdomainjob.c (older:
+qemu_domain.c, qemu_domainjob.c), gendispatch.pl and virerror.c. A text from a peer or a user is limited in
+size.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 
@@ -30,30 +33,43 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "keepalive-timeout": (b"keepalive timeout", r"connection closed due to keepalive timeout"),
     "clients-dropped": (
-        b"dropping connection from",
-        r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection from (?P<client>\S{1,120})",
+        b"Too many active clients",
+        r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection"
+        r"(?: from (?P<client>\S{1,120}))?",
+    ),
+    "clients-limit": (
+        b"client-related limits",
+        r"client-related limits .{0,80}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
+        r"|nclients_unauth=(?P<anonymous>[1-9]\d{0,9}) nclients_unauth_max=(?P=anonymous)\b)",
     ),
     "lock-timeout": (
         b"state change lock",
         r"cannot acquire state change lock"
         r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
-        r"(?P<holder>\w{1,80})?\))?",
+        r"(?P<holder>\w{1,80})?\))?(?: due to (?P<limit>max_queued) limit)?",
     ),
+    # The forms since 0.9.2: owners are numbers of threads; since 1.2.13 they have names and times.
     "job-refused": (
         b"Cannot start job",
-        r"Cannot start job \((?P<job>[^)]{0,80})\)(?: in API (?P<api>\w{1,80}))?"
+        r"Cannot start job \((?P<job>[^)]{0,80})\)(?: in API (?P<api>[^ ]{1,80}))?"
         r" for domain (?P<domain>.{1,120}?);"
-        r" current job is \((?P<current>[^)]{0,80})\) owned by \((?P<owner>\d{1,20} \w{1,80})"
-        r".{0,200}? for \((?P<seconds>\d{1,20})s",
+        r" current job is \((?P<current>[^)]{0,80})\)"
+        r" owned by \((?P<owners>(?:[^()]|\([^()]{0,40}\)){1,400}+)\)"
+        r"(?: for \((?P<times>[0-9s, ]{1,60})\))?",
     ),
     "job-begin": (
         b"is now running job",
-        r"Thread (?P<thread>\d{1,20}) \((?P<name>[^)]{0,40})\) is now running job (?P<job>\w{1,80})",
+        r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? is now running job (?P<job>\w{1,80})",
     ),
     "job-end": (
         b" finished job ",
-        r"Thread (?P<thread>\d{1,20}) \((?P<name>[^)]{0,40})\) finished job (?P<job>\w{1,80})"
+        r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? finished job (?P<job>\w{1,80})"
         r" with ret=(?P<ret>-?\d{1,10})",
+    ),
+    "monitor-entered": (
+        b"Entering monitor",
+        r"Entering monitor \(mon=(?P<monitor>0x[0-9a-f]{1,16}) vm=0x[0-9a-f]{1,16}"
+        r" name=(?P<domain>.{1,120})\)",
     ),
     "receive-failed": (b"Cannot recv data", r"Cannot recv data: (?P<reason>.{1,120})"),
     "send-failed": (b"Cannot write data", r"Cannot write data: (?P<reason>.{1,120})"),
@@ -137,8 +153,14 @@ TOKENS: Final = tuple(token for token, _ in _FORMS.values())
 _ANY: Final = re.compile(b"|".join(re.escape(token) for token in TOKENS))
 #: The first one that matches a text describes it best.
 _PATTERNS: Final = [(kind, token.decode(), re.compile(form)) for kind, (token, form) in _FORMS.items()]
-#: A program of libvirt before a text, as in the journal.
-_PROGRAM: Final = re.compile(r"\b(libvirtd|virt[a-z]{2,16}d|virsh|virt-[a-z-]{2,24})(?:\[\d{1,10}\])?: ")
+_NAME: Final = r"(libvirtd|virt[a-z]{2,16}d|virsh|virt-[a-z-]{2,24})"
+#: A program of libvirt before a text, as in the journal, and in syslog (RFC 5424).
+_PROGRAM: Final = re.compile(
+    rf"\b{_NAME}(?:(?:\[\d{{1,10}}\])?: | (?:\d{{1,10}}|-) \S{{1,32}} [-\[])",
+)
+_IS_NAME: Final = re.compile(_NAME)
+#: Fields of structured logs with the name of a program.
+_FIELDS: Final = ("SYSLOG_IDENTIFIER", "_COMM", "identifier", "ident", "program", "appname", "app_name")
 
 
 def may_state(line: bytes) -> bool:
@@ -155,7 +177,11 @@ def statement(text: str) -> Statement | None:
     return None
 
 
-def program(text: str) -> str:
-    """Return the program of libvirt that a line names before its text; "" for none."""
+def program(text: str, fields: Mapping[str, object] = MappingProxyType({})) -> str:
+    """Return the program of libvirt that a line names before its text, or in its fields; "" for none."""
+    for name in _FIELDS:
+        value = fields.get(name)
+        if isinstance(value, str) and _IS_NAME.fullmatch(value):
+            return value
     match = _PROGRAM.search(text)
     return match[1] if match else ""

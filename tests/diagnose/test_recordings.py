@@ -1,7 +1,7 @@
 """Recordings of real daemons, each with what `diagnose` must find in it, and nothing else.
 
-`recordings/NAME/expected.toml` has a list of rules for each file of the recording, and for all of them
-together as `all`; `first` is a part of the first sentence of that diagnosis.
+`recordings/NAME/expected.toml` has a list of rules for each file of the recording (without `.gz`), and for
+all of them together as `all`; `first` is a part of the first sentence of that diagnosis.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ def diagnosis(*files: Path) -> Diagnosis:
     return diagnoser.finish()
 
 
+def recorded(name: str, file: str) -> Path:
+    """A file of a recording, which may be compressed."""
+    path = RECORDINGS / name / file
+    return path if path.exists() else path.with_name(f"{file}.gz")
+
+
 def rules(found: Diagnosis) -> list[str]:
     return sorted({finding.rule for finding in found.findings})
 
@@ -52,13 +58,13 @@ def each_file() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "file"), [*each_file()])
 def test_finds_exactly_the_expected_rules(name: str, file: str) -> None:
-    assert rules(diagnosis(RECORDINGS / name / file)) == sorted(expected(name)[file])
+    assert rules(diagnosis(recorded(name, file))) == sorted(expected(name)[file])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "all" in expected(name)])
 def test_all_files_give_one_diagnosis(name: str) -> None:
     wanted = expected(name)
-    found = diagnosis(*(RECORDINGS / name / file for file in sorted(wanted.keys() - OTHER_KEYS)))
+    found = diagnosis(*(recorded(name, file) for file in sorted(wanted.keys() - OTHER_KEYS)))
     assert rules(found) == sorted(wanted["all"])
     if found.findings:
         assert wanted["first"] in found.findings[0].summary

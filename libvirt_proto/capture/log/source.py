@@ -367,18 +367,19 @@ class _Log:
         text = undress(line)
         if '"' in text and (entries := texts_with_fields(text)):
             around = of_prefix(text[: text.find("{")])
-            stated = [(each.text, of_fields(each.fields, around)) for each in entries]
+            stated = [
+                (each.text, of_fields(each.fields, around), program(text, each.fields)) for each in entries
+            ]
         else:
             found = parse(text)
             context = of_prefix(text) if found.head is None else of_prefix(text[: found.head.start])
             if found.head is not None:
                 context = Context(head_time(found.head), context.process, found.head.thread)
-            stated = [(text, context)]
-        for each, context in stated:
+            stated = [(text, context, program(text))]
+        for each, context, name in stated:
             if (what := statement(each)) is not None:
                 self._libvirt = self._stated = True
                 stamp, process, thread = context
-                name = program(text)
                 yield LogLine(what.kind, stamp.ns, name, process, thread, self._number, what.details)
 
     def _skip(self, block: bytes, start: int, end: int) -> None:

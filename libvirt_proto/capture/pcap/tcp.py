@@ -278,23 +278,23 @@ class TcpReassembler:
     def _forget(self, flow: _Flow, time_ns: int | None) -> None:
         """Forget a connection; it ends if it has not."""
         if flow.group is not self._silent or flow.c2s.waiting or flow.s2c.waiting:
-            self._close(flow, time_ns)
+            self._close(flow.c2s, time_ns)
         flow.group.pop(flow, None)
         for key in flow.keys:
             self._halves.pop(key, None)
 
-    def _close(self, flow: _Flow, time_ns: int | None) -> None:
+    def _close(self, first: _Half, time_ns: int | None) -> None:
         """End both directions, and remember the connection for a while to recognise late segments."""
-        for half in (flow.c2s, flow.s2c):
+        for half in (first, first.peer):
             self._abandon_holes(half, time_ns)
             self._end(half, time_ns)
-        if flow.group is not self._done:
-            self._move(flow, self._done, time_ns)
+        if first.flow.group is not self._done:
+            self._move(first.flow, self._done, time_ns)
 
     def _reset(self, half: _Half, seq: int, time_ns: int | None) -> None:
         """A RST counts if it is in the window, or if the direction has not begun (a refused SYN)."""
         if half.next < 0 or half.distance(seq) < _MAX_WINDOW:
-            self._close(half.flow, time_ns)
+            self._close(half, time_ns)
 
     # Data
 
@@ -429,7 +429,7 @@ class TcpReassembler:
         """End a direction at its FIN."""
         self._end(half, time_ns)
         if half.peer.ended:
-            self._close(half.flow, time_ns)
+            self._close(half, time_ns)
 
     def _end(self, half: _Half, time_ns: int | None) -> None:
         if half.ended or half.flow.rejected:

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.differential.incidents import (
     authentication,
+    captures,
     connections,
     jobs,
     keepalive,
@@ -33,6 +34,7 @@ MODULES: Final = (
     streams,
     strangers,
     normal,
+    captures,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS
