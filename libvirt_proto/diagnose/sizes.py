@@ -20,7 +20,7 @@ from ..codec.types import Bound
 from ..codec.xdrtype import TypeTable, XdrType
 from ..definitions import history
 from ..errors import OverLimit
-from ..events import Captured, Closed, LogLine, Notice, NoticeCode
+from ..events import Captured, Closed, Direction, LogLine, Notice, NoticeCode
 from ..rpc.limits import longest_frame
 from ..rpc.reported import LibvirtError
 from ..rpc.statements import Statement, statement
@@ -28,6 +28,7 @@ from ..rpc.wire import MAX_FRAME, WORD_SIZE
 from ..rpc.wronglength import explain
 from ..text import amount
 from .detector import MAX_NUMBERS, Recording
+from .ends import over_tcp
 from .errors import ErrorDetector, Failure, Group, described, reporter
 from .findings import Certainty, Finding, Severity
 from .peers import MAX_PEERS, Peer
@@ -94,14 +95,14 @@ class Limits(ErrorDetector):
             assert match is not None
             failure = Failure(peer, None, None, ())
             self._add(self._of_frame(int(match[1]), notice.direction, None), failure, peer.last)
-        elif closed.first != "c2s" and self._string_limit is not None and peer.waiting:
+        elif _by(closed) != "c2s" and self._string_limit is not None and peer.waiting:
             for call in islice(peer.waiting.values(), MAX_NUMBERS):
                 if isinstance(error := call.message.error, OverLimit):
                     cause = self._of_error(error, call.message, call=True)
                     self._add(cause, Failure(peer, None, None, ()))
                     self._groups[cause].sample.add(call)
                 elif call.message.length >= self._string_limit - _WORDS:
-                    self._unanswered_call(peer, call)
+                    self._unanswered_call(peer, call, _by(closed))
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
         """Return whether a length is the reason."""
@@ -128,7 +129,7 @@ class Limits(ErrorDetector):
                 text += f": {described(failure.error)}"
             evidence = [*group.evidence(self.recording, cause.evidence or text)]
             if not evidence and cause.last is not None:
-                evidence = [self.recording.messages("the last message before", [cause.last])]
+                evidence = [self.recording.messages(cause.evidence, [cause.last])]
             if evidence:
                 yield self.finding(
                     "LIMIT_EXCEEDED",
@@ -276,9 +277,9 @@ class Limits(ErrorDetector):
         )
         return _Cause(summary, name, "certain" if len(limits) < 2 else "likely", advice=advice)
 
-    def _unanswered_call(self, peer: Peer, call: Captured) -> None:
-        """Look at a large call before the daemon closed the connection without a reply: its error repeats an
-        argument, and is too long for its own limit."""
+    def _unanswered_call(self, peer: Peer, call: Captured, first: Direction | None) -> None:
+        """Look at a large call before the daemon, or an unknown side, closed the connection without a reply:
+        its error repeats an argument, and is too long for its own limit."""
         assert self._string_limit is not None
         message = call.message
         name = self.recording.procedure(message.header)
@@ -304,7 +305,7 @@ class Limits(ErrorDetector):
         cause = _Cause(
             summary,
             name,
-            "certain" if lines else "likely",
+            "certain" if lines else "possible" if first is None else "likely",
             evidence.text,
             advice=("let the client send a shorter argument",),
         )
@@ -436,6 +437,12 @@ _FIND: Final = (
     "find the call and the value: record the messages (libvirt-proto trace, or tcpdump), and see"
     " libvirt-proto stats for the lengths closest to their limits",
 )
+
+
+def _by(closed: Closed) -> Direction | None:
+    """Return the direction that ended first; a recording of a trace does not show it."""
+    connection = closed.connection
+    return closed.first if over_tcp(connection) or connection.transport != "tcp" else None
 
 
 def _statement(text: str | None) -> Statement | None:

@@ -114,6 +114,12 @@ def test_error_that_repeats_its_argument() -> None:
     assert found.certainty == "likely"
 
 
+def test_side_that_closed_is_unknown_in_a_recorded_trace() -> None:
+    on = Connection(1, "127.0.0.1:49152", "127.0.0.1:16509")
+    waiting = call("domain_lookup_by_name", text(b"x" * STRING), takes=None, on=on)
+    assert finding("LIMIT_EXCEEDED", waiting, closed(on, "c2s")).certainty == "possible"
+
+
 @pytest.mark.parametrize(("size", "first"), [(STRING - 2000, "s2c"), (100, "s2c"), (STRING, "c2s")], ids=str)
 def test_other_lost_connections_have_no_limit(size: int, first: Direction) -> None:
     assert "LIMIT_EXCEEDED" not in rules(lookup(size), closed(first=first))
