@@ -14,7 +14,6 @@ from typing import Final
 from ..bounded import BoundedDict
 from ..events import ConnectionEvent, LogLine
 from ..rpc.reported import LibvirtError
-from ..rpc.statements import statement
 from ..session import Exchange
 from ..text import amount
 from .detector import MAX_NUMBERS, Recording
@@ -55,8 +54,7 @@ class Certificates(ErrorDetector):
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
         """Return whether a daemon could not connect to another one."""
-        found = statement(error.message or "") if error.code in _CODES else None
-        return found is not None and found.kind in self.kinds
+        return error.code in _CODES and self.stated(error) is not None
 
     def event(self, _peer: Peer | None, event: ConnectionEvent) -> None:
         """Note the names that a daemon refuses."""
@@ -157,7 +155,7 @@ def _reason(failure: Failure) -> str:
     """Return the most specific reason."""
     texts = [_NOT_ALLOWED for line in failure.lines if line.kind == "tls-name-refused"]
     texts += [line.details["reason"] for line in failure.lines if "reason" in line.details]
-    if failure.error is not None and (found := statement(failure.text or "")) is not None:
+    if failure.error is not None and (found := failure.statement) is not None:
         texts.append(_NOT_ALLOWED if found.kind == "tls-name-refused" else found.details.get("reason", ""))
     texts = [text.removeprefix("authentication failed: ") for text in texts]
     specific = [text for text in texts if not _is_generic(text)]

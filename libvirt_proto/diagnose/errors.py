@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from ..events import Captured, Connection, LogLine, Side
 from ..rpc.message import Status
 from ..rpc.reported import LibvirtError, reported_error
+from ..rpc.statements import Statement, statement
 from ..text import amount
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Evidence
@@ -58,6 +59,13 @@ class Failure(NamedTuple):
         """The text of the error in a reply."""
         return None if self.error is None else self.error.message
 
+    @property
+    def statement(self) -> Statement | None:
+        """The statement of the error in a reply, or that of the first line; None for another text."""
+        if self.error is not None:
+            return statement(self.error.message or "")
+        return Statement(self.lines[0].kind, self.lines[0].details) if self.lines else None
+
 
 class ErrorDetector(Detector):
     """A detector of errors in replies, in lines of a log, or in both."""
@@ -77,6 +85,11 @@ class ErrorDetector(Detector):
     @abstractmethod
     def concerns(self, error: LibvirtError, exchange: Exchange) -> bool:
         """Return whether an error is one of this detector's."""
+
+    def stated(self, error: LibvirtError) -> Statement | None:
+        """Return what an error states, if its words are of this detector's kinds."""
+        found = statement(error.message or "")
+        return found if found is not None and found.kind in self.kinds else None
 
     def explains(self, _line: LogLine, _exchange: Exchange) -> bool:
         """Return whether a line can be about a failed call."""
@@ -162,7 +175,7 @@ class Group:
 
     @property
     def count(self) -> int:
-        """How often it happened: a trace of client and daemon has each failure twice."""
+        """The number of failures, although a trace of client and daemon has each of them twice."""
         return max(self._counts.values())
 
     @property

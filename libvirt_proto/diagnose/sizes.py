@@ -23,7 +23,7 @@ from ..errors import OverLimit
 from ..events import Captured, Closed, Direction, LogLine, Notice, NoticeCode
 from ..rpc.limits import longest_frame
 from ..rpc.reported import LibvirtError
-from ..rpc.statements import Statement, statement
+from ..rpc.statements import Statement
 from ..rpc.wire import MAX_FRAME, WORD_SIZE
 from ..rpc.wronglength import explain
 from ..text import amount
@@ -106,15 +106,12 @@ class Limits(ErrorDetector):
 
     def concerns(self, error: LibvirtError, _exchange: Exchange) -> bool:
         """Return whether a length is the reason."""
-        return error.code in _CODES and _statement(error.message) is not None
+        return error.code in _CODES and self.stated(error) is not None
 
     def failed(self, failure: Failure) -> None:
         """Find out which length it was."""
-        if failure.error is not None:
-            found = _statement(failure.text)
-            assert found is not None
-        else:
-            found = Statement(failure.lines[0].kind, failure.lines[0].details)
+        found = failure.statement
+        assert found is not None
         cause = self._cause(found, failure)
         if cause is not None:
             self._add(cause, failure)
@@ -443,12 +440,6 @@ def _by(closed: Closed) -> Direction | None:
     """Return the direction that ended first; a recording of a trace does not show it."""
     connection = closed.connection
     return closed.first if over_tcp(connection) or connection.transport != "tcp" else None
-
-
-def _statement(text: str | None) -> Statement | None:
-    """Return what an error states, if it is about a length."""
-    found = statement(text) if text else None
-    return found if found is not None and found.kind in Limits.kinds else None
 
 
 def _constant(registry: Registry, name: str) -> int | None:

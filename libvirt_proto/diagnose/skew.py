@@ -18,7 +18,7 @@ from ..events import LogLine
 from ..names import public
 from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
-from ..rpc.statements import Statement, statement
+from ..rpc.statements import Statement
 from ..rpc.wire import REMOTE_PROGRAM
 from ..session import Exchange
 from ..text import amount
@@ -114,7 +114,7 @@ class VersionSkew(ErrorDetector):
 
     def concerns(self, error: LibvirtError, exchange: Exchange) -> bool:
         """Return whether something is unknown to the daemon."""
-        found = _statement(error.message) if error.code in _CODES else None
+        found = self.stated(error) if error.code in _CODES else None
         return found is not None and self._fits(found.kind, found.details, exchange)
 
     def explains(self, line: LogLine, exchange: Exchange) -> bool:
@@ -123,11 +123,8 @@ class VersionSkew(ErrorDetector):
 
     def failed(self, failure: Failure) -> None:
         """Group refusals by what is unknown."""
-        if failure.error is not None:
-            found = _statement(failure.text)
-            assert found is not None
-        else:
-            found = Statement(failure.lines[0].kind, failure.lines[0].details)
+        found = failure.statement
+        assert found is not None
         thing = self._thing(found, failure.exchange)
         if thing not in self._things:
             self._things.put(thing, Group(failure))
@@ -164,7 +161,7 @@ class VersionSkew(ErrorDetector):
         if self._newer:
             yield self._of_newer()
 
-    # What was refused
+    # Refusals
 
     def _fits(self, kind: str, details: dict[str, str], exchange: Exchange) -> bool:
         header = exchange.header
@@ -385,12 +382,6 @@ class VersionSkew(ErrorDetector):
         if group.first.error is not None:
             text += f": {described(group.first.error)}"
         yield from group.evidence(self.recording, text)
-
-
-def _statement(text: str | None) -> Statement | None:
-    """Return what an error states, if it is about something unknown."""
-    found = statement(text) if text else None
-    return found if found is not None and found.kind in VersionSkew.kinds else None
 
 
 def _listed(names: list[str]) -> str:

@@ -1,7 +1,7 @@
 """Errors and remarks of libvirt in words: what a text in a log or in a reply states about a connection, a
 worker thread, a domain's lock, a limit or a refusal.
 
-The texts are those of libvirt's messages in English, of old and new releases. Sources: virnetserverclient.c,
+The texts are in English, and those of old and new releases. Sources: virnetserverclient.c,
 virkeepalive.c, virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virnetclientprogram.c,
 virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, virdomainjob.c (older:
 qemu_domain.c, qemu_domainjob.c), gendispatch.pl and virerror.c. A text from a peer or a user is limited in
