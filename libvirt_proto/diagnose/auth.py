@@ -20,7 +20,7 @@ from ..session import Exchange
 from ..text import amount, duration, wire_text
 from .detector import Recording, Sample
 from .ends import client_host, over_tcp, read_only_socket
-from .errors import ErrorDetector, Failure, Group, capitalised, described, named
+from .errors import ErrorDetector, Failure, Group, blanked, capitalised, described, named
 from .findings import Evidence, Finding, Severity
 from .peers import MAX_PEERS, Peer
 
@@ -112,8 +112,9 @@ class Authentication(ErrorDetector):
         call = exchange.call
         if header.proc == _SASL_START and call is not None and over_tcp(peer.connection):
             mechanism = getattr(call.message.payload, "mech", None)
-            if mechanism is not None and peer.connection.transport != "tls":
-                self._mechanisms.put(peer.connection.id, (wire_text(mechanism).upper(), call))
+            name = wire_text(mechanism or "").upper()
+            if not blanked(name) and peer.connection.transport != "tls":
+                self._mechanisms.put(peer.connection.id, (name, call))
         self._time(exchange)
         if exchange.outcome == "ok" and exchange.reply is not None:
             payload = exchange.reply.message.payload
@@ -208,7 +209,8 @@ class Authentication(ErrorDetector):
             hows.append(words.get(failure.error.code, "failed"))
             _, _, text = (failure.text or "").partition(": ")
             texts.append(text or failure.text or "")
-        specific = [text for text in texts if text and text not in (_GENERIC, "authentication required")]
+        generic = (_GENERIC, "authentication required")
+        specific = [text for text in texts if text not in generic and not blanked(text)]
         if specific:
             result = _SASL_RESULT.search(specific[0])
             return _SASL_RESULTS.get(result[1], specific[0]) if result is not None else specific[0]

@@ -209,10 +209,15 @@ class Group:
             yield recording.lines(stated, self.lines)
 
 
+def blanked(text: str) -> bool:
+    """Return whether a text was redacted as a whole (redact.text.blank)."""
+    return not text.strip("xX")
+
+
 def described(error: LibvirtError) -> str:
     """Return an error in words: `error 94 (VIR_ERR_AUTH_UNAVAILABLE): authentication unavailable: …`."""
     name = f" ({error.code_name})" if error.code_name else ""
-    text = error.message or _MEANINGS.get(error.code, "")
+    text = error.message if error.message and not blanked(error.message) else _MEANINGS.get(error.code, "")
     return f"error {error.code}{name}" + (f": {text}" if text else "")
 
 

@@ -224,10 +224,10 @@ class Limits(ErrorDetector):
         name = self.recording.procedure(exchange.header)
         if isinstance(message.error, OverLimit):
             return self._of_error(message.error, message, call=True)
-        if message.malformed:
+        if message.malformed and message.length < (self._string_limit or MAX_FRAME):
             return None  # the client's fault, and not about a limit
         size = amount(message.length, "byte")
-        if message.payload is not None:
+        if message.payload is not None and message.error is None:
             for place in self._lengths.of(message):
                 raised = _raised_beyond(place.bound.name, place.threshold)
                 if raised is not None:

@@ -166,6 +166,14 @@ def test_texts_of_bug_reports(text: str, summary: str, advice: str) -> None:
     assert advice in found.advice[0]
 
 
+def test_redacted_texts_are_no_reasons() -> None:
+    refused = start(b"XXXXXXXXXX", connection(1), error=(45, b"xxxxxxxxxxxxxxxxxxxx"))
+    assert rules(refused) == {"AUTH_REFUSED"}
+    found = finding("AUTH_REFUSED", refused)
+    assert "xxx" not in found.summary
+    assert found.evidence[0].text == "1 refusal: error 45 (VIR_ERR_AUTH_FAILED): authentication failed"
+
+
 def test_event_of_a_daemon_alone() -> None:
     found = finding("AUTH_REFUSED", event("server_client_auth_fail", connection(1), auth="2"))
     assert found.summary == "The daemon refused the polkit authentication of a connection."
