@@ -130,8 +130,7 @@ class Authentication(ErrorDetector):
             if identity and identity not in ("(null)", "<null>"):
                 self._identities.put(identity, None)
         elif event.kind == "server_client_auth_allow" and peer is not None:
-            method = _METHODS.get(dict(event.details).get("auth", ""))
-            if method is not None:
+            if (method := _method_in(event)) is not None:
                 self._accepted.put((method, client_host(peer.connection)), event.time_ns)
         elif event.kind == "tls_session_new":
             self._tls = True
@@ -288,7 +287,7 @@ class Authentication(ErrorDetector):
 
     def _of_events(self, events: list[ConnectionEvent]) -> Finding:
         """Report refusals of which only the daemon's events are known."""
-        method = _METHODS.get(dict(events[0].details).get("auth", ""), "")
+        method = _method_in(events[0]) or ""
         text = amount(len(events), "refusal")
         names = [*self._identities][:3]
         text += f" of {', '.join(names)}" if names else ""
@@ -424,6 +423,12 @@ class Authentication(ErrorDetector):
             severity=severity,
             advice=_TLS_ADVICE,
         )
+
+
+def _method_in(event: ConnectionEvent) -> str | None:
+    """Return the method that an event of a daemon names, in its log (`auth`) or by its probe."""
+    details = dict(event.details)
+    return _METHODS.get(details.get("auth") or details.get("authtype") or "")
 
 
 def _method_of(failure: Failure) -> str:

@@ -174,8 +174,10 @@ def test_redacted_texts_are_no_reasons() -> None:
     assert found.evidence[0].text == "1 refusal: error 45 (VIR_ERR_AUTH_FAILED): authentication failed"
 
 
-def test_event_of_a_daemon_alone() -> None:
-    found = finding("AUTH_REFUSED", event("server_client_auth_fail", connection(1), auth="2"))
+@pytest.mark.parametrize("detail", ["auth", "authtype"])
+def test_event_of_a_daemon_alone(detail: str) -> None:
+    """In a log, and by its probe."""
+    found = finding("AUTH_REFUSED", event("server_client_auth_fail", connection(1), **{detail: "2"}))
     assert found.summary == "The daemon refused the polkit authentication of a connection."
 
 
