@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..bounded import BoundedDict
-from ..events import Captured, Connection, ConnectionEvent
+from ..events import Captured, Connection, ConnectionEvent, Side
 from ..rpc.reported import LibvirtError
 from ..rpc.wire import REMOTE_PROGRAM
 from ..session import Exchange
@@ -368,12 +368,14 @@ class Authentication(ErrorDetector):
                 severity="error",
                 advice=_TLS_ADVICE,
             )
-        used: dict[str, list[Captured]] = {}
+        used: dict[str, dict[Side | None, list[Captured]]] = {}
         for mechanism, call in self._mechanisms.values():
-            if not mechanism.startswith(_STRONG):
-                used.setdefault(mechanism, []).append(call)
-        for mechanism, calls in [*used.items()][:_MAX_GROUPS]:
-            yield self._of_mechanism(mechanism, calls)
+            side = call.connection.side
+            # Logs and probes do not show which connections have TLS.
+            if not mechanism.startswith(_STRONG) and not (side is not None and self._tls):
+                used.setdefault(mechanism, {}).setdefault(side, []).append(call)
+        for mechanism, sides in [*used.items()][:_MAX_GROUPS]:
+            yield self._of_mechanism(mechanism, max(sides.values(), key=len))
 
     def _of_no_mechanism(self, group: Group) -> Finding:
         connections = group.connections.values()

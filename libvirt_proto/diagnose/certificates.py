@@ -8,11 +8,12 @@ read TLS confirmation" or a failed handshake.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from ..bounded import BoundedDict
-from ..events import ConnectionEvent, LogLine
+from ..events import ConnectionEvent, LogLine, Side
 from ..rpc.reported import LibvirtError
 from ..session import Exchange
 from ..text import amount
@@ -23,14 +24,18 @@ from .peers import Peer
 
 #: Different reasons that are kept.
 _MAX_GROUPS: Final = 32
+#: Sessions whose certificates did not pass, and whose ends are awaited.
+_MAX_SESSIONS: Final = 1024
+_REFUSALS: Final = ("tls_context_session_deny", "tls_context_session_fail")
 #: Different names that are kept.
 _MAX_NAMES: Final = 32
 _NOT_ALLOWED: Final = "not on the list of allowed clients (tls_allowed_dn_list)"
 #: virErrorNumber: INTERNAL_ERROR, SYSTEM_ERROR, RPC, AUTH_FAILED.
 _CODES: Final = frozenset((1, 38, 39, 45))
 #: Texts that follow any refusal; a more specific one states the reason.
+_VERIFY: Final = "Failed to verify peer's certificate"
 _HANDSHAKE: Final = "TLS handshake failed"
-_GENERIC: Final = ("Failed to verify peer's certificate", _HANDSHAKE, "Unable to read TLS confirmation")
+_GENERIC: Final = (_VERIFY, _HANDSHAKE, "Unable to read TLS confirmation")
 #: Errors of GnuTLS that a certificate causes: the alert of a peer, or a failed check.
 _ABOUT_CERTIFICATE: Final = re.compile("alert|certificate", re.IGNORECASE)
 
@@ -44,8 +49,11 @@ class Certificates(ErrorDetector):
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
         self._groups: BoundedDict[str, Group] = BoundedDict(_MAX_GROUPS)
+        #: Refusals by the address of their session, with the number of exchanges before.
+        self._open: BoundedDict[str, tuple[ConnectionEvent, int]] = BoundedDict(_MAX_SESSIONS)
+        self._exchanges = 0
         self._events: list[ConnectionEvent] = []
-        self._event_count = 0
+        self._counts: Counter[Side | None] = Counter()
         self._names: BoundedDict[str, None] = BoundedDict(_MAX_NAMES)
 
     def explains(self, _line: LogLine, _exchange: Exchange) -> bool:
@@ -56,11 +64,24 @@ class Certificates(ErrorDetector):
         """Return whether a daemon could not connect to another one."""
         return error.code in _CODES and self.stated(error) is not None
 
+    def exchange(self, peer: Peer, exchange: Exchange) -> None:
+        """Count calls: none follows a refusal in its session."""
+        self._exchanges += 1
+        super().exchange(peer, exchange)
+
     def event(self, _peer: Peer | None, event: ConnectionEvent) -> None:
-        """Note the names that a daemon refuses."""
-        if event.kind not in ("tls_context_session_deny", "tls_context_session_fail"):
+        """Note certificates that did not pass their check, and the end of their sessions."""
+        if event.kind in _REFUSALS:
+            self._open.put(dict(event.details).get("sess", ""), (event, self._exchanges))
+        elif event.kind == "tls_session_dispose" and self._open:
+            self._refused(dict(event.details).get("sess", ""))
+
+    def _refused(self, session: str) -> None:
+        """Count a refusal, unless calls followed: the check can be ignored (tls_no_verify_certificate)."""
+        event, before = self._open.pop(session, (None, 0))
+        if event is None or before != self._exchanges:
             return
-        self._event_count += 1
+        self._counts[event.side] += 1
         if len(self._events) < MAX_NUMBERS:
             self._events.append(event)
         name = dict(event.details).get("dname")
@@ -68,7 +89,10 @@ class Certificates(ErrorDetector):
             self._names.put(name, None)
 
     def failed(self, failure: Failure) -> None:
-        """Group refusals by their reasons."""
+        """Group refusals by their reasons. A warning without the error that follows a refusal was ignored."""
+        checked = any("checked" in line.details for line in failure.lines)
+        if checked and not any(_VERIFY in line.details.get("reason", "") for line in failure.lines):
+            return
         reason = _reason(failure)
         if reason.startswith(_HANDSHAKE) and not _ABOUT_CERTIFICATE.search(reason):
             return  # a connection that was lost, or without TLS on one side
@@ -79,10 +103,12 @@ class Certificates(ErrorDetector):
     def findings(self) -> Iterator[Finding]:
         """Report each reason; what follows any refusal only without another reason."""
         self.end()
+        for session in [*self._open]:
+            self._refused(session)
         specific = {reason: group for reason, group in self._groups.items() if not _is_generic(reason)}
         for reason, group in (specific or self._groups).items():
             yield self._of(reason, group)
-        if self._event_count and not specific:
+        if self._events and not specific:
             yield self._of_events()
 
     def _of(self, reason: str, group: Group) -> Finding:
@@ -125,16 +151,19 @@ class Certificates(ErrorDetector):
 
     def _of_events(self) -> Finding:
         names = [*self._names]
+        count = max(self._counts.values())
+        often = "" if count == 1 else f" {amount(count, 'time')}"
+        sides = {each.side for each in self._events}
+        who = "The client" if sides == {"client"} else "The daemon" if "client" not in sides else "One side"
         if names:
-            listed = " and ".join(names[:2])
-            summary = f"The daemon refused a client's certificate with the name {listed}."
+            summary = f"{who} refused a certificate{often}, of {' and '.join(names[:2])}."
         else:
-            summary = f"The TLS handshake of {amount(self._event_count, 'connection')} failed at the daemon."
+            summary = f"{who} refused a certificate{often}: it did not pass its check."
         return self.finding(
             "CERTIFICATE_REFUSED",
             summary,
             [self._named()],
-            certainty="certain" if names else "likely",
+            certainty="likely",
             advice=_advice(_NOT_ALLOWED if names else "", names),
         )
 
@@ -142,10 +171,11 @@ class Certificates(ErrorDetector):
         """Return the events of a daemon as evidence."""
         times = [event.time_ns for event in self._events if event.time_ns is not None]
         names = ", ".join([*self._names][:3])
+        count = max(self._counts.values())
         return Evidence(
-            f"the daemon reported {amount(self._event_count, 'refusal')}" + (f" of {names}" if names else ""),
+            f"events report {amount(count, 'refusal')}" + (f" of {names}" if names else ""),
             self.recording.file,
-            self._event_count,
+            count,
             start_ns=min(times, default=None),
             end_ns=max(times, default=None),
         )

@@ -82,6 +82,7 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     "agent-silent": (b"agent is not responding", r"agent is not responding: (?P<reason>.{1,160})"),
     "tls-failed": (
         b"ertificate",
+        r"(?P<checked>Certificate check failed )?"
         r"(?P<reason>(?:authentication failed: )?(?:Failed to verify peer's certificate"
         r"|Unable to verify (?:TLS peer|(?:client|server) certificate)|Certificate failed validation"
         r"|Our own certificate|Only x509 certificates are supported"
@@ -91,7 +92,8 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "tls-name-refused": (
         b"tls_allowed_dn_list",
-        r"not on the list of allowed clients \(tls_allowed_dn_list\)",
+        r"(?:(?P<checked>Certificate check failed ).{0,80})?not on the list of allowed clients"
+        r" \(tls_allowed_dn_list\)",
     ),
     "handshake-failed": (
         b"TLS ",

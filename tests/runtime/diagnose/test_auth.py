@@ -256,6 +256,12 @@ def test_readable_calls_after_sasl_were_not_sent_over_plain_tcp() -> None:
     assert "SASL_WITHOUT_TLS" not in rules(start(b"DIGEST-MD5", connection(1)), after)
 
 
+def test_traces_do_not_show_which_connection_has_tls() -> None:
+    on = connection(1, side="server")
+    assert "SASL_WITHOUT_TLS" in rules(start(b"PLAIN", on))
+    assert "SASL_WITHOUT_TLS" not in rules(event("tls_session_new", None, sess="0x1"), start(b"PLAIN", on))
+
+
 def test_no_mechanism() -> None:
     init = call("auth_sasl_init", error=FAILED, on=connection(1))
     found = finding("SASL_WITHOUT_TLS", init)

@@ -6,9 +6,10 @@ import pytest
 
 from libvirt_proto.events import LogLine
 from tests.support.failures import MS, SECOND, call, connection, event, finding, findings, line
+from tests.support.frames import text
 
 NOT_ALLOWED = (
-    "Certificate check failed Client's Distinguished Name is not on the list of allowed clients"
+    "Client's Distinguished Name is not on the list of allowed clients"
     " (tls_allowed_dn_list).  Use 'virt-pki-query-dn clientcert.pem' to view the Distinguished Name field"
 )
 VERIFY = "authentication failed: Failed to verify peer's certificate"
@@ -16,7 +17,8 @@ VERIFY = "authentication failed: Failed to verify peer's certificate"
 
 def refusal(text: str, number: int, at: int) -> list[LogLine]:
     """The lines of one refusal: an error, a warning, and the error that follows any."""
-    return [line(text, number, at), line(text, number + 1, at), line(VERIFY, number + 2, at)]
+    warning = line(f"Certificate check failed {text}", number + 1, at)
+    return [line(text, number, at), warning, line(VERIFY, number + 2, at)]
 
 
 def test_name_that_is_not_allowed() -> None:
@@ -34,13 +36,26 @@ def test_name_that_is_not_allowed() -> None:
 def test_event_without_lines() -> None:
     deny = event("tls_context_session_deny", None, ctxt="0x1", sess="0x2", dname="CN=web")
     found = finding("CERTIFICATE_REFUSED", deny)
-    assert "with the name CN=web" in found.summary
+    assert found.summary == "The daemon refused a certificate, of CN=web."
     fail = event("tls_context_session_fail", None, ctxt="0x1", sess="0x2")
-    assert finding("CERTIFICATE_REFUSED", fail).certainty == "likely"
+    end = event("tls_session_dispose", None, at=MS, sess="0x2")
+    assert finding("CERTIFICATE_REFUSED", fail, end, fail, end).summary == (
+        "The daemon refused a certificate 2 times: it did not pass its check."
+    )
+
+
+def test_check_that_is_ignored() -> None:
+    """tls_no_verify_certificate = 1, or ?no_verify=1."""
+    error, warning, _ = refusal(NOT_ALLOWED, 1, 0)
+    assert findings(error, warning) == []
+    fail = event("tls_context_session_fail", None, ctxt="0x1", sess="0x2")
+    assert findings(fail, call("connect_get_type", b"", text(b"QEMU"))) == []
+    end = event("tls_session_dispose", None, at=SECOND, sess="0x2")
+    assert findings(fail, call("connect_get_type", b"", text(b"QEMU")), end) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "advice"),
+    ("reason", "words", "advice"),
     [
         (
             "Certificate failed validation: The certificate hasn't got a known issuer.",
@@ -60,8 +75,8 @@ def test_event_without_lines() -> None:
         ),
     ],
 )
-def test_reason_is_named(text: str, words: str, advice: str) -> None:
-    found = finding("CERTIFICATE_REFUSED", refusal(text, 1, 0))
+def test_reason_is_named(reason: str, words: str, advice: str) -> None:
+    found = finding("CERTIFICATE_REFUSED", refusal(reason, 1, 0))
     assert words in found.summary
     assert advice in found.advice[0]
     assert found.certainty == "certain"
