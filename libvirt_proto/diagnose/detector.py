@@ -100,9 +100,9 @@ class Recording:
             self.show(*options) if sample.numbers else None,
         )
 
-    def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:
+    def lines(self, text: str, seen: Iterable[LogLine] | Lines) -> Evidence:
         """Return evidence that consists of lines of the log."""
-        all_lines = list(seen)
+        all_lines = seen.first if isinstance(seen, Lines) else list(seen)
         numbers = [line.number for line in all_lines][:MAX_NUMBERS]
         times = [line.time_ns for line in all_lines if line.time_ns is not None]
         command = None
@@ -112,7 +112,7 @@ class Recording:
         return Evidence(
             text,
             self.file,
-            len(all_lines),
+            seen.count if isinstance(seen, Lines) else len(all_lines),
             (),
             tuple(numbers),
             min(times, default=None),
@@ -172,6 +172,22 @@ class Sample:
                 self.conn = name
             elif self.conn != name:
                 self.conn = ""
+
+
+class Lines:
+    """Lines of a log that state the same: how many there were, and the first ones."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[LogLine] = []
+
+    def add(self, line: LogLine) -> None:
+        """Add a line."""
+        self.count += 1
+        if len(self.first) < MAX_NUMBERS:
+            self.first.append(line)
 
 
 class Detector(ABC):

@@ -39,9 +39,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "clients-limit": (
         b"client-related limits",
-        r"client-related limits .{0,80}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
+        r"client-related limits.{0,120}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
         r"|nclients_unauth=(?P<anonymous>[1-9]\d{0,9}) nclients_unauth_max=(?P=anonymous)\b)",
     ),
+    "services-suspended": (b"Temporarily suspending", r"Temporarily suspending services"),
     "lock-timeout": (
         b"state change lock",
         r"cannot acquire state change lock"
