@@ -11,7 +11,9 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .auth import Authentication
 from .blocked import BlockedObjects
+from .certificates import Certificates
 from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
@@ -23,8 +25,11 @@ from .locks import StateChangeLocks
 from .monitor_commands import MonitorCommands
 from .other_protocols import OtherProtocols
 from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
+from .permissions import Permissions
 from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .sizes import Limits
+from .skew import VersionSkew
 from .unanswered import Unanswered
 from .workers import Workers
 
@@ -35,16 +40,21 @@ Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Close
 
 #: All detectors, in no particular order: none depends on another.
 DETECTORS: Final[tuple[type[Detector], ...]] = (
+    Authentication,
     BlockedObjects,
+    Certificates,
     Clients,
     Disconnects,
     Keepalive,
+    Limits,
     MonitorCommands,
     OtherProtocols,
+    Permissions,
     RequestLimit,
     StateChangeLocks,
     Unanswered,
     UnfinishedJobs,
+    VersionSkew,
     Workers,
 )
 #: Findings of one rule in one recording that are reported.
