@@ -43,7 +43,7 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     "services-suspended": (b"Temporarily suspending", r"Temporarily suspending services"),
     "lock-timeout": (
         b"state change lock",
-        r"cannot acquire state change lock"
+        r"(?:cannot |^\W*)acquire state change lock"
         r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
         r"(?P<holder>\w{1,80})?\))?(?: due to (?P<limit>max_queued) limit)?",
     ),
@@ -64,6 +64,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         b" finished job ",
         r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? finished job (?P<job>\w{1,80})"
         r" with ret=(?P<ret>-?\d{1,10})",
+    ),
+    "job-wanted": (
+        b"current job=",
+        r"Starting (?:async )?job: .{1,200}?\(vm=0x[0-9a-f]{1,16} name=(?P<domain>.{1,120}?), current job=",
     ),
     "monitor-entered": (
         b"Entering monitor",
@@ -128,6 +132,14 @@ def statement(text: str) -> Statement | None:
             details = {name: value.strip() for name, value in found.groupdict().items() if value}
             return Statement(kind, details)
     return None
+
+
+def fuller(what: Statement | None, more: Statement | None) -> Statement | None:
+    """Return what a line states together with others, `more`, if these add something to what it states
+    alone."""
+    if what is None or more is None:
+        return what or more
+    return more if more.kind == what.kind and len(more.details) > len(what.details) else what
 
 
 def program(text: str, fields: Mapping[str, object] = MappingProxyType({})) -> str:
