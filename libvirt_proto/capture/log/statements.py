@@ -29,7 +29,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"No response from client (?P<client>\S{1,40}) after (?P<count>\d{1,10}) keepalive messages in"
         r" (?P<seconds>\d{1,10}) seconds",
     ),
-    "keepalive-timeout": (b"keepalive timeout", r"connection closed due to keepalive timeout"),
+    "keepalive-timeout": (
+        b"keepalive timeout",
+        r"(?:connection closed|Disconnected from \S{1,200}) due to keepalive timeout",
+    ),
     "clients-dropped": (
         b"Too many active clients",
         r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection"
@@ -81,6 +84,15 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"End of file while reading data: (?P<reason>.{1,120})",
     ),
     "socket-closed": (b"client socket is closed", r"client socket is closed"),
+    "connect-failed": (
+        b"connect ",
+        r"(?:unable to connect to server at|[Ff]ailed to connect socket to) '(?P<server>[^']{1,120})':"
+        r" (?P<reason>.{1,120})",
+    ),
+    "disconnected": (
+        b"Disconnected from",
+        r"Disconnected from (?P<server>\S{1,200}) due to (?P<reason>end of file|I/O error)",
+    ),
     "operation-timeout": (b"Timed out during operation", r"Timed out during operation: (?P<reason>.{1,160})"),
     "agent-silent": (b"agent is not responding", r"agent is not responding: (?P<reason>.{1,160})"),
     "auth-failed": (
@@ -103,6 +115,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "not-encoded": (b"encode message", r"Unable to encode message (?P<what>payload|header|length)"),
     "not-decoded": (b"decode message", r"Unable to decode message (?P<what>payload|header|length)"),
+    "wrong-length": (
+        b" bytes received from ",
+        r"packet (?P<size>-?\d{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)",
+    ),
     "started": (b"libvirt version: ", r"libvirt version: (?P<version>\d{1,3}\.\d{1,3}\.\d{1,3})"),
 }
 #: A part of each line with a statement.
