@@ -446,7 +446,7 @@ def test_connection_that_one_side_closed_ends_with_the_input() -> None:
     """A stuck daemon never closes its side."""
     items = [
         chunk(CALLS[0], time_ns=1),
-        chunk(message(type_=1), "s2c", time_ns=2),
+        chunk(CALLS[2], "s2c", time_ns=2),
         chunk(CALLS[1], time_ns=3),
         chunk(b"", end=True, time_ns=4),
     ]
