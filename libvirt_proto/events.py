@@ -260,7 +260,7 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
 class LogLine(msgspec.Struct, frozen=True, gc=False):
     """A line of a log that states what happened to a connection, a worker thread or a domain's lock.
 
-    `kind` is one of `capture/log/statements.py` (`keepalive-timeout`, `job-begin`, …), and `details` has the
+    `kind` is one of `rpc/statements.py` (`keepalive-timeout`, `job-begin`, …), and `details` has the
     parts of its text. `number` counts the lines of the log from 1. `program` and
     `process` (its number) are empty if unknown. `connection` is None: the line names none.
     """

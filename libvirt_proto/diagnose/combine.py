@@ -22,6 +22,8 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "UNFINISHED_JOB": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST", "STILL_WAITING")),
     "CLIENT_REQUEST_LIMIT": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
     "WORKERS_EXHAUSTED": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
+    "AUTH_REFUSED": frozenset(("RECONNECT_STORM",)),
+    "CERTIFICATE_REFUSED": frozenset(("RECONNECT_STORM",)),
 }
 #: Rule → rules whose findings are only its evidence, if they are about the same time.
 EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
@@ -44,6 +46,9 @@ EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "DAEMON_STALLED": frozenset(
         ("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED", "TIME_OUTSIDE_DAEMON")
     ),
+    "AUTH_WAITING": frozenset(("SLOW_CALLS", "STILL_WAITING")),
+    "SASL_WITHOUT_TLS": frozenset(("DISCONNECTED",)),
+    "ACCESS_DENIED": frozenset(("DISCONNECTED",)),
     "WORKERS_EXHAUSTED": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
     "CLIENT_REQUEST_LIMIT": frozenset(("SLOW_CALLS", "SLOW_OBJECT", "TIME_OUTSIDE_DAEMON")),
 }
@@ -56,14 +61,14 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
     detailed one. A cause is as severe as its effects. Findings that another one explains become evidence of
     that one.
     """
-    merged: list[Finding] = []
+    groups: list[list[Finding]] = []
     for finding in findings:
-        for at, other in enumerate(merged):
-            if _same(other, finding):
-                merged[at] = _merge(other, finding)
-                break
+        group = next((each for each in groups if _belongs(finding, each)), None)
+        if group is None:
+            groups.append([finding])
         else:
-            merged.append(finding)
+            group.append(finding)
+    merged = [*map(_merge, groups)]
     kept: list[Finding] = []
     explained = {id(each) for cause in merged for each in merged if _is_effect(cause, each, EXPLAINS)}
     for finding in merged:
@@ -85,14 +90,17 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
+def _belongs(finding: Finding, group: list[Finding]) -> bool:
+    """Return whether a finding is about the same thing as those of other recordings."""
+    return all(_same(each, finding) for each in group) and any(_near(each, finding) for each in group)
+
+
 def _same(one: Finding, two: Finding) -> bool:
-    """Return whether two findings of different recordings are about the same thing."""
+    """Return whether two findings of different recordings can be about the same thing, at any time."""
     files = {each.file for each in one.evidence}
     if one.rule != two.rule or files & {each.file for each in two.evidence}:
         return False
-    if one.subject and two.subject and one.subject != two.subject:
-        return False
-    return _near(one, two)
+    return not (one.subject and two.subject) or one.subject == two.subject
 
 
 def _near(one: Finding, two: Finding, later_ns: int = _NEAR_NS) -> bool:
@@ -106,15 +114,16 @@ def _near(one: Finding, two: Finding, later_ns: int = _NEAR_NS) -> bool:
     return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + later_ns
 
 
-def _merge(one: Finding, two: Finding) -> Finding:
-    best, other = sorted((one, two), key=_detail)
+def _merge(group: list[Finding]) -> Finding:
+    """Return one finding for those about the same thing."""
+    group = sorted(group, key=_detail)
     return replace(
-        best,
-        certainty=min(one.certainty, two.certainty, key=CERTAINTIES.index),
-        severity=min(one.severity, two.severity, key=SEVERITIES.index),
-        subject=best.subject or other.subject,
-        evidence=_unique((*best.evidence, *other.evidence)),
-        advice=_steps((*best.advice, *other.advice)),
+        group[0],
+        certainty=min((each.certainty for each in group), key=CERTAINTIES.index),
+        severity=min((each.severity for each in group), key=SEVERITIES.index),
+        subject=next((each.subject for each in group if each.subject), ""),
+        evidence=_unique(evidence for each in group for evidence in each.evidence),
+        advice=_steps([step for each in group for step in each.advice]),
     )
 
 
@@ -125,7 +134,7 @@ def _detail(finding: Finding) -> tuple[bool, int]:
 
 
 def _steps(advice: Sequence[str]) -> tuple[str, ...]:
-    """Return the advice of two findings; of a step that begins another one, only the longer one."""
+    """Return the advice of several findings; of a step that begins another one, only the longer one."""
     longest = (max((o for o in advice if o.startswith(each)), key=len) for each in advice)
     return tuple(dict.fromkeys(longest))
 

@@ -11,8 +11,10 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .auth import Authentication
 from .blocked import BlockedObjects
 from .both_ends import BothEnds
+from .certificates import Certificates
 from .chatter import Chatter
 from .clients import Clients
 from .combine import combined
@@ -27,8 +29,11 @@ from .locks import StateChangeLocks
 from .monitor_commands import MonitorCommands
 from .other_protocols import OtherProtocols
 from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
+from .permissions import Permissions
 from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .sizes import Limits
+from .skew import VersionSkew
 from .split import TimeOutside
 from .streams import Streams
 from .unanswered import Unanswered
@@ -41,21 +46,26 @@ Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Close
 
 #: All detectors, in no particular order: none depends on another.
 DETECTORS: Final[tuple[type[Detector], ...]] = (
+    Authentication,
     BlockedObjects,
     Chatter,
+    Certificates,
     Clients,
     EventStream,
     Disconnects,
     Keepalive,
     Latency,
+    Limits,
     MonitorCommands,
     OtherProtocols,
+    Permissions,
     RequestLimit,
     StateChangeLocks,
     Streams,
     TimeOutside,
     Unanswered,
     UnfinishedJobs,
+    VersionSkew,
     Workers,
 )
 #: Findings of one rule in one recording that are reported.

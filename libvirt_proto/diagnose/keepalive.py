@@ -39,6 +39,8 @@ _SHORTEST_NS: Final = 900_000_000
 #: The connection is closed one interval after the last ping; these parts of it allow for a busy host.
 _DUE: Final = 0.95
 _OVERDUE: Final = 1.5
+#: If it is unknown who closed the connection, its time must be close.
+_PUNCTUAL: Final = 1.1
 
 #: Whether the peer sent nothing, or answered and the daemon did not read its answers.
 _Kind = Literal["silent", "unread"]
@@ -193,8 +195,6 @@ class Keepalive(Detector):
         }
         if id_ in self._expired:
             return
-        # Only a log's own lines state the end of a connection, and not by whom.
-        known_first = closed.first if peer.connection.transport != "log" else None
         for pinger, pings in sent.items():
             if pings is None:
                 continue
@@ -204,10 +204,12 @@ class Keepalive(Detector):
                 self._report(pinger, "silent", _Case(peer, pings, "likely", pings.late.time_ns))
             elif pings.unanswered.count >= _PINGS:
                 without_times = pings.sample.start_ns is None or closed.time_ns is None
-                if at_once or (known_first == pinger and (without_times or (overdue or 0) >= _DUE)):
+                if at_once or (closed.first == pinger and (without_times or (overdue or 0) >= _DUE)):
                     self._report(pinger, "silent", _Case(peer, pings, "likely", closed.time_ns))
-            elif _unread(pings, pinger) and at_once and known_first in (pinger, None):
-                self._report(pinger, "unread", _Case(peer, pings, "certain", closed.time_ns))
+            elif _unread(pings, pinger) and at_once and closed.first in (pinger, None):
+                certainty: Certainty = "certain" if closed.first == pinger else "likely"
+                if closed.first == pinger or (overdue or 0) <= _PUNCTUAL:
+                    self._report(pinger, "unread", _Case(peer, pings, certainty, closed.time_ns))
 
     def findings(self) -> Iterator[Finding]:
         """Report connections, and what only the log states."""

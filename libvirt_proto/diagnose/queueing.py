@@ -9,7 +9,7 @@ service times differ.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from statistics import median
 from typing import Final, Literal, NamedTuple
 
@@ -23,6 +23,8 @@ WAIT_NS: Final = 100_000_000
 _WAITED: Final = 2
 #: The part of the waits, and of all calls, that a limit must explain.
 _EXPLAINED: Final = 0.8
+#: The part of all calls that no limit needs to explain, such as those in flight when an episode begins.
+_NEGLIGIBLE: Final = 0.05
 #: How far service times of one procedure differ, as factors of their median.
 _SHORTER, _LONGER = 0.6, 1.5
 #: The number of services whose durations are compared, and the ratio at which two of them differ.
@@ -78,15 +80,23 @@ class Waits(NamedTuple):
 
 
 class Episode:
-    """A time in which there was always a call in flight. Keys identify calls that have no reply yet."""
+    """A time in which there was always a call in flight. Keys identify calls that have no reply yet.
 
-    def __init__(self) -> None:
+    `in_flight` are the calls at its beginning, the oldest first.
+    """
+
+    def __init__(self, in_flight: Iterable[tuple[Hashable, Captured]] = ()) -> None:
         self.calls: list[Captured] = []
         self.steps: list[_Step] = []
         #: The most calls in flight at the same time, and whether one of them took long.
         self.most = 0
         self.slow = False
         self._open: dict[Hashable, int] = {}
+        for key, captured in in_flight:
+            if captured.time_ns is not None:
+                self.call(key, captured, captured.time_ns)
+        #: Calls that were sent before, and may have waited for calls that are not known.
+        self._before = len(self.calls) - 1 if len(self.calls) > 2 else 0
 
     def call(self, key: Hashable, captured: Captured, time_ns: int) -> None:
         """Add a call."""
@@ -144,24 +154,38 @@ class Episode:
         return part
 
     def waits(
-        self, is_other: Callable[[Captured, Captured], bool], is_evidence: Callable[[Captured], bool]
+        self,
+        is_other: Callable[[Captured, Captured], bool],
+        is_evidence: Callable[[Captured], bool],
+        known: Iterable[int] = (),
     ) -> Waits | None:
         """Return the calls that waited, with the limit that explains them best; None if no limit does.
 
         `is_other` returns whether a call is about something else than another one: calls on one object are
         served one at a time without a limit, too. `is_evidence` selects calls that nothing else can delay.
+        `known` are limits of other episodes: the first one that explains nearly all calls is taken.
         """
-        if not self.slow or self.most < 2:
+        if not self.slow or self.most < 2 or not self._has_evidence(is_evidence):
             return None
         best: Waits | None = None
-        for limit in LIMITS:
+        for limit in dict.fromkeys((*known, *LIMITS)):
             if limit >= self.most:
-                break
+                continue
             services = self._served(limit)
             waits = services and self._judged(limit, services, is_other, is_evidence)
-            if waits and (best is None or waits.odd < best.odd):
+            if services and waits and (best is None or waits.odd < best.odd):
                 best = waits
+                if waits.odd <= len(services) * _NEGLIGIBLE:
+                    break
         return best
+
+    def _has_evidence(self, is_evidence: Callable[[Captured], bool]) -> bool:
+        """Return whether enough calls may have waited."""
+        count = 0
+        for kind, call, time_ns in self.steps:
+            if kind == "reply" and time_ns - (self.calls[call].time_ns or 0) >= WAIT_NS:
+                count += is_evidence(self.calls[call])
+        return count >= _WAITED
 
     def _served(self, limit: int) -> list[Service] | None:
         """Return the answered calls as served under a limit; None if that contradicts the replies.
@@ -172,6 +196,7 @@ class Episode:
         start: dict[int, int] = {}
         queue: deque[int] = deque()
         gone: set[int] = set()
+        unknown: set[int] = set()
         services: list[Service] = []
         in_order = True
         for kind, call, time_ns in self.steps:
@@ -179,6 +204,8 @@ class Episode:
                 sent[call] = time_ns
                 if len(start) < limit:
                     start[call] = time_ns
+                    if call < self._before:
+                        unknown.add(call)
                 else:
                     queue.append(call)
                 continue
@@ -189,7 +216,7 @@ class Episode:
                     return None
                 gone.add(call)
                 continue
-            if kind == "reply":
+            if kind == "reply" and call not in unknown:
                 services.append(Service(self.calls[call], sent.pop(call), began, time_ns))
             while queue:
                 following = queue.popleft()

@@ -104,17 +104,13 @@ class RequestLimit(Detector):
 
     def _begin(self, peer: Peer) -> tuple[Peer, Episode]:
         """Begin an episode with all calls that are in flight."""
-        episode = Episode()
-        for key, call in peer.waiting.items():
-            if call.time_ns is not None:
-                episode.call(key, call, call.time_ns)
-        entry = peer, episode
+        entry = peer, Episode(peer.waiting.items())
         self._episodes.put(peer.connection.id, entry)
         return entry
 
     def _evaluate(self, peer: Peer, episode: Episode) -> None:
         """Find out whether a limit explains the waits of an episode."""
-        waits = episode.waits(self.recording.is_other, lambda _call: True)
+        waits = episode.waits(self.recording.is_other, lambda _call: True, self._groups)
         if waits is None:
             return
         group = self._groups.get(waits.limit)

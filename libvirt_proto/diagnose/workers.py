@@ -114,9 +114,7 @@ class Workers(Detector):
             if server.episode is not None:
                 server.episode.call(key, captured, time_ns)
             elif len(server.open) > 1:
-                server.episode = Episode()
-                for each, call in server.open.items():
-                    server.episode.call(each, call, call.time_ns or 0)
+                server.episode = Episode(server.open.items())
             if len(peer.waiting) == 1:
                 server.alone.add(captured.n)
         elif key in server.open:

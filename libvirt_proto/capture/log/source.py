@@ -16,6 +16,8 @@ from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
 from ...events import Connections, Item, LogLine, Notice, NoticeCode, ProbeEvent
+from ...rpc.statements import TOKENS as STATEMENT_TOKENS
+from ...rpc.statements import Statement, fuller, may_state, program, statement
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import amount
 from ..dressing import ENCODED_MARKS, MARKS, undress, unescape
@@ -30,8 +32,6 @@ from .grammar import DEBUG_LINE, NUMBERS, Head, Problem, Record, Text, headed, i
 from .journal import ARRAY_TOKENS, JournalFields
 from .lengths import TOKEN as LENGTH_TOKEN
 from .lengths import WrongLengths
-from .statements import TOKENS as STATEMENT_TOKENS
-from .statements import Statement, fuller, may_state, program, statement
 
 #: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME

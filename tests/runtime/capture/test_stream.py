@@ -440,3 +440,17 @@ def test_notice_names_the_other_protocol(data: bytes, protocol: str) -> None:
     items = [chunk(data), chunk(b"", end=True), chunk(b"", "s2c", end=True)]
     _, (notice,) = read(items)
     assert notice.protocol == protocol
+
+
+def test_connection_that_one_side_closed_ends_with_the_input() -> None:
+    """A stuck daemon never closes its side."""
+    items = [
+        chunk(CALLS[0], time_ns=1),
+        chunk(CALLS[2], "s2c", time_ns=2),
+        chunk(CALLS[1], time_ns=3),
+        chunk(b"", end=True, time_ns=4),
+    ]
+    found = list(messages(items, decode_message, programs=PROGRAMS))
+    assert [item for item in found if isinstance(item, Closed)] == [Closed(ONE, 4, "c2s")]
+    unclosed = list(messages(items[:-1], decode_message, programs=PROGRAMS))
+    assert not any(isinstance(item, Closed) for item in unclosed)

@@ -154,7 +154,7 @@ def test_dropped_connections_are_counted() -> None:
     ],
 )
 def test_clients_below_their_limits(counts: str) -> None:
-    from libvirt_proto.capture.log.statements import statement
+    from libvirt_proto.rpc.statements import statement
 
     text = "Checking client-related limits to re-enable or temporarily suspend services: " + counts
     assert statement(text) is None

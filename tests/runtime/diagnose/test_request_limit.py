@@ -169,3 +169,20 @@ def test_log_with_messages_gives_one_finding() -> None:
     assert "had 12 calls in flight" in finding.summary
     assert finding.certainty == "certain"
     assert finding.evidence[0].lines == (1,)
+
+
+def test_connection_at_its_limit_for_long() -> None:
+    """More messages than are kept: calls in flight when an episode begins have an unknown start."""
+    scene = Scene()
+    connection = scene.connect()
+    free = [0.0] * 5
+    random = Random(3)
+    for number in range(3_000):
+        sent = max(0.0, (number - 40) * 60.0)
+        free.sort()
+        end = max(free[0], sent) + random.uniform(290, 310)
+        free[0] = end
+        scene.call(connection, sent + number * 0.001, end, number, payload=domain(number % 9))
+    (finding,) = found(scene)
+    assert "the daemon served 5 at a time" in finding.summary
+    assert finding.evidence[0].count > 2_900

@@ -1,9 +1,11 @@
-"""Lines of libvirt's log that are no record of a probe, and state what happened to a connection, a worker
-thread or a domain's lock.
+"""Errors and remarks of libvirt in words: what a text in a log or in a reply states about a connection, a
+worker thread, a domain's lock, a limit or a refusal.
 
-The texts are those of libvirt's messages in English. Sources: virnetserverclient.c, virkeepalive.c,
-virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virthreadjob.c, virdomainjob.c (older:
-qemu_domain.c, qemu_domainjob.c) and virerror.c. A text from a peer or a user is limited in size.
+The texts are in English, and those of old and new releases. Sources: virnetserverclient.c,
+virkeepalive.c, virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virnetclientprogram.c,
+virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, virdomainjob.c (older:
+qemu_domain.c, qemu_domainjob.c), gendispatch.pl and virerror.c. A text from a peer or a user is limited in
+size.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Final, NamedTuple
 
 
 class Statement(NamedTuple):
-    """What a line states: a kind of `LogLine`, and its details."""
+    """What a text states: a kind of `LogLine`, and its details."""
 
     kind: str
     details: dict[str, str]
@@ -95,25 +97,73 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "operation-timeout": (b"Timed out during operation", r"Timed out during operation: (?P<reason>.{1,160})"),
     "agent-silent": (b"agent is not responding", r"agent is not responding: (?P<reason>.{1,160})"),
-    "auth-failed": (
-        b"uthentication ",
-        r"[Aa]uthentication (?P<how>failed|unavailable|cancelled)(?:: (?P<reason>.{1,200}))?",
-    ),
     "tls-failed": (
         b"ertificate",
+        r"(?P<checked>Certificate check failed )?"
         r"(?P<reason>(?:authentication failed: )?(?:Failed to verify peer's certificate"
-        r"|Unable to verify TLS peer|TLS handshake failed|Certificate failed validation"
-        r"|(?:The|Client|Server)(?:'s)? certificate).{0,160})",
+        r"|Unable to verify (?:TLS peer|(?:client|server) certificate)|Certificate failed validation"
+        r"|Our own certificate|Only x509 certificates are supported"
+        r"|(?:The (?:(?:CA|client|server) )?)?[Cc]ertificate (?:\S{1,200} )?(?:has |hasn't |is not yet"
+        r"|owner does not match|uses an insecure|purpose does not allow|basic constraints|is missing))"
+        r".{0,200})",
     ),
-    "handshake-failed": (b"TLS handshake", r"(?P<reason>TLS handshake failed.{0,160})"),
-    "read-only": (b"read only access prevents", r"read only access prevents (?P<procedure>\w{1,80})"),
-    "access-denied": (b"access denied", r"access denied(?:: (?P<reason>.{1,160}))?"),
+    "tls-name-refused": (
+        b"tls_allowed_dn_list",
+        r"(?:(?P<checked>Certificate check failed ).{0,80})?not on the list of allowed clients"
+        r" \(tls_allowed_dn_list\)",
+    ),
+    "handshake-failed": (
+        b"TLS ",
+        r"(?P<reason>(?:TLS handshake failed|Unable to verify TLS peer|Unable to read TLS confirmation)"
+        r".{0,200})",
+    ),
+    "sasl-refused": (
+        b"SASL",
+        r"(?P<reason>no SASL mechanisms are available|cannot list SASL mechanisms"
+        r"|SASL mechanism \S{1,40} not supported by server"
+        r"|SASL client identity '(?P<identity>[^']{0,120})' not allowed by ACL)",
+    ),
+    "sasl-weak": (b"SSF ", r"(?P<reason>negotiat(?:ed|ion) SSF (?P<ssf>\d{1,10}) was not strong enough)"),
+    "auth-failed": (
+        b"uthentication ",
+        r"[Aa]uthentication (?P<how>failed|unavailable|cancelled|required)"
+        r"(?:: (?P<reason>(?:no polkit agent available to authenticate action '(?P<action>[\w.-]{1,120})'"
+        r"|.{1,200})))?",
+    ),
+    "read-only": (
+        b"read only access",
+        r"read only access prevents (?P<function>\w{1,80})"
+        r"|operation (?P<older>\w{1,80}) forbidden for read only access",
+    ),
+    "access-denied": (
+        b"denied",
+        r"access denied(?:: (?P<reason>.{1,160}))?"
+        r"|[Pp]olicy ?kit denied action (?P<action>[\w.-]{1,120})",
+    ),
     "unknown-procedure": (b"unknown procedure", r"unknown procedure: (?P<number>-?\d{1,20})"),
     "unknown-program": (
         b"Cannot find program",
         r"Cannot find program (?P<program>-?\d{1,20}) version (?P<version>-?\d{1,20})",
     ),
-    "not-encoded": (b"encode message", r"Unable to encode message (?P<what>payload|header|length)"),
+    "unexpected-event": (
+        b"No event expected",
+        r"No event expected with procedure 0x(?P<procedure>[0-9a-f]{1,8})",
+    ),
+    "unsupported-event": (b"unsupported event ID", r"unsupported event ID (?P<number>-?\d{1,20})"),
+    "unsupported-flags": (
+        b"unsupported flags",
+        r"unsupported flags:? \(0x(?P<flags>[0-9a-f]{1,16})\)(?: in function (?P<function>\w{1,80}))?",
+    ),
+    "frame-too-large": (
+        b"too large, want",
+        r"packet (?P<size>\d{1,10}) bytes received from \w{1,20} too large, want (?P<limit>\d{1,10})",
+    ),
+    "over-limit": (
+        b"oo many ",
+        r"[Tt]oo many (?P<what>[\w ()]{1,60}?)(?: to send| in \w{1,20})?:? '?(?P<count>\d{1,20})'?"
+        r"(?: for limit| >|, expected) '?(?P<limit>\d{1,20})",
+    ),
+    "not-encoded": (b"encode message", r"Unable to (?:re-)?encode message (?P<what>payload|header|length)"),
     "not-decoded": (b"decode message", r"Unable to decode message (?P<what>payload|header|length)"),
     "wrong-length": (
         b" bytes received from ",
