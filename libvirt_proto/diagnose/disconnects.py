@@ -301,7 +301,8 @@ class _Storms:
         host = self._hosts[key]
         self._count += 1
         host.spans.append((begin, end))
-        host.procedures.update(set(calls))
+        if len(host.procedures) < _MAX_ENDS:
+            host.procedures.update(set(calls))
         if len(host.first) < MAX_NUMBERS and peer.last is not None:
             host.first.append(peer.last)
 

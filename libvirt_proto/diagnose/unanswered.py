@@ -22,7 +22,7 @@ from .peers import MAX_PEERS, Peer, stated
 _MAX_ENDS: Final = 4_096
 _MAX_CALLS: Final = 1_024
 #: Starts of daemons in a log that are kept.
-_MAX_STARTS: Final = 64
+_MAX_STARTS: Final = 16
 #: A daemon that ends closes all its connections within this time.
 _TOGETHER_NS: Final = 500_000_000
 #: The time of a start after the old process closed its connections, which it does as it ends.
@@ -156,6 +156,8 @@ class Unanswered(Detector):
         self._losers: list[Peer] = []
         self._lost: BoundedDict[tuple[Side | None, str], _Lost] = BoundedDict(MAX_PEERS)
         self._starts: list[_Start] = []
+        #: Lines of systemd or the kernel about the end of a daemon.
+        self._deaths: list[LogLine] = []
         #: Attempts to connect that nobody accepted: the daemon's address and time.
         self._refused: list[tuple[str, int | None]] = []
         #: The slowest call of each procedure.
@@ -182,11 +184,15 @@ class Unanswered(Detector):
             self._losses.put(notice.connection.id, notice.time_ns)
 
     def line(self, line: LogLine) -> None:
-        """Note a start of the daemon, and a refused connection."""
+        """Note a start or an end of the daemon, and a refused connection."""
         if line.kind == "started" and self._is_daemon(line) and len(self._starts) < _MAX_STARTS:
             open_ = [peer for peer in self._begun.values() if _was_open(peer, line)]
             if open_:
                 self._starts.append(_Start(line, open_))
+        elif line.kind in _ENDS:
+            failed = not line.details.get("status", "1").startswith("0")
+            if failed and "daemon" in line.details and len(self._deaths) < MAX_NUMBERS:
+                self._deaths.append(line)
         elif (
             line.kind == "connect-failed"
             and "refused" in line.details.get("reason", "")
@@ -241,6 +247,7 @@ class Unanswered(Detector):
                 waiting.append((peer, exchange))
         self._ends += broken.values()
         self._group((*self._losers, *broken.values()))
+        yield from self._of_deaths()
         yield from self._restarts(starts)
         if not starts:
             yield from self._ended_together()
@@ -338,6 +345,25 @@ class Unanswered(Detector):
                 "DAEMON_RESTARTED",
                 f"The daemon ended and was started again while {_were_open(peers)}{_with_calls(calls)}.",
                 evidence,
+                advice=_RESTART_ADVICE,
+            )
+
+    def _of_deaths(self) -> Iterator[Finding]:
+        """Report what systemd and the kernel state about the end of daemons."""
+        daemons: dict[str, list[LogLine]] = {}
+        for line in self._deaths:
+            daemons.setdefault(line.details["daemon"], []).append(line)
+        lines_of_threads = [lines for name, lines in daemons.items() if "rpc-" in name]
+        for name, lines in daemons.items():
+            if lines in lines_of_threads and len(daemons) > len(lines_of_threads):
+                continue  # a thread of a daemon that is named, too
+            who = "The daemon" if lines in lines_of_threads else name
+            how = " and ".join(dict.fromkeys(map(_how_it_ended, lines)))
+            times = f" ({len(lines)} times)" if len({line.kind for line in lines}) < len(lines) else ""
+            yield self.finding(
+                "DAEMON_RESTARTED",
+                f"{who} {how}{times}: all its connections ended.",
+                [self.recording.lines("what systemd and the kernel state", lines)],
                 advice=_RESTART_ADVICE,
             )
 
@@ -485,6 +511,12 @@ class Unanswered(Detector):
         )
 
 
+#: Kind of a line → how the daemon ended.
+_ENDS: Final = {
+    "daemon-crashed": "crashed (segmentation fault)",
+    "daemon-out-of-memory": "was killed because the host was out of memory",
+    "daemon-exited": "ended with status {status} ({code})",
+}
 _RESTART_ADVICE: Final = (
     "see why the daemon ended: journalctl -u libvirtd -u virtqemud (stopped, killed, out of memory) and"
     " coredumpctl list (crashed)",
@@ -521,6 +553,11 @@ def _cannot_be_sent(call: Captured) -> bool:
     """Return whether a client gives up at a call, and reports why: TCP cannot transfer its descriptors."""
     with_descriptors = call.message.header.type == Type.VIR_NET_CALL_WITH_FDS
     return with_descriptors and call.connection.transport in ("tcp", "tls")
+
+
+def _how_it_ended(line: LogLine) -> str:
+    status, code = (line.details.get(name, "unknown") for name in ("status", "code"))
+    return _ENDS[line.kind].format(status=status, code=code)
 
 
 def _after(call: Captured, time_ns: int | None) -> bool:

@@ -258,6 +258,53 @@ def test_side_that_shows_who_closed_the_connection_counts() -> None:
     assert found.summary.startswith("A client ended the connection")
 
 
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        (
+            "systemd[1]: libvirtd.service: Main process exited, code=dumped, status=11/SEGV",
+            "libvirtd ended with status 11/SEGV (dumped)",
+        ),
+        (
+            "systemd[1]: virtqemud.service: main process exited, code=killed, status=9/KILL",
+            "virtqemud ended with status 9/KILL (killed)",
+        ),
+        (
+            "kernel: libvirtd[2451]: segfault at 8 ip 00007f3d sp 00007f3c error 4 in libvirt.so.0.9000.0",
+            "libvirtd crashed (segmentation fault)",
+        ),
+        (
+            "kernel: rpc-libvirtd[2451]: segfault at 8 ip 00007f3d sp 00007f3c error 4",
+            "The daemon crashed (segmentation fault)",
+        ),
+        (
+            "kernel: Out of memory: Killed process 2451 (libvirtd) total-vm:1638400kB, anon-rss:1024kB",
+            "libvirtd was killed because the host was out of memory",
+        ),
+    ],
+)
+def test_end_of_the_daemon_that_the_system_states(text: str, how: str) -> None:
+    (found,) = findings([line(text, 5, number=3)], *OURS)
+    assert (found.rule, found.certainty) == ("DAEMON_RESTARTED", "certain")
+    assert found.summary == f"{how}: all its connections ended."
+    assert found.evidence[0].lines == (3,)
+
+
+def test_end_that_the_system_states_explains_the_errors_of_clients() -> None:
+    items = [
+        line("kernel: rpc-virtqemud[7]: segfault at 8 ip 0 sp 0 error 4", 5),
+        line("systemd[1]: virtqemud.service: Main process exited, code=dumped, status=11/SEGV", 5.5),
+        line("error: End of file while reading data: Input/output error", 5.1, thread=None),
+    ]
+    (found,) = findings(items)
+    assert found.summary.startswith("virtqemud ended with status 11/SEGV (dumped)")
+
+
+def test_successful_end_of_the_daemon_is_no_finding() -> None:
+    text = "systemd[1]: virtqemud.service: Main process exited, code=exited, status=0/SUCCESS"
+    assert findings([line(text, 5)], *OURS) == []
+
+
 # STILL_WAITING
 
 
