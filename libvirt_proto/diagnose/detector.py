@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePath
@@ -117,9 +116,9 @@ class Recording:
         text = f"{amount(len(calls), 'call')} {what}: {', '.join(names)}"
         return self.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
 
-    def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:
+    def lines(self, text: str, seen: Iterable[LogLine] | Lines) -> Evidence:
         """Return evidence that consists of lines of the log."""
-        all_lines = list(seen)
+        all_lines = seen.first if isinstance(seen, Lines) else list(seen)
         numbers = [line.number for line in all_lines][:MAX_NUMBERS]
         times = [line.time_ns for line in all_lines if line.time_ns is not None]
         command = None
@@ -129,7 +128,7 @@ class Recording:
         return Evidence(
             text,
             self.file,
-            len(all_lines),
+            seen.count if isinstance(seen, Lines) else len(all_lines),
             (),
             tuple(numbers),
             min(times, default=None),
@@ -191,7 +190,23 @@ class Sample:
                 self.conn = ""
 
 
-class Detector(ABC):
+class Lines:
+    """Lines of a log that state the same: how many there were, and the first ones."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[LogLine] = []
+
+    def add(self, line: LogLine) -> None:
+        """Add a line."""
+        self.count += 1
+        if len(self.first) < MAX_NUMBERS:
+            self.first.append(line)
+
+
+class Detector:
     """A detector of the findings of some rules in one recording. Methods that are not overridden are not
     called. All state is bounded."""
 
@@ -223,9 +238,9 @@ class Detector(ABC):
     def notice(self, notice: Notice) -> None:
         """Look at a problem or remark of the input."""
 
-    @abstractmethod
     def findings(self) -> Iterator[Finding]:
-        """Report the findings at the end of the recording."""
+        """Report the findings at the end of the recording, by default none."""
+        return iter(())
 
     def finding(
         self,

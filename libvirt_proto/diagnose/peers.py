@@ -13,6 +13,8 @@ from ..session import role
 #: Maximum number of connections, and of calls in flight on each, that are tracked.
 MAX_PEERS: Final = 16_384
 MAX_CALLS: Final = 1_024
+#: The end of a client in a log that does not have its address (capture/objects.py).
+_UNKNOWN: Final = "client"
 #: REMOTE_PROC_CONNECT_CLOSE and ADMIN_PROC_CONNECT_CLOSE: the last call of a client that closes its
 #: connection (virConnectClose).
 _CLOSE: Final = 2
@@ -140,7 +142,8 @@ class Peer:
     @property
     def client(self) -> str:
         """The client's end, or the name of the connection if it is unknown."""
-        return self.connection.client or str(self.connection)
+        known = self.connection.client not in ("", _UNKNOWN)
+        return self.connection.client if known else str(self.connection)
 
     @property
     def subject(self) -> str:

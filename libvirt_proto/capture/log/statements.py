@@ -41,12 +41,13 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "clients-limit": (
         b"client-related limits",
-        r"client-related limits .{0,80}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
+        r"client-related limits.{0,120}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
         r"|nclients_unauth=(?P<anonymous>[1-9]\d{0,9}) nclients_unauth_max=(?P=anonymous)\b)",
     ),
+    "services-suspended": (b"Temporarily suspending", r"Temporarily suspending services"),
     "lock-timeout": (
         b"state change lock",
-        r"cannot acquire state change lock"
+        r"(?:cannot |^\W*)acquire state change lock"
         r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
         r"(?P<holder>\w{1,80})?\))?(?: due to (?P<limit>max_queued) limit)?",
     ),
@@ -67,6 +68,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         b" finished job ",
         r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? finished job (?P<job>\w{1,80})"
         r" with ret=(?P<ret>-?\d{1,10})",
+    ),
+    "job-wanted": (
+        b"current job=",
+        r"Starting (?:async )?job: .{1,200}?\(vm=0x[0-9a-f]{1,16} name=(?P<domain>.{1,120}?), current job=",
     ),
     "monitor-entered": (
         b"Entering monitor",
@@ -158,6 +163,14 @@ def statement(text: str) -> Statement | None:
             details = {name: value.strip() for name, value in found.groupdict().items() if value}
             return Statement(kind, details)
     return None
+
+
+def fuller(what: Statement | None, more: Statement | None) -> Statement | None:
+    """Return what a line states together with others, `more`, if these add something to what it states
+    alone."""
+    if what is None or more is None:
+        return what or more
+    return more if more.kind == what.kind and len(more.details) > len(what.details) else what
 
 
 def program(text: str, fields: Mapping[str, object] = MappingProxyType({})) -> str:
