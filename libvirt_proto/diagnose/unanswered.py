@@ -353,11 +353,14 @@ class Unanswered(Detector):
         daemons: dict[str, list[LogLine]] = {}
         for line in self._deaths:
             daemons.setdefault(line.details["daemon"], []).append(line)
-        lines_of_threads = [lines for name, lines in daemons.items() if "rpc-" in name]
+        threads = [name for name in daemons if "rpc-" in name]
+        if len(daemons) == len(threads) + 1:  # the kernel names the thread, systemd the daemon
+            lines = sorted(
+                (each for lines in daemons.values() for each in lines), key=lambda line: line.number
+            )
+            daemons = {name: lines for name in daemons if name not in threads}
         for name, lines in daemons.items():
-            if lines in lines_of_threads and len(daemons) > len(lines_of_threads):
-                continue  # a thread of a daemon that is named, too
-            who = "The daemon" if lines in lines_of_threads else name
+            who = "The daemon" if name in threads else name
             how = " and ".join(dict.fromkeys(map(_how_it_ended, lines)))
             times = f" ({len(lines)} times)" if len({line.kind for line in lines}) < len(lines) else ""
             yield self.finding(

@@ -297,7 +297,10 @@ def test_end_that_the_system_states_explains_the_errors_of_clients() -> None:
         line("error: End of file while reading data: Input/output error", 5.1, thread=None),
     ]
     (found,) = findings(items)
-    assert found.summary.startswith("virtqemud ended with status 11/SEGV (dumped)")
+    assert found.summary == (
+        "virtqemud crashed (segmentation fault) and ended with status 11/SEGV (dumped): all its connections"
+        " ended."
+    )
 
 
 def test_successful_end_of_the_daemon_is_no_finding() -> None:
