@@ -303,7 +303,8 @@ class Unanswered(Detector):
         certainty: Certainty = "certain"
         severity: Severity | None = None
         if who == "server":
-            summary = f"The daemon closed {what} while {calls} ({names}){for_}."
+            resets = all(peer.closed is not None and peer.closed.reset for peer in group.peers)
+            summary = f"The daemon {'reset' if resets else 'closed'} {what} while {calls} ({names}){for_}."
         elif who == "client":
             many = "A client" if one else "Clients"
             summary = (

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from libvirt_proto import registry
+from libvirt_proto.diagnose.diagnoser import Diagnoser
 from libvirt_proto.events import Captured, Notice, NoticeCode
 from tests.support.recordings import (
     CONNECT_CLOSE,
@@ -347,6 +351,17 @@ def test_migration_takes_as_long_as_it_takes() -> None:
 def test_messages_without_times_wait_for_no_time() -> None:
     talk = Talk()
     assert findings([talk.call(None), talk.call(None)], *OURS) == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_live_call_waits_until_the_trace_ends(live: bool) -> None:
+    """Nothing else happens while the daemon hangs."""
+    talk = Talk(transport="probe", side="client")
+    diagnoser = Diagnoser(registry.default(), decode=None, rules=OURS, live=live)
+    diagnoser.source("trace")
+    for item in (*talk.opened(time.time() - 61), talk.call(time.time() - 60)):
+        diagnoser.add(item)
+    assert [each.rule for each in diagnoser.finish().findings] == ["STILL_WAITING"] * live
 
 
 # REPLY_NOT_CAPTURED
