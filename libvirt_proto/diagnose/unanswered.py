@@ -16,7 +16,7 @@ from ..session import Exchange
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Certainty, Evidence, Finding, Severity
-from .peers import MAX_PEERS, Peer, stated
+from .peers import MAX_PEERS, CallKey, Peer, call_key, stated
 
 #: Maximum number of ends of connections, and of calls without a reply, that are kept.
 _MAX_ENDS: Final = 4_096
@@ -115,6 +115,20 @@ class _History:
         """Return when the first connection after a time began."""
         at = bisect_right(self.begins, time_ns)
         return self.begins[at] if at < len(self.begins) else None
+
+
+class _Twins:
+    """Calls that both sides of a connection reported."""
+
+    def __init__(self) -> None:
+        self._sides: dict[tuple[str, CallKey], Side] = {}
+
+    def has(self, peer: Peer, call: Captured) -> bool:
+        """Return whether the other side has reported a call."""
+        side = peer.connection.side
+        if side is None:
+            return False
+        return self._sides.setdefault((peer.subject, call_key(call.message.header)), side) != side
 
 
 class _DaemonEnd:
@@ -265,8 +279,11 @@ class Unanswered(Detector):
         shows who closed it counts."""
         lost = [(peer, calls) for peer in peers if (calls := self._lost_calls(peer, peer.lost))]
         known = {peer.subject for peer, _ in lost if peer.ended_by is not None}
+        twins = _Twins()
         for peer, calls in lost:
             if peer.ended_by is None and peer.connection.side is not None and peer.subject in known:
+                continue
+            if twins.has(peer, calls[0]):
                 continue
             key = peer.ended_by, peer.server
             if key not in self._lost:
@@ -465,6 +482,7 @@ class Unanswered(Detector):
         if end_ns is None:
             return
         calls: list[tuple[int, Captured, Peer]] = []
+        twins = _Twins()
         for peer, exchange in late:
             call = exchange.call
             if call is None or call.time_ns is None or call is peer.closing or self._loses(call):
@@ -474,7 +492,8 @@ class Unanswered(Detector):
             usual = self._slowest.get((header.prog, header.proc), 0)
             if waited < max(_MIN_WAIT_NS, _TIMES * usual) or _LONG.search(self.recording.procedure(header)):
                 continue
-            calls.append((waited, call, peer))
+            if not twins.has(peer, call):
+                calls.append((waited, call, peer))
         if not calls:
             return
         calls.sort(key=lambda each: -each[0])

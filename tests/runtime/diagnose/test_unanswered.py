@@ -364,6 +364,13 @@ def test_live_call_waits_until_the_trace_ends(live: bool) -> None:
     assert [each.rule for each in diagnoser.finish().findings] == ["STILL_WAITING"] * live
 
 
+def test_call_that_both_sides_report_is_one() -> None:
+    daemon, client = Talk(1, transport="probe", side="server"), Talk(2, transport="probe", side="client")
+    items = [*daemon.opened(), *client.opened(), client.call(1), daemon.call(1), *later(60)]
+    (found,) = findings(items, *OURS)
+    assert found.summary.endswith("had no reply after 59.0 s, when the recording ended.")
+
+
 # REPLY_NOT_CAPTURED
 
 
