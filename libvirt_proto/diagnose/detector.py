@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -173,7 +174,7 @@ class Sample:
                 self.conn = ""
 
 
-class Detector:
+class Detector(ABC):
     """A detector of the findings of some rules in one recording. Methods that are not overridden are not
     called. All state is bounded."""
 
@@ -205,9 +206,9 @@ class Detector:
     def notice(self, notice: Notice) -> None:
         """Look at a problem or remark of the input."""
 
+    @abstractmethod
     def findings(self) -> Iterator[Finding]:
         """Report the findings at the end of the recording."""
-        raise NotImplementedError
 
     def finding(
         self,

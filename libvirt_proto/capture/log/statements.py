@@ -52,7 +52,7 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"Cannot start job \((?P<job>[^)]{0,80})\)(?: in API (?P<api>[^ ]{1,80}))?"
         r" for domain (?P<domain>.{1,120}?);"
         r" current job is \((?P<current>[^)]{0,80})\)"
-        r" owned by \((?P<owners>(?:[^()]|\([^()]{0,40}\)){1,400}+)\)"
+        r" owned by \((?P<owners>(?>(?:[^()]|\([^()]{0,40}\)){1,400}))\)"
         r"(?: for \((?P<times>[0-9s, ]{1,60})\))?",
     ),
     "job-begin": (
