@@ -35,6 +35,11 @@ def _escape(character: str) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{{{number:x}}}"
 
 
+def shorten(text: str, limit: int = 60) -> str:
+    """Return the beginning of a long text, with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def wire_text(text: str | bytes) -> str:
     """Return a decoded string: bytes that are not UTF-8 are escaped."""
     return text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text

@@ -23,10 +23,12 @@ from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
 from .monitor_commands import MAX_MONITORS, process_advice
 from .peers import Peer
-from .worker_jobs import WorkerJob, WorkerJobs
+from .worker_jobs import WorkerJob, WorkerJobs, may_last
 
-#: A user notices a second; a call that only reads takes milliseconds.
-_WAIT_NS: Final = 10**9
+#: A call takes milliseconds, one that starts a domain a second or two.
+_WAIT_NS: Final = 2 * 10**9
+#: Calls that are kept: those that end while others wait show a queue instead.
+_SLOW_NS: Final = 10**9
 #: Calls without a reply at the end of a recording may each be slow; after this time they are stuck.
 _OPEN_NS: Final = 10 * 10**9
 #: After the blocking call ends, the others need some milliseconds each.
@@ -61,8 +63,8 @@ class BlockedObjects(Detector):
         self._answered_ns: int | None = None
         self._jobs = WorkerJobs()
         self._dispatchers = Dispatchers(recording.registry)
-        #: The jobs that took long, by the monitor of their domain.
-        self._slow_jobs: BoundedDict[str, list[WorkerJob]] = BoundedDict(_MAX_OBJECTS)
+        #: The jobs that took long, by their domain, or the monitor of an unknown one.
+        self._slow_jobs: BoundedDict[tuple[str, str], list[WorkerJob]] = BoundedDict(_MAX_OBJECTS)
         self._domains: BoundedDict[str, str] = BoundedDict(MAX_MONITORS)
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
@@ -70,7 +72,7 @@ class BlockedObjects(Detector):
         if exchange.reply is not None:
             self._answered_ns = exchange.reply.time_ns
         latency_ns = exchange.latency_ns
-        if latency_ns is not None and latency_ns < _WAIT_NS:
+        if latency_ns is not None and latency_ns < _SLOW_NS:
             return
         call, reply = exchange.call, exchange.reply
         if call is None or call.time_ns is None or (reply is not None and latency_ns is None):
@@ -91,11 +93,15 @@ class BlockedObjects(Detector):
             return
         job = self._jobs.add(line)
         took = None if job is None else job.duration_ns
-        if job is None or took is None or took < _WAIT_NS or job.monitor is None:
+        if job is None or took is None or took < _SLOW_NS:
             return
-        jobs = self._slow_jobs.get(job.monitor)
+        domain = job.domain or self._domains.get(job.monitor or "") or ""
+        key = domain, "" if domain else job.monitor or ""
+        jobs = self._slow_jobs.get(key)
+        if key == ("", ""):
+            return
         if jobs is None:
-            self._slow_jobs.put(job.monitor, jobs := [])
+            self._slow_jobs.put(key, jobs := [])
         if len(jobs) < _MAX_CALLS:
             jobs.append(job)
 
@@ -117,8 +123,8 @@ class BlockedObjects(Detector):
             found = [*_released(calls, ends), *self._open(calls)]
             if found:
                 yield self._of(object_, found)
-        for monitor, jobs in self._slow_jobs.items():
-            yield from self._of_jobs(monitor, jobs)
+        for (domain, _), jobs in self._slow_jobs.items():
+            yield from self._of_jobs(domain, jobs)
 
     def _open(self, calls: list[Call]) -> Iterator[_Blocked]:
         """Yield the calls that wait at the end of the recording, or of their connections, after the oldest.
@@ -164,6 +170,7 @@ class BlockedObjects(Detector):
             [each for blocked in found[:_LISTED] for each in self._evidence(blocked)],
             subject=str(object_),
             certainty="possible" if longest.end_ns is None and len(longest.waiting) < 2 else "likely",
+            severity="note" if may_last(first.name) else None,
             advice=_advice(object_),
         )
 
@@ -184,8 +191,8 @@ class BlockedObjects(Detector):
         text = f"waiting: {', '.join(listed)}" + (f" and {more} more" if more else "")
         yield self.recording.messages(text, sample)
 
-    def _of_jobs(self, monitor: str, jobs: list[WorkerJob]) -> Iterator[Finding]:
-        """Yield the finding about worker jobs on the domain of a monitor."""
+    def _of_jobs(self, domain: str, jobs: list[WorkerJob]) -> Iterator[Finding]:
+        """Yield the finding about worker jobs on a domain, "" if it is unknown."""
         done = [
             (job.begin.time_ns, job.end.time_ns, job)
             for job in jobs
@@ -196,7 +203,6 @@ class BlockedObjects(Detector):
         if not groups:
             return
         start_ns, end_ns, first = max(groups, key=lambda group: group[0][1] - group[0][0])[0]
-        domain = self._domains.get(monitor)
         count = max(map(len, groups)) - 1
         lines = [line for group in groups for _, _, job in group for line in (job.begin, job.end) if line]
         names = dict.fromkeys(self._dispatchers.name(job.dispatcher) for _, _, job in groups[0][1:])
@@ -207,9 +213,9 @@ class BlockedObjects(Detector):
             f"{amount(count, 'job')} on {what} waited for {name} for {duration(end_ns - start_ns)}, and ended"
             " when it did.",
             [self.recording.lines(f"{text} {', '.join(list(names)[:_LISTED])}", lines)],
-            subject=domain or "",
+            subject=domain,
             certainty="likely" if domain else "possible",
-            advice=_advice(NamedObject("domain", domain)),
+            advice=_advice(NamedObject("domain", domain or None)),
         )
 
 

@@ -94,19 +94,13 @@ def _bare(captured: Captured) -> Captured:
     return replace(captured, message=Message(header, length), sightings=())
 
 
-def waiting_calls(
-    recording: Recording, dispatched: Dispatched | None, subject: str | None = None
-) -> Iterator[tuple[Peer, Captured]]:
-    """Yield the calls of a procedure without a reply so far, with their connections. Those whose object is
-    known to be another one than `subject` are left out. The number of calls that are looked at is limited.
-    """
+def waiting_calls(recording: Recording, dispatched: Dispatched | None) -> Iterator[tuple[Peer, Captured]]:
+    """Yield the calls of a procedure without a reply so far, with their connections. The number of calls
+    that are looked at is limited."""
     if dispatched is None:
         return
     every = ((peer, call) for peer in recording.peers.values() for call in peer.waiting.values())
     for peer, call in islice(every, _MAX_SEARCHED):
         header = call.message.header
-        if (header.prog, header.proc) != (dispatched.program, dispatched.number):
-            continue
-        about = None if subject is None else recording.subject(call.message)
-        if about is None or str(about) == subject:
+        if (header.prog, header.proc) == (dispatched.program, dispatched.number):
             yield peer, call

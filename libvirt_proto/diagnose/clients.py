@@ -15,7 +15,7 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine
 from ..rpc.wire import REMOTE_PROGRAM
 from ..text import amount, duration
-from .detector import MAX_NUMBERS, Detector, Recording, Sample
+from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
 from .findings import Evidence, Finding
 from .peers import Peer, daemon
 from .queueing import TOGETHER_NS, WAIT_NS
@@ -35,9 +35,13 @@ _SOON_NS: Final = 50_000_000
 _WAITED: Final = 2
 #: The part of them that began when another connection ended.
 _EXPLAINED: Final = 0.8
-#: A connection that is dropped at its limit ends so soon, and so many do while others are served.
+#: The duration of a connection that is dropped at a limit, and their number while others are served.
 _DROPPED_NS: Final = 1_000_000_000
 _DROPPED: Final = 3
+
+
+#: Program, setting and value.
+_Limit = tuple[str, str, str]
 
 
 class _Waited(NamedTuple):
@@ -74,9 +78,9 @@ class Clients(Detector):
         super().__init__(recording)
         self._servers: BoundedDict[str, _Server] = BoundedDict(_MAX_SERVERS)
         self._known: BoundedDict[int, None] = BoundedDict(_MAX_CLIENTS)
-        self._dropped: BoundedDict[tuple[str, str], list[LogLine]] = BoundedDict(MAX_NUMBERS)
-        self._counts: dict[tuple[str, str], int] = {}
-        self._limits: BoundedDict[tuple[str, str, str], list[LogLine]] = BoundedDict(MAX_NUMBERS)
+        self._dropped: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
+        self._limits: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
+        self._suspended: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
 
     def message(self, peer: Peer, captured: Captured) -> None:
         """Note the first message of a connection, and its reply."""
@@ -131,30 +135,24 @@ class Clients(Detector):
     def line(self, line: LogLine) -> None:
         """Note connections that the daemon reports to have dropped, and its limits."""
         if line.kind == "clients-dropped" and "limit" in line.details:
-            key = (line.program, line.details["limit"])
-            if key not in self._dropped:
-                if (evicted := self._dropped.put(key, [])) is not None:
-                    del self._counts[evicted[0]]
-                self._counts[key] = 0
-            self._counts[key] += 1
-            if len(self._dropped[key]) < MAX_NUMBERS:
-                self._dropped[key].append(line)
+            _of(self._dropped, (line.program, "max_clients", line.details["limit"])).add(line)
         elif line.kind == "clients-limit" and line.details:
             setting = "max_clients" if "clients" in line.details else "max_anonymous_clients"
             limit = next(iter(line.details.values()))
-            lines = self._limits.get((line.program, setting, limit))
-            if lines is None:
-                lines = []
-                self._limits.put((line.program, setting, limit), lines)
-            if len(lines) < MAX_NUMBERS:
-                lines.append(line)
+            _of(self._limits, (line.program, setting, limit)).add(line)
+
+        elif line.kind == "services-suspended":
+            _of(self._suspended, (line.program, "", "")).add(line)
 
     def findings(self) -> Iterator[Finding]:
         """Report what the log states, and what the messages show."""
-        for (program, limit), lines in self._dropped.items():
+        for (program, _, limit), lines in self._dropped.items():
             yield self._of_drops(program, limit, lines)
         for (program, setting, limit), lines in self._limits.items():
             yield self._of_limit(program, setting, limit, lines)
+        for (program, _, _), lines in self._suspended.items():
+            if not any(program == limit[0] for limit in self._limits):  # which state the same in detail
+                yield self._of_suspension(program, lines)
         for name, server in self._servers.items():
             waited = [each for each in server.waited if _begins_at_end(each, server.ends)]
             if len(waited) >= max(_WAITED, len(server.waited) * _EXPLAINED) and _apart(waited):
@@ -162,9 +160,9 @@ class Clients(Detector):
             elif server.dropped.count >= _DROPPED:
                 yield self._of_dropped(name, server)
 
-    def _of_drops(self, program: str, limit: str, lines: Sequence[LogLine]) -> Finding:
-        count = self._counts[program, limit]
-        froms = [line.details["client"] for line in lines if "client" in line.details]
+    def _of_drops(self, program: str, limit: str, lines: Lines) -> Finding:
+        count = lines.count
+        froms = [line.details["client"] for line in lines.first if "client" in line.details]
         what = f"the connection from {froms[0]}" if froms else "a connection"
         if count > 1:
             what = amount(count, "connection")
@@ -177,7 +175,7 @@ class Clients(Detector):
             advice=_advice(program, "max_clients", int(limit)),
         )
 
-    def _of_limit(self, program: str, setting: str, limit: str, lines: Sequence[LogLine]) -> Finding:
+    def _of_limit(self, program: str, setting: str, limit: str, lines: Lines) -> Finding:
         who = "clients" if setting == "max_clients" else "clients that had not authenticated"
         return self.finding(
             "TOO_MANY_CLIENTS",
@@ -185,6 +183,19 @@ class Clients(Detector):
             f" that it accepts ({setting}).",
             [self.recording.lines(f"the log states that the limit of {limit} clients is reached", lines)],
             advice=_advice(program, setting, int(limit)),
+        )
+
+    def _of_suspension(self, program: str, lines: Lines) -> Finding:
+        return self.finding(
+            "TOO_MANY_CLIENTS",
+            f"{program or 'The daemon'} stopped accepting connections {amount(lines.count, 'time')} because"
+            " it had as many clients as it accepts (max_clients), or as many that had not authenticated"
+            " (max_anonymous_clients).",
+            [self.recording.lines("the log states that services are suspended", lines)],
+            advice=(
+                'learn which limit it is: log_filters="1:rpc.virnetserver" logs the clients and both limits',
+                *_advice(program, "max_clients", 0),
+            ),
         )
 
     def _of_waits(self, name: str, waited: Sequence[_Waited], served: int) -> Finding:
@@ -215,6 +226,13 @@ class Clients(Detector):
             certainty="possible",
             advice=_advice("", "max_clients", server.clients),
         )
+
+
+def _of(groups: BoundedDict[_Limit, Lines], limit: _Limit) -> Lines:
+    """Return the lines about a limit."""
+    if limit not in groups:
+        groups.put(limit, Lines())
+    return groups[limit]
 
 
 def _begins_at_end(waited: _Waited, ends: Sequence[int]) -> bool:

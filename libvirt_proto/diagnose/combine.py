@@ -26,12 +26,20 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
 #: Rule → rules whose findings are only its evidence, if they are about the same time.
 EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "KEEPALIVE_TIMEOUT": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
-    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
+    "WRONG_TLS": frozenset(("CONNECTION_LOST", "DISCONNECTED", "OTHER_PROTOCOL")),
+    "CERTIFICATE_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "AUTH_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "TOO_MANY_CLIENTS": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "PORT_SCAN": frozenset(("DISCONNECTED",)),
+    "STILL_WAITING": frozenset(("CONNECTION_LOST",)),
     "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
     "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
-    "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")),
-    "BLOCKED_OBJECT": frozenset(("STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")),
-    "UNFINISHED_JOB": frozenset(("STILL_WAITING",)),
+    "STATE_CHANGE_LOCK": frozenset(
+        ("BLOCKED_OBJECT", "CONNECTION_LOST", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")
+    ),
+    "BLOCKED_OBJECT": frozenset(("CONNECTION_LOST", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")),
+    "UNFINISHED_JOB": frozenset(("CONNECTION_LOST", "STILL_WAITING")),
     "DAEMON_STALLED": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED")),
     "WORKERS_EXHAUSTED": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
     "CLIENT_REQUEST_LIMIT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -12,7 +12,7 @@ from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEv
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import printable
+from ..text import amount, printable, shorten
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
 from .rules import RULES
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
+#: Calls that it names.
+_NAMED: Final = 3
 #: Suffix of a compressed file → the command that writes its text.
 _READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
 
@@ -100,9 +102,23 @@ class Recording:
             self.show(*options) if sample.numbers else None,
         )
 
-    def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:
+    def call(self, call: Captured) -> str:
+        """Return the procedure of a call, and its object if it is known: `domain_get_info (vm1)`."""
+        name = self.procedure(call.message.header)
+        subject = self.subject(call.message)
+        return f"{name} ({shorten(str(subject))})" if subject is not None else name
+
+    def calls(self, what: str, calls: Collection[Captured], *, peer: Peer | None = None) -> Evidence:
+        """Return evidence that consists of calls, the oldest first, with the names of the first ones."""
+        shown = list(islice(calls, MAX_NUMBERS))
+        names = [self.call(call) for call in shown[:_NAMED]]
+        more = len(calls) - len(names)
+        text = f"{amount(len(calls), 'call')} {what}: {', '.join(names)}"
+        return self.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
+
+    def lines(self, text: str, seen: Iterable[LogLine] | Lines) -> Evidence:
         """Return evidence that consists of lines of the log."""
-        all_lines = list(seen)
+        all_lines = seen.first if isinstance(seen, Lines) else list(seen)
         numbers = [line.number for line in all_lines][:MAX_NUMBERS]
         times = [line.time_ns for line in all_lines if line.time_ns is not None]
         command = None
@@ -112,7 +128,7 @@ class Recording:
         return Evidence(
             text,
             self.file,
-            len(all_lines),
+            seen.count if isinstance(seen, Lines) else len(all_lines),
             (),
             tuple(numbers),
             min(times, default=None),
@@ -174,7 +190,23 @@ class Sample:
                 self.conn = ""
 
 
-class Detector(ABC):
+class Lines:
+    """Lines of a log that state the same: how many there were, and the first ones."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[LogLine] = []
+
+    def add(self, line: LogLine) -> None:
+        """Add a line."""
+        self.count += 1
+        if len(self.first) < MAX_NUMBERS:
+            self.first.append(line)
+
+
+class Detector:
     """A detector of the findings of some rules in one recording. Methods that are not overridden are not
     called. All state is bounded."""
 
@@ -206,9 +238,9 @@ class Detector(ABC):
     def notice(self, notice: Notice) -> None:
         """Look at a problem or remark of the input."""
 
-    @abstractmethod
     def findings(self) -> Iterator[Finding]:
-        """Report the findings at the end of the recording."""
+        """Report the findings at the end of the recording, by default none."""
+        return iter(())
 
     def finding(
         self,

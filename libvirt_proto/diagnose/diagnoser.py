@@ -15,14 +15,17 @@ from .blocked import BlockedObjects
 from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
+from .disconnects import Disconnects
 from .findings import Check, Diagnosis, Finding
 from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
 from .locks import StateChangeLocks
 from .monitor_commands import MonitorCommands
-from .peers import MAX_PEERS, Peer
+from .other_protocols import OtherProtocols
+from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
 from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .unanswered import Unanswered
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -34,10 +37,13 @@ Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Close
 DETECTORS: Final[tuple[type[Detector], ...]] = (
     BlockedObjects,
     Clients,
+    Disconnects,
     Keepalive,
     MonitorCommands,
+    OtherProtocols,
     RequestLimit,
     StateChangeLocks,
+    Unanswered,
     UnfinishedJobs,
     Workers,
 )
@@ -151,6 +157,8 @@ class _Pass:
         self.start_ns: int | None = None
         self._rules = rules
         self._sessions = Sessions(recording.registry)
+        #: The last line that states why a connection ended, until that connection is known.
+        self._reason: LogLine | None = None
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
         recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
@@ -179,8 +187,8 @@ class _Pass:
             self.exchanges(self._sessions.feed(item) if done is None else done)
         elif isinstance(item, ConnectionEvent):
             about = None if item.connection is None else self._peer(item.connection)
-            if about is not None and item.kind in ("client_dispose", "server_client_dispose"):
-                about.disposed = item
+            if about is not None and item.kind in ENDING_EVENTS and about.end(item, self._reason):
+                self._reason = None
             for hook in self._event:
                 hook(about, item)
         elif isinstance(item, Closed):
@@ -192,6 +200,8 @@ class _Pass:
         else:
             self.counts["lines"] += 1
             self.seen.add("log")
+            if isinstance(item, LogLine) and item.kind in ENDING_LINES:
+                self._reason = item
             for hook in self._line if isinstance(item, LogLine) else self._probe:
                 hook(item)
 

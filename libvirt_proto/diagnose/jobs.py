@@ -28,6 +28,9 @@ _LENGTHY: Final = frozenset(
     ("migrate", "save", "restore", "dump", "snapshot", "checkpoint", "wipe", "build", "upload", "download")
 )
 _LENGTHY_VOLUMES: Final = ("storage_vol_create_xml", "storage_vol_resize", "storage_vol_delete")
+#: Words in names of procedures that may take long for a large domain or pool; a client that gave up shows
+#: that they took too long.
+_LARGE: Final = frozenset(("create", "start", "refresh"))
 #: Jobs that evidence names, and lines of the log that are kept.
 _LISTED: Final = 5
 _MAX_LINES: Final = MAX_NUMBERS
@@ -90,7 +93,8 @@ class UnfinishedJobs(Detector):
         stuck.until = until
         begin = job.begin
         stuck.command = waiting.get(job.thread)
-        lengthy = stuck.name.startswith(_LENGTHY_VOLUMES) or not _LENGTHY.isdisjoint(stuck.name.split("_"))
+        words = stuck.name.split("_")
+        lengthy = stuck.name.startswith(_LENGTHY_VOLUMES) or not _LENGTHY.isdisjoint(words)
         if stuck.command is not None:
             return stuck
         if lengthy:
@@ -98,8 +102,10 @@ class UnfinishedJobs(Detector):
         end_number = None if until is None else until.number
         stuck.timeout = next((line for line in self._timeouts if _is_after(line, begin, end_number)), None)
         end_ns = self.recording.end_ns if until is None else until.time_ns
+        if stuck.timeout is not None:
+            return stuck
         lasts = begin.time_ns is not None and end_ns is not None and end_ns - begin.time_ns >= PATIENCE_NS
-        return stuck if lasts or stuck.timeout is not None else None
+        return stuck if lasts and _LARGE.isdisjoint(words) else None
 
     def _of(self, stuck: list[_Stuck]) -> Finding:
         first = stuck[0]
@@ -112,7 +118,8 @@ class UnfinishedJobs(Detector):
         begin = first.job.begin
         since = "" if begin.time_ns is None else f" since {clock(begin.time_ns)}"
         if len(stuck) == 1:
-            who = f"A worker of the daemon has been stuck in {first.name}{since}"
+            on = f" on domain {first.job.domain}" if first.job.domain else ""
+            who = f"A worker of the daemon has been stuck in {first.name}{on}{since}"
         else:
             who = f"{amount(len(stuck), 'worker')} of the daemon have been stuck, one in {first.name}{since}"
         timeouts = [each.timeout for each in stuck if each.timeout is not None]
@@ -125,6 +132,7 @@ class UnfinishedJobs(Detector):
             f"{who}; {self._then(first)}.",
             evidence,
             subject=first.name,
+            severity=None if first.timeout or first.command else "warning",
             certainty="certain" if first.timeout or (first.command and self._commands.received) else "likely",
             advice=_advice(first),
         )
@@ -185,6 +193,6 @@ def _advice(stuck: _Stuck) -> tuple[str, ...]:
     daemon = name.rpartition("rpc-")[2] if "rpc-" in name else stuck.job.begin.program or "libvirtd"
     return (
         f"see where the thread waits: gdb -p $(pidof {daemon}) -batch -ex 'thread apply all backtrace'",
-        *((process_advice(),) if stuck.command is not None else ()),
+        *((process_advice(stuck.job.domain),) if stuck.command is not None else ()),
         f"systemctl restart {daemon} frees its workers; domains continue to run",
     )

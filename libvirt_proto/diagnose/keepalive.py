@@ -18,12 +18,14 @@ from ..events import Captured, Closed, ConnectionEvent, Direction, LogLine
 from ..rpc.wire import KEEPALIVE_PROGRAM
 from ..session import role
 from ..text import amount, duration
-from .detector import MAX_NUMBERS, Detector, Recording, Sample
+from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
 from .findings import CERTAINTIES, Certainty, Evidence, Finding
 from .peers import MAX_PEERS, Peer, daemon
 from .settings import DEFAULTS, advice
 
 _PING: Final = 1
+#: The last tick of a timer, by the name in the log and in the probe (libvirt_probes.d).
+_LAST: Final = frozenset((("countToDeath", "0"), ("coundToDeath", "0")))
 #: Calls in flight that evidence lists.
 _LISTED: Final = 3
 #: Connections of a finding whose evidence is listed.
@@ -43,7 +45,7 @@ _Kind = Literal["silent", "unread"]
 
 
 class _Pings:
-    """The pings of one direction since the last message of the other one that is no answer to them."""
+    """The pings of one direction since the other one sent anything but answers to them."""
 
     def __init__(self) -> None:
         #: All of them, and those since the last answer.
@@ -111,8 +113,8 @@ class Keepalive(Detector):
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
         self._groups: dict[tuple[Direction, _Kind], _Group] = {}
         self._expired: BoundedDict[int, None] = BoundedDict(MAX_PEERS)
-        self._silences: list[LogLine] = []
-        self._timeouts: list[LogLine] = []
+        self._silences = Lines()
+        self._timeouts = Lines()
         #: Whether the log is that of a daemon.
         self._is_daemon = False
         #: The calls of a connection that the daemon serves at a time: the default, or what the log states.
@@ -160,7 +162,7 @@ class Keepalive(Detector):
 
     def event(self, peer: Peer | None, event: ConnectionEvent) -> None:
         """Note the last tick of a keepalive timer: it has no pings left."""
-        if event.kind != "keepalive_timeout" or peer is None or ("countToDeath", "0") not in event.details:
+        if event.kind != "keepalive_timeout" or peer is None or _LAST.isdisjoint(event.details):
             return
         id_ = peer.connection.id
         if id_ not in self._expired:
@@ -174,10 +176,10 @@ class Keepalive(Detector):
 
     def line(self, line: LogLine) -> None:
         """Note the daemon's warning, and the error of a side that gives up."""
-        if line.kind == "keepalive-silence" and len(self._silences) < MAX_NUMBERS:
-            self._silences.append(line)
-        elif line.kind == "keepalive-timeout" and len(self._timeouts) < MAX_NUMBERS:
-            self._timeouts.append(line)
+        if line.kind == "keepalive-silence":
+            self._silences.add(line)
+        elif line.kind == "keepalive-timeout":
+            self._timeouts.add(line)
         elif line.kind == "request-limit" and "limit" in line.details:
             self._limit = int(line.details["limit"])
             self._is_daemon = True
@@ -216,7 +218,7 @@ class Keepalive(Detector):
                 end_ns = pings.late.time_ns if pings.late else self.recording.end_ns
                 self._report(pinger, "silent", _Case(self._peers[id_], pings, "likely", end_ns))
         found = [self._of_group(*key, group) for key, group in self._groups.items()]
-        lines = [*self._silences, *self._timeouts]
+        lines = [*self._silences.first, *self._timeouts.first]
         if lines and found:
             stated = self.recording.lines("the log states the keepalive timeout", lines)
             found[0] = replace(found[0], evidence=(*found[0].evidence, stated))
@@ -326,9 +328,9 @@ class Keepalive(Detector):
         side = {frozenset(("server",)): "The daemon", frozenset(("client",)): "The client"}.get(
             frozenset(self.recording.sides), "The daemon" if self._is_daemon else "One side"
         )
-        count = max(len(self._silences), len(self._timeouts))
+        count = max(self._silences.count, self._timeouts.count)
         what = "a connection" if count == 1 else amount(count, "connection")
-        silence = next((line.details for line in self._silences), None)
+        silence = next((line.details for line in self._silences.first), None)
         pings = "its keepalive pings"
         if silence and silence.keys() >= {"count", "seconds"}:
             pings = f"{silence['count']} pings in {silence['seconds']} s"

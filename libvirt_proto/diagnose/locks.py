@@ -23,7 +23,7 @@ from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
 from .monitor_commands import process_advice
 from .peers import Peer
-from .worker_jobs import WorkerJob, WorkerJobs
+from .worker_jobs import READING, WorkerJob, WorkerJobs, may_last
 
 #: VIR_ERR_OPERATION_FAILED: too many calls wait (max_queued in qemu.conf); VIR_ERR_OPERATION_TIMEOUT.
 _CODES: Final = (9, 68)
@@ -35,23 +35,20 @@ _QUEUE: Final = "max_queued"
 _MAX_LOCKS: Final = 256
 _MAX_REFUSALS: Final = 256
 _MAX_STARTERS: Final = 256
+#: Time between a call and the begin of its job.
+_DISPATCH_NS: Final = 10**9
 #: Searches for the call of one holder, and of all in a recording.
 _ATTEMPTS: Final = 3
 _MAX_SEARCHES: Final = 500
 #: Names of calls in a text, and recent failures that are compared with another one.
 _LISTED: Final = 3
 _RECENT: Final = 8
-#: Words in names of procedures that begin an asynchronous job, which may outlast the call.
-_ASYNCHRONOUS: Final = frozenset(
-    ("migrate", "save", "restore", "dump", "snapshot", "backup", "create", "start", "revert")
-)
-#: Words in names of procedures that only read.
-_READING: Final = frozenset(("get", "stats", "list"))
 
 
 class _Refused(NamedTuple):
-    """What a line about a refused job states. `owners` are threads and dispatchers of the domain's job, of
-    its agent's job and of its asynchronous job, None where the release has none."""
+    """The content of a line about a refused job: the domain, the kind of the job that it waited for, the
+    thread and the dispatcher that hold it ("" if unknown), the name of an asynchronous job, and the seconds
+    since it began."""
 
     line: LogLine
     domain: str
@@ -71,6 +68,8 @@ class _Lock:
         self.holder = holder
         self.kind = "monitor"
         self.asynchronous = ""
+        #: The holder's thread, if the log names it.
+        self.thread = ""
         self.limit = False
         self.failures = 0
         self.sample = Sample()
@@ -179,22 +178,26 @@ class StateChangeLocks(Detector):
 
     def _find_call(self, lock: _Lock, before_ns: int | None) -> None:
         """Find the call that holds a lock: the oldest of its procedure on the domain that waits, or the last
-        one that began a job."""
+        one that began a job. A log does not have the objects of calls; there, it is the only one, or the only
+        one that was received just before the holder's job began."""
         found = self._dispatchers.find(lock.holder)
         if found is None or self._searches == _MAX_SEARCHES:
             return
         self._searches += 1
-        earliest = min(
-            (
-                (call.time_ns or 0, peer, call)
-                for peer, call in waiting_calls(self.recording, found, lock.domain or None)
-                if before_ns is None or call.time_ns is None or call.time_ns <= before_ns
-            ),
-            key=lambda each: each[0],
-            default=None,
-        )
-        if earliest is not None:
-            _, peer, call = earliest
+        unknown: list[tuple[Peer, Captured]] = []
+        known: list[tuple[Peer, Captured]] = []
+        for peer, call in waiting_calls(self.recording, found):
+            if before_ns is not None and call.time_ns is not None and call.time_ns > before_ns:
+                continue
+            subject = self.recording.subject(call.message) if lock.domain else None
+            if subject is None:
+                unknown.append((peer, call))
+            elif str(subject) == lock.domain:
+                known.append((peer, call))
+        if len(unknown) > 1 and lock.job is not None:
+            unknown = [each for each in unknown if _is_dispatched(each[1], lock.job)]
+        if known or len(unknown) == 1:
+            peer, call = min(known or unknown, key=lambda each: each[1].time_ns or 0)
             header = call.message.header
             lock.call = Call(self.recording, peer, call, None)
             self._held.put((call.connection.id, header.prog, header.serial), lock.call)
@@ -212,7 +215,7 @@ class StateChangeLocks(Detector):
                 self._refuse(refused, line)
                 return
         job = self._jobs.of(line.process, line.thread)
-        lock = self._lock("", holder)
+        lock = self._lock((job and job.domain) or "", holder)
         lock.kind = kind
         lock.limit = lock.limit or "limit" in line.details
         self._count_line(lock, line, job)
@@ -221,7 +224,7 @@ class StateChangeLocks(Detector):
         """Count a failed call of which the log has the warning, and perhaps the error after it."""
         lock = self._lock(refused.domain, refused.holder)
         lock.kind, lock.asynchronous = refused.kind, refused.asynchronous
-        lock.held_s = max(lock.held_s, refused.held_s)
+        lock.held_s, lock.thread = max(lock.held_s, refused.held_s), refused.thread
         if line is not None:
             lock.limit = lock.limit or "limit" in line.details
         if lock.job is None and refused.thread:
@@ -238,9 +241,10 @@ class StateChangeLocks(Detector):
         lock.count(self._dispatchers.name(dispatcher) if dispatcher else "", waited)
         if len(lock.lines) < MAX_NUMBERS:
             lock.lines.append(line)
-        if lock.job is None and lock.holder and lock.may_search:
-            running = (each for each in self._jobs.running() if each.dispatcher == lock.holder)
-            lock.job = next((each for each in running if each is not job), None)
+        if lock.job is None and lock.holder and not lock.thread and lock.may_search:
+            running = [each for each in self._jobs.running() if each.dispatcher == lock.holder]
+            others = [each for each in running if each is not job]
+            lock.job = others[0] if len(others) == 1 else None
         if lock.may_search:
             self._find_call(lock, line.time_ns)
 
@@ -322,6 +326,13 @@ class StateChangeLocks(Detector):
             yield self.recording.lines("the guest agent does not respond", self._silent)
 
 
+def _is_dispatched(call: Captured, job: WorkerJob) -> bool:
+    """Return whether a job may be that of a call: a worker is free at once, unless all are busy."""
+    if call.time_ns is None or job.begin.time_ns is None:
+        return False
+    return 0 <= job.begin.time_ns - call.time_ns <= _DISPATCH_NS
+
+
 def _ended(start_ns: int | None, end_ns: int | None, *, answered: bool) -> str:
     if not answered:
         return "which did not end in this recording"
@@ -385,9 +396,7 @@ def _asynchronous(recording: Recording) -> frozenset[tuple[int, int]]:
         (program.number, procedure.number)
         for program in recording.registry.programs()
         for procedure in program.procedures
-        if procedure.name.startswith("domain_")
-        and not _ASYNCHRONOUS.isdisjoint(words := procedure.name.split("_"))
-        and _READING.isdisjoint(words)
+        if may_last(procedure.name)
     )
 
 
@@ -411,7 +420,7 @@ def _advice(lock: _Lock) -> tuple[str, ...]:
         steps.append('log what each worker of the daemon is doing: log_filters="1:util.threadjob"')
     if lock.limit:
         steps.append("set max_queued = 0 (the default, no limit) in /etc/libvirt/qemu.conf")
-    if any(not _READING.isdisjoint(name.split("_")) for name in lock.names):
+    if any(not READING.isdisjoint(name.split("_")) for name in lock.names):
         steps.append(
             "let monitoring skip busy domains: VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT, or virsh domstats"
             " --nowait"

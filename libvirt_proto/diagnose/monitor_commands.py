@@ -122,7 +122,13 @@ class MonitorCommands(Detector):
     def probe(self, event: ProbeEvent) -> None:
         """Look at an event of a monitor."""
         command = self._commands.add(event)
-        if command is None or command.name == _FIRST:
+        if command is None:
+            sent = self._commands.waiting.get(str(event.arguments.get("mon")))
+            job = self._jobs.of(*_thread(event))
+            if sent is not None and job is not None and job.domain is not None:
+                self._domains.put(sent.monitor, job.domain)
+            return
+        if command.name == _FIRST:
             return
         if command.waited_ns(None) >= SLOW_NS:
             slow = self._slow.get(command.monitor)

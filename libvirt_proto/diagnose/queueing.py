@@ -19,12 +19,15 @@ from ..events import Captured
 MAX_STEPS: Final = 2_048
 #: A wait that a user may notice.
 WAIT_NS: Final = 100_000_000
-#: Calls that waited so long: one may be a coincidence.
+#: Calls with such a wait: one may be a coincidence.
 _WAITED: Final = 2
-#: The part of the waits that a limit must explain.
+#: The part of the waits, and of all calls, that a limit must explain.
 _EXPLAINED: Final = 0.8
 #: How far service times of one procedure differ, as factors of their median.
 _SHORTER, _LONGER = 0.6, 1.5
+#: The number of services whose durations are compared, and the ratio at which two of them differ.
+_SEVERAL: Final = 6
+_DIFFERENT: Final = 2
 #: A cheap call waited ten times as long as calls of its procedure take.
 _CHEAP: Final = 10
 #: Calls that begin within this time begin together.
@@ -40,7 +43,7 @@ _Kind = Literal["call", "reply", "gone"]
 
 
 class _Step(NamedTuple):
-    """What happened to a call, by its number within the episode."""
+    """The beginning or end of a call, by its number within the episode."""
 
     kind: _Kind
     call: int
@@ -161,12 +164,16 @@ class Episode:
         return best
 
     def _served(self, limit: int) -> list[Service] | None:
-        """Return the answered calls as served under a limit; None if that contradicts the replies."""
+        """Return the answered calls as served under a limit; None if that contradicts the replies.
+
+        Calls that are in service at the same time and differ in duration overtake each other.
+        """
         sent: dict[int, int] = {}
         start: dict[int, int] = {}
         queue: deque[int] = deque()
         gone: set[int] = set()
         services: list[Service] = []
+        in_order = True
         for kind, call, time_ns in self.steps:
             if kind == "call":
                 sent[call] = time_ns
@@ -175,6 +182,7 @@ class Episode:
                 else:
                     queue.append(call)
                 continue
+            in_order = in_order and call == next(iter(start), call)
             began = start.pop(call, None)
             if began is None:
                 if kind == "reply":
@@ -188,7 +196,7 @@ class Episode:
                 if following not in gone:
                     start[following] = time_ns
                     break
-        return services
+        return None if limit > 1 and in_order and _differ(services) else services
 
     def _judged(
         self,
@@ -212,9 +220,10 @@ class Episode:
         for each in services:
             procedure = _procedure(each)
             middle = usual[procedure]
-            alike = len(times[procedure]) > 1 and middle * _SHORTER <= each.service_ns <= middle * _LONGER
+            known = len(times[procedure]) > 1
+            alike = known and middle * _SHORTER <= each.service_ns <= middle * _LONGER
             if each.wait_ns < WAIT_NS:
-                odd += not alike
+                odd += known and not alike
                 continue
             if not is_evidence(each.call):
                 continue
@@ -225,7 +234,7 @@ class Episode:
                 explained.append(each)
             else:
                 odd += 1
-        if len(explained) < _WAITED or len(explained) < len(waited) * _EXPLAINED:
+        if len(explained) < max(_WAITED, len(waited) * _EXPLAINED) or odd > len(services) * (1 - _EXPLAINED):
             return None
         if not (_apart(explained) or _others_continue(explained[0], services, limit)):
             return None
@@ -242,6 +251,12 @@ def _is_within(inner_ns: int | None, outer_ns: int | None) -> bool:
 def _procedure(service: Service) -> tuple[int, int]:
     header = service.call.message.header
     return header.prog, header.proc
+
+
+def _differ(services: list[Service]) -> bool:
+    """Return whether the durations of several services differ much."""
+    times = [each.service_ns for each in services]
+    return len(times) >= _SEVERAL and max(times) > min(times) * _DIFFERENT
 
 
 def _apart(services: list[Service]) -> bool:

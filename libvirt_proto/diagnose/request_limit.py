@@ -14,7 +14,7 @@ from ..events import Captured, LogLine
 from ..rpc.message import Header
 from ..session import role
 from ..text import amount, duration
-from .detector import MAX_NUMBERS, Detector, Recording, Sample
+from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
 from .findings import Certainty, Evidence, Finding
 from .peers import Peer, call_key
 from .queueing import MAX_STEPS, Episode
@@ -57,8 +57,7 @@ class RequestLimit(Detector):
         self._episodes: BoundedDict[int, tuple[Peer, Episode]] = BoundedDict(_MAX_EPISODES)
         self._groups: dict[int, _Group] = {}
         #: Program and limit → the daemon's warnings.
-        self._warnings: BoundedDict[tuple[str, int], list[LogLine]] = BoundedDict(MAX_NUMBERS)
-        self._counts: dict[tuple[str, int], int] = {}
+        self._warnings: BoundedDict[tuple[str, int], Lines] = BoundedDict(MAX_NUMBERS)
         self._timeouts: list[LogLine] = []
 
     def message(self, peer: Peer, captured: Captured) -> None:
@@ -88,12 +87,8 @@ class RequestLimit(Detector):
         if line.kind == "request-limit" and "limit" in line.details:
             key = (line.program, int(line.details["limit"]))
             if key not in self._warnings:
-                if (evicted := self._warnings.put(key, [])) is not None:
-                    del self._counts[evicted[0]]
-                self._counts[key] = 0
-            self._counts[key] += 1
-            if len(self._warnings[key]) < MAX_NUMBERS:
-                self._warnings[key].append(line)
+                self._warnings.put(key, Lines())
+            self._warnings[key].add(line)
         elif line.kind == "keepalive-timeout" and len(self._timeouts) < MAX_NUMBERS and self._warnings:
             self._timeouts.append(line)
 
@@ -178,18 +173,17 @@ class RequestLimit(Detector):
         text = f"{amount(group.waited, 'call')} waited until {few} in flight"
         return [self.recording.messages(text, group.sample, exchanges=True), *group.evidence]
 
-    def _stated(self, program: str, limit: int, lines: list[LogLine], group: _Group | None) -> Finding:
+    def _stated(self, program: str, limit: int, lines: Lines, group: _Group | None) -> Finding:
         """Build the finding about a limit that the log states."""
         daemon, setting = self._setting(group.header if group else None)
         daemon = program or daemon
-        count = self._counts[program, limit]
-        clients = "a client" if count == 1 else amount(count, "client")
+        clients = "a client" if lines.count == 1 else amount(lines.count, "client")
         evidence = [self.recording.lines("the log states that a client reached the limit", lines)]
-        after = [line for line in self._timeouts if _follows(lines, line)]
+        after = [line for line in self._timeouts if _follows(lines.first, line)]
         end = ""
         if after:
             evidence.append(self.recording.lines("keepalive timeouts soon after", after))
-            end = f", and{_later(lines, after)} a connection was closed by a keepalive timeout"
+            end = f", and{_later(lines.first, after)} a connection was closed by a keepalive timeout"
         if group is not None:
             summary = self._waited(limit, group, setting)
             evidence += self._of_messages(limit, group)
@@ -234,8 +228,8 @@ def _advice(daemon: str, setting: str, most: int | None, limit: int = 0) -> tupl
     """Return what helps. `most` is the number of calls that were in flight, None if it is unknown."""
     if daemon in ONE_CALL_DAEMONS:
         return (
-            f"find the call of {daemon} that took so long, often slow storage: its limit is fixed, and no"
-            " setting changes it",
+            f"find the slow call of {daemon}, often slow storage: its limit is fixed, and no setting changes"
+            " it",
             "if nothing else failed, ignore the warning: newer releases do not log it for a limit of 1",
         )
     enough = f": {most} would have sufficed" if most else ""

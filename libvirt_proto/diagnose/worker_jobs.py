@@ -13,11 +13,25 @@ MAX_THREADS: Final = 4096
 Thread = tuple[str, str]
 
 
-class WorkerJob:
-    """A job, from its begin to its end: None while it runs. `monitor` is that of the domain to which it sent
-    a command, if any is known."""
+#: Words in names of procedures that begin an asynchronous job of a domain; it may outlast the call.
+_ASYNCHRONOUS: Final = frozenset(
+    ("migrate", "save", "restore", "dump", "snapshot", "backup", "create", "start", "revert")
+)
+#: Words in names of procedures that only read.
+READING: Final = frozenset(("get", "stats", "list"))
 
-    __slots__ = ("begin", "dispatcher", "end", "monitor", "thread")
+
+def may_last(procedure: str) -> bool:
+    """Return whether a procedure begins an asynchronous job of a domain, which is expected to take long."""
+    words = procedure.split("_")
+    return words[0] == "domain" and not _ASYNCHRONOUS.isdisjoint(words) and READING.isdisjoint(words)
+
+
+class WorkerJob:
+    """A job, from its begin to its end: None while it runs. `domain` is the one whose job it wanted, and
+    `monitor` the one to which it sent a command, None if unknown."""
+
+    __slots__ = ("begin", "dispatcher", "domain", "end", "monitor", "thread")
 
     def __init__(self, dispatcher: str, thread: Thread, begin: LogLine) -> None:
         #: The function that the worker runs.
@@ -26,6 +40,7 @@ class WorkerJob:
         self.begin = begin
         self.end: LogLine | None = None
         self.monitor: str | None = None
+        self.domain: str | None = None
 
     @property
     def duration_ns(self) -> int | None:
@@ -50,6 +65,10 @@ class WorkerJobs:
         A thread other than a worker "runs" a job with its own name (`udev-event`), possibly forever; only
         dispatchers are jobs of clients.
         """
+        if line.kind == "job-wanted":
+            wanting = self.of(line.process, line.thread)
+            if wanting is not None:
+                wanting.domain = line.details.get("domain")
         if line.kind not in ("job-begin", "job-end"):
             return None
         key = line.process, line.details.get("thread", line.thread or "")

@@ -7,15 +7,16 @@ priority wait for one of them to end, whoever sent them, and calls of high prior
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed
 from ..session import Exchange, role
 from ..text import amount, duration
-from .detector import Detector, Recording, Sample
+from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Evidence, Finding
 from .peers import CallKey, Peer, call_key, daemon
 from .queueing import MAX_STEPS, WAIT_NS, Episode
@@ -24,8 +25,17 @@ from .settings import DEFAULTS, advice
 #: Servers, calls in flight on each, and connections of which the first message is known.
 _MAX_SERVERS: Final = 256
 _MAX_OPEN: Final = 4_096
-#: Answered calls of high priority that are kept of an episode.
+#: Answered calls of high priority that are kept, the last ones.
 _MAX_PROMPT: Final = 256
+#: A time in which no call of low priority was answered.
+_QUIET_NS: Final = 5 * 10**9
+#: Calls of procedures that took less before, and their connections, that wait for all of it.
+_USUAL_NS: Final = 10**9
+_WAITING: Final = 3
+#: Calls of high priority that are answered meanwhile.
+_ANSWERED: Final = 3
+#: Calls that evidence names.
+_LISTED: Final = 3
 
 _Key = tuple[int, CallKey]
 
@@ -40,7 +50,20 @@ class _Server:
         #: nothing else of their client delayed them.
         self.alone: set[int] = set()
         #: Answered calls of high priority, with the times of call and reply.
-        self.prompt: list[tuple[Captured, int, int]] = []
+        self.prompt: deque[tuple[Captured, int, int]] = deque(maxlen=_MAX_PROMPT)
+        #: The last reply to a call of low priority, and the shortest duration of each procedure.
+        self.answered_ns: int | None = None
+        self.usual: BoundedDict[tuple[int, int], int] = BoundedDict(_MAX_OPEN)
+
+
+class _Quiet(NamedTuple):
+    """A time in which a daemon answered no call of low priority."""
+
+    start_ns: int
+    end_ns: int
+    in_flight: int
+    calls: list[Captured]
+    prompt: list[Captured]
 
 
 class _Shortage:
@@ -68,6 +91,8 @@ class Workers(Detector):
         self._servers: BoundedDict[str, _Server] = BoundedDict(_MAX_SERVERS)
         self._priorities: BoundedDict[tuple[int, int, int], str | None] = BoundedDict(_MAX_OPEN)
         self._shortages: BoundedDict[str, _Shortage] = BoundedDict(_MAX_SERVERS)
+        #: The longest one of each daemon.
+        self._quiet: BoundedDict[str, _Quiet] = BoundedDict(_MAX_SERVERS)
 
     def message(self, peer: Peer, captured: Captured) -> None:
         """Add a call of low priority, or its reply."""
@@ -94,7 +119,13 @@ class Workers(Detector):
                     server.episode.call(each, call, call.time_ns or 0)
             if len(peer.waiting) == 1:
                 server.alone.add(captured.n)
-        elif server.open.pop(key, None) is not None:
+        elif key in server.open:
+            self._note_quiet(name, server, time_ns)
+            call = server.open.pop(key)
+            server.answered_ns = time_ns
+            procedure = header.prog, header.proc
+            took = max(0, time_ns - (call.time_ns or 0))
+            server.usual.put(procedure, min(took, server.usual.get(procedure, took)))
             if server.episode is not None:
                 server.episode.end(key, time_ns)
             self._end(name, server)
@@ -107,8 +138,7 @@ class Workers(Detector):
         start_ns = exchange.call.time_ns
         if start_ns is None or exchange.latency_ns >= WAIT_NS or self._priority(exchange.call) != "high":
             return
-        if len(server.prompt) < _MAX_PROMPT:
-            server.prompt.append((exchange.call, start_ns, start_ns + exchange.latency_ns))
+        server.prompt.append((exchange.call, start_ns, start_ns + exchange.latency_ns))
 
     def closed(self, peer: Peer, closed: Closed) -> None:
         """End the calls of a connection."""
@@ -126,8 +156,12 @@ class Workers(Detector):
         """Report the daemons whose workers were all busy."""
         for name, server in self._servers.items():
             self._evaluate(name, server)
+            self._note_quiet(name, server, self.recording.end_ns)
         for name, shortage in self._shortages.items():
             yield self._of(name, shortage)
+        for name, quiet in self._quiet.items():
+            if name not in self._shortages:
+                yield self._of_quiet(name, quiet)
 
     def _priority(self, captured: Captured) -> str | None:
         header = captured.message.header
@@ -135,6 +169,28 @@ class Workers(Detector):
         if key not in self._priorities:
             self._priorities.put(key, self.recording.priority(header))
         return self._priorities[key]
+
+    def _note_quiet(self, name: str, server: _Server, time_ns: int | None) -> None:
+        """Note a time in which calls of low priority waited that are usually quick, and nobody's was
+        answered."""
+        start_ns = server.answered_ns
+        if start_ns is None or time_ns is None or time_ns - start_ns < _QUIET_NS:
+            return
+        waiting = [
+            call
+            for call in server.open.values()
+            if server.usual.get((call.message.header.prog, call.message.header.proc), _USUAL_NS) < _USUAL_NS
+            and time_ns - (call.time_ns or 0) >= _QUIET_NS
+        ]
+        prompt = [call for call, sent_ns, _ in server.prompt if start_ns <= sent_ns <= time_ns]
+        subjects = {str(self.recording.subject(call.message)) for call in waiting[:_MAX_PROMPT]}
+        one_object = len(subjects) == 1 and subjects != {"None"}
+        if len({call.connection.id for call in waiting}) < _WAITING or one_object or len(prompt) < _ANSWERED:
+            return
+        before = self._quiet.get(name)
+        if before is None or before.end_ns - before.start_ns < time_ns - start_ns:
+            oldest = list(islice(server.open.values(), MAX_NUMBERS))
+            self._quiet.put(name, _Quiet(start_ns, time_ns, len(server.open), oldest, prompt))
 
     def _end(self, name: str, server: _Server) -> None:
         """End an episode with its last call, or when it is long."""
@@ -178,6 +234,31 @@ class Workers(Detector):
         for call in prompt:
             shortage.prompt.add(call)
 
+    def _of_quiet(self, name: str, quiet: _Quiet) -> Finding:
+        names = [self.recording.procedure(call.message.header) for call in quiet.calls[:_LISTED]]
+        more = quiet.in_flight - len(names)
+        text = f"{amount(quiet.in_flight, 'call')} in flight, the oldest first: {', '.join(names)}"
+        return self.finding(
+            "WORKERS_EXHAUSTED",
+            f"The daemon{name and f' {name}'} answered no call of low priority of any client for"
+            f" {duration(quiet.end_ns - quiet.start_ns)}, with {quiet.in_flight} in flight, while calls of"
+            " high priority were answered: all its workers were busy (max_workers).",
+            [
+                self.recording.messages(text + (f" and {more} more" if more else ""), quiet.calls),
+                self.recording.messages(
+                    f"{amount(len(quiet.prompt), 'call')} of high priority answered meanwhile",
+                    quiet.prompt,
+                    exchanges=True,
+                ),
+            ],
+            certainty="likely",
+            advice=(
+                'see what each worker is doing, the oldest call first: log_filters="1:util.threadjob", or'
+                " gdb -p PID -batch -ex 'thread apply all backtrace'",
+                advice("max_workers", max(quiet.in_flight * 2, 2 * DEFAULTS["max_workers"])),
+            ),
+        )
+
     def _of(self, name: str, shortage: _Shortage) -> Finding:
         names = ", ".join(each for each, _ in shortage.names.most_common(3))
         served = amount(shortage.limit, "call")
@@ -206,7 +287,7 @@ class Workers(Detector):
             certainty="likely",
             advice=(
                 f"{advice('max_workers', enough)}: {shortage.most} would have sufficed",
-                "find out why the calls in service took so long: libvirt-proto stats lists the slowest, and"
+                "find the slow calls that occupy the workers: libvirt-proto stats lists the slowest, and"
                 ' log_filters="1:util.threadjob" logs what each worker is doing',
             ),
         )

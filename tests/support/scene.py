@@ -9,7 +9,7 @@ from libvirt_proto.capture.log.statements import statement
 from libvirt_proto.diagnose.diagnoser import Diagnosed, Diagnoser
 from libvirt_proto.diagnose.findings import Finding
 from libvirt_proto.events import Closed, Connection, Direction, LogLine
-from tests.support.frames import captured, frame
+from tests.support.frames import captured, frame, text
 
 MS = 1_000_000
 KEEPALIVE = 0x6B656570
@@ -74,6 +74,11 @@ class Scene:
         return findings(rule, self.items())
 
 
+def domain(number: int) -> bytes:
+    """A remote_nonnull_domain: name, UUID, id."""
+    return text(b"vm%d" % number) + bytes([number] * 16) + bytes(4)
+
+
 def findings(rule: str, items: Iterable[Diagnosed]) -> list[Finding]:
     """Return the findings of a rule in a recording."""
     diagnoser = Diagnoser(registry.default(), rules={rule})
@@ -83,9 +88,9 @@ def findings(rule: str, items: Iterable[Diagnosed]) -> list[Finding]:
     return diagnoser.finish().findings
 
 
-def line(text: str, number: int, seconds: float | None = None, program: str = "") -> LogLine:
+def line(stated_text: str, number: int, seconds: float | None = None, program: str = "") -> LogLine:
     """A line of a log that states something."""
-    stated = statement(text)
+    stated = statement(stated_text)
     assert stated is not None
     time_ns = None if seconds is None else round(seconds * 1000) * MS
     return LogLine(stated.kind, time_ns, program, "", None, number, stated.details)

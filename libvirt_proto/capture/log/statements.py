@@ -29,7 +29,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"No response from client (?P<client>\S{1,40}) after (?P<count>\d{1,10}) keepalive messages in"
         r" (?P<seconds>\d{1,10}) seconds",
     ),
-    "keepalive-timeout": (b"keepalive timeout", r"connection closed due to keepalive timeout"),
+    "keepalive-timeout": (
+        b"keepalive timeout",
+        r"(?:connection closed|Disconnected from \S{1,200}) due to keepalive timeout",
+    ),
     "clients-dropped": (
         b"Too many active clients",
         r"Too many active clients \((?P<limit>\d{1,10})\), dropping connection"
@@ -37,12 +40,13 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "clients-limit": (
         b"client-related limits",
-        r"client-related limits .{0,80}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
+        r"client-related limits.{0,120}?(?:nclients=(?P<clients>[1-9]\d{0,9}) nclients_max=(?P=clients)\b"
         r"|nclients_unauth=(?P<anonymous>[1-9]\d{0,9}) nclients_unauth_max=(?P=anonymous)\b)",
     ),
+    "services-suspended": (b"Temporarily suspending", r"Temporarily suspending services"),
     "lock-timeout": (
         b"state change lock",
-        r"cannot acquire state change lock"
+        r"(?:cannot |^\W*)acquire state change lock"
         r"(?: \(held by (?:monitor=(?P<monitor>\w{1,80}))? ?(?:agent=(?P<agent>\w{1,80}))?"
         r"(?P<holder>\w{1,80})?\))?(?: due to (?P<limit>max_queued) limit)?",
     ),
@@ -64,6 +68,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"Thread (?P<thread>\d{1,20})(?: \((?P<name>[^)]{0,40})\))? finished job (?P<job>\w{1,80})"
         r" with ret=(?P<ret>-?\d{1,10})",
     ),
+    "job-wanted": (
+        b"current job=",
+        r"Starting (?:async )?job: .{1,200}?\(vm=0x[0-9a-f]{1,16} name=(?P<domain>.{1,120}?), current job=",
+    ),
     "monitor-entered": (
         b"Entering monitor",
         r"Entering monitor \(mon=(?P<monitor>0x[0-9a-f]{1,16}) vm=0x[0-9a-f]{1,16}"
@@ -76,6 +84,15 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"End of file while reading data: (?P<reason>.{1,120})",
     ),
     "socket-closed": (b"client socket is closed", r"client socket is closed"),
+    "connect-failed": (
+        b"connect ",
+        r"(?:unable to connect to server at|[Ff]ailed to connect socket to) '(?P<server>[^']{1,120})':"
+        r" (?P<reason>.{1,120})",
+    ),
+    "disconnected": (
+        b"Disconnected from",
+        r"Disconnected from (?P<server>\S{1,200}) due to (?P<reason>end of file|I/O error)",
+    ),
     "operation-timeout": (b"Timed out during operation", r"Timed out during operation: (?P<reason>.{1,160})"),
     "agent-silent": (b"agent is not responding", r"agent is not responding: (?P<reason>.{1,160})"),
     "auth-failed": (
@@ -98,6 +115,10 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "not-encoded": (b"encode message", r"Unable to encode message (?P<what>payload|header|length)"),
     "not-decoded": (b"decode message", r"Unable to decode message (?P<what>payload|header|length)"),
+    "wrong-length": (
+        b" bytes received from ",
+        r"packet (?P<size>-?\d{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)",
+    ),
     "started": (b"libvirt version: ", r"libvirt version: (?P<version>\d{1,3}\.\d{1,3}\.\d{1,3})"),
 }
 #: A part of each line with a statement.
@@ -127,6 +148,14 @@ def statement(text: str) -> Statement | None:
             details = {name: value.strip() for name, value in found.groupdict().items() if value}
             return Statement(kind, details)
     return None
+
+
+def fuller(what: Statement | None, more: Statement | None) -> Statement | None:
+    """Return what a line states together with others, `more`, if these add something to what it states
+    alone."""
+    if what is None or more is None:
+        return what or more
+    return more if more.kind == what.kind and len(more.details) > len(what.details) else what
 
 
 def program(text: str, fields: Mapping[str, object] = MappingProxyType({})) -> str:

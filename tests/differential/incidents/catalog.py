@@ -17,6 +17,7 @@ from tests.differential.incidents import (
     sizes,
     strangers,
     streams,
+    unanswered,
     versions,
 )
 from tests.differential.incidents.scene import Incident
@@ -26,6 +27,7 @@ MODULES: Final = (
     keepalive,
     latency,
     connections,
+    unanswered,
     jobs,
     authentication,
     sizes,

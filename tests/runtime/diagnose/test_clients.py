@@ -123,6 +123,12 @@ def test_closed_connections_without_a_limit(scene: Scene) -> None:
             "The daemon stopped accepting connections because it had 2 clients that had not authenticated,"
             " the most that it accepts (max_anonymous_clients).",
         ),
+        (
+            "Temporarily suspending services",
+            "libvirtd",
+            "libvirtd stopped accepting connections 1 time because it had as many clients as it accepts"
+            " (max_clients), or as many that had not authenticated (max_anonymous_clients).",
+        ),
     ],
 )
 def test_log_states_the_limit(text: str, program: str, summary: str) -> None:
@@ -152,3 +158,10 @@ def test_clients_below_their_limits(counts: str) -> None:
 
     text = "Checking client-related limits to re-enable or temporarily suspend services: " + counts
     assert statement(text) is None
+
+
+def test_limit_is_stated_once() -> None:
+    counts = "nclients=3 nclients_max=3 nclients_unauth=0 nclients_unauth_max=20"
+    texts = [f"Checking client-related limits: {counts}", "Temporarily suspending services"]
+    (finding,) = findings("TOO_MANY_CLIENTS", [line(each, 1) for each in texts])
+    assert "it had 3 clients" in finding.summary

@@ -43,12 +43,18 @@ def test_job_until_a_keepalive_timeout() -> None:
     assert "pidof virtqemud" in finding.advice[0]
 
 
+def test_pool_whose_refresh_took_too_long_for_the_client() -> None:
+    """The notes' case of storage pools with thousands of volumes."""
+    (finding,) = found(begin(0, job="remoteDispatchStoragePoolRefresh"), line(30, "keepalive-timeout", 2))
+    assert "stuck in storage_pool_refresh since" in finding.summary
+
+
 def test_job_until_the_end_of_the_log() -> None:
     (finding,) = found(begin(0), begin(30, 2, 1), end(31, 3, 1))
     assert finding.summary.endswith(
         "since 17:23:37.301; the job had not ended when the log ended 31.0 s later."
     )
-    assert finding.certainty == "likely"
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
 
 
 def test_job_until_the_daemon_was_started_again() -> None:
@@ -64,6 +70,15 @@ def test_job_whose_monitor_command_has_no_reply() -> None:
         ProbeEvent("qemu_monitor_recv_event", START + 4 * SECOND, None, "", 1, {"mon": "0x1", "event": "{}"}),
     )
     assert "QEMU has not answered its command stop for 4.00 s" in finding.summary
+
+
+def test_domain_whose_job_it_wanted() -> None:
+    wanted = LogLine("job-wanted", START, "", "", "6924", 2, {"domain": "web"})
+    suspend = begin(0, job="remoteDispatchDomainSuspend")
+    (finding,) = found(suspend, wanted, line(20, "keepalive-timeout", 3))
+    assert finding.summary.startswith(
+        "A worker of the daemon has been stuck in domain_suspend on domain web since"
+    )
 
 
 def test_stuck_workers_are_one_finding() -> None:
@@ -95,6 +110,10 @@ def test_stuck_workers_are_one_finding() -> None:
         pytest.param(
             (begin(0, job="remoteDispatchDomainMigratePerform3Params"), begin(90, 2, 1), end(90, 3, 1)),
             id="a migration",
+        ),
+        pytest.param(
+            (begin(0, job="remoteDispatchStoragePoolRefresh"), begin(90, 2, 1), end(90, 3, 1)),
+            id="a large pool",
         ),
         pytest.param((end(0, 1), end(50, 2, 1)), id="only ends"),
         pytest.param((begin(100), end(0, 2, 1)), id="negative time"),

@@ -160,11 +160,12 @@ def test_connections_with_one_cause_are_one_finding() -> None:
 
 
 @pytest.mark.parametrize(("side", "who"), [("server", "daemon"), ("client", "client")])
-def test_last_tick_of_a_timer_is_certain(side: str, who: str) -> None:
+@pytest.mark.parametrize("name", ["countToDeath", "coundToDeath"], ids=["log", "probe"])
+def test_last_tick_of_a_timer_is_certain(side: str, who: str, name: str) -> None:
     connection = Connection(1, "client", "server", "log", 1, side)  # type: ignore[arg-type]
-    details = (("countToDeath", "0"), ("idle", "30"))
+    details = ((name, "0"), ("idle", "30"))
     event = ConnectionEvent("keepalive_timeout", 30_000 * MS, connection, details)
-    earlier = ConnectionEvent("keepalive_timeout", 5_000 * MS, connection, (("countToDeath", "5"),))
+    earlier = ConnectionEvent("keepalive_timeout", 5_000 * MS, connection, ((name, "5"),))
     (finding,) = findings("KEEPALIVE_TIMEOUT", [earlier, event, event])
     assert finding.summary.startswith(f"The {who} closed the connection client-server")
     assert finding.certainty == "certain"

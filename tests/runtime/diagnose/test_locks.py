@@ -191,6 +191,59 @@ def test_worker_job_of_the_holder(tmp_path: Path) -> None:
     assert "--nowait" in finding.advice[1]
 
 
+def begins(*threads: int) -> str:
+    lines = (
+        head("10:00:00.000", thread)
+        + f"Thread {thread} (rpc-virtqemud) is now running job remoteDispatchDomainBlockJobAbort\n"
+        for thread in threads
+    )
+    return "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("threads", "refused", "job"),
+    [
+        ((7, 6), True, "thread 7"),
+        ((6,), True, None),  # the holder began before the log
+        ((6,), False, "thread 6"),
+        ((6, 7), False, None),  # one of them
+    ],
+)
+def test_only_the_holder_s_job_is_its_job(
+    tmp_path: Path, threads: tuple[int, ...], refused: bool, job: str | None
+) -> None:
+    error = HELD.replace("DomainShutdown", "DomainBlockJobAbort")
+    warning = head("10:00:30.200", 8) + REFUSED + "\n" if refused else ""
+    (finding,) = of_log(tmp_path, begins(*threads) + warning + head("10:00:30.200", 8) + error + "\n")
+    texts = [each.text for each in finding.evidence]
+    assert len(texts) == (1 if job is None else 2)
+    assert job is None or job in texts[1]
+
+
+def rpc(client: str, number: int) -> str:
+    return head("10:00:00.000", 6, "info", "virNetServerClientDispatchRead:1269") + (
+        f"RPC_SERVER_CLIENT_MSG_RX: client={client} len=68 prog=536903814 vers=1 proc={number} type=0"
+        " status=0 serial=7\n"
+    )
+
+
+@pytest.mark.parametrize("clients", [["0x1"], ["0x1", "0x2"]])
+def test_calls_of_a_log_have_no_domain(tmp_path: Path, clients: list[str]) -> None:
+    """Only one call of the holder's procedure can be the holder's."""
+    error = HELD.replace("DomainShutdown", "DomainBlockJobAbort")
+    log = "".join(rpc(client, 237) for client in clients) + head("10:00:30.200", 8) + error + "\n"
+    (finding,) = of_log(tmp_path, log)
+    assert ("called by" in finding.summary) is (len(clients) == 1)
+
+
+def test_holder_s_job_begins_just_after_its_call(tmp_path: Path) -> None:
+    error = HELD.replace("DomainShutdown", "DomainBlockJobAbort")
+    later = rpc("0x2", 237).replace("10:00:00.000", "10:00:00.300")
+    log = rpc("0x1", 237) + begins(7) + later + head("10:00:30.200", 8) + REFUSED + "\n"
+    (finding,) = of_log(tmp_path, log + head("10:00:30.200", 8) + error + "\n")
+    assert "domain_block_job_abort, called by client-server@0x1, held" in finding.summary
+
+
 def test_capture_next_to_a_log_gives_one_finding(tmp_path: Path) -> None:
     log = tmp_path / "virtqemud.log"
     log.write_text(

@@ -74,6 +74,13 @@ def test_names_of_domain_and_sender() -> None:
     assert finding.summary == "QEMU (domain web) took 3.90 s to answer stop (sent by domain_suspend)."
 
 
+def test_domain_whose_job_the_sender_wanted() -> None:
+    begin = LogLine("job-begin", START, "", "", "7", 1, {"thread": "7", "job": "remoteDispatchDomainSuspend"})
+    wanted = LogLine("job-wanted", START, "", "", "7", 2, {"domain": "web"})
+    (finding,) = found(begin, wanted, send(0.1), reply(4))
+    assert finding.summary == "QEMU (domain web) took 3.90 s to answer stop (sent by domain_suspend)."
+
+
 def test_refused_job_names_the_domain_of_its_owner() -> None:
     owners = {"domain": "web", "owners": "7 remoteDispatchDomainSuspend, 0 <null>, 0 <null> (flags=0x0)"}
     refused = LogLine("job-refused", START + SECOND, "", "", "8", 3, owners)

@@ -90,3 +90,25 @@ def test_any_episode_takes_bounded_work(seed: int) -> None:
     assert episode.daemon_view().most <= episode.most
     found = limit(episode)
     assert found is None or found < episode.most
+
+
+def test_calls_of_different_duration_in_order_are_served_one_at_a_time() -> None:
+    """Two at a time would overtake each other."""
+    episode = Episode()
+    end = 0
+    for number in range(8):
+        episode.call(number, call(number, number), number * MS)
+    for number, service in enumerate((300, 800, 320, 900, 310, 850, 290, 870)):
+        end += service
+        episode.end(number, end * MS)
+    assert limit(episode) in (None, 1)
+
+
+def test_calls_that_overtake_each_other_are_served_together() -> None:
+    episode = Episode()
+    for number in range(6):
+        episode.call(number, call(number, number), number * MS)
+    # Two at a time: 0 and 1, then 2 from 290, 3 from 310, 4 from 600, 5 from 605.
+    for number, at in ((1, 290), (0, 310), (2, 600), (3, 605), (5, 900), (4, 910)):
+        episode.end(number, at * MS)
+    assert limit(episode) == 2

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from libvirt_proto.diagnose.findings import Finding
-from tests.support.scene import ATTACH, GET_INFO, GET_XML, Scene, findings, line
+from tests.support.scene import ATTACH, GET_INFO, GET_XML, Scene, domain, findings, line
 
 WARNING = (
     "Client hit max requests limit {}. This may result in keep-alive timeouts. Consider tuning the"
@@ -19,15 +19,6 @@ LOG_MANAGER, ADMIN = 0x87539319, 0x06900690
 
 def found(scene: Scene) -> list[Finding]:
     return scene.findings("CLIENT_REQUEST_LIMIT")
-
-
-def text(value: bytes) -> bytes:
-    return len(value).to_bytes(4, "big") + value + bytes(-len(value) % 4)
-
-
-def domain(number: int) -> bytes:
-    """A remote_nonnull_domain."""
-    return text(b"vm%d" % number) + bytes([number] * 16) + bytes(4)
 
 
 def served(limit: int, services: list[float], *, prog: int = 0x20008086, proc: int = GET_INFO) -> Scene:
@@ -132,7 +123,7 @@ def test_stream_of_other_calls_during_a_long_one() -> None:
 @pytest.mark.parametrize(
     ("prog", "advice"),
     [
-        (LOG_MANAGER, "find the call of virtlogd that took so long"),
+        (LOG_MANAGER, "find the slow call of virtlogd"),
         (ADMIN, "set admin_max_client_requests = 20"),
         (0x20008086, "set max_client_requests = 20 in /etc/libvirt/libvirtd.conf or virtqemud.conf"),
     ],

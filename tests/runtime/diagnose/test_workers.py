@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from libvirt_proto.diagnose.findings import Finding
-from tests.support.scene import CLOSE, GET_INFO, LIST, OPEN, Scene
+from tests.support.scene import CLOSE, GET_INFO, LIST, OPEN, Scene, domain
 
 
 def found(scene: Scene) -> list[Finding]:
@@ -86,3 +88,42 @@ def test_connections_that_end_release_their_worker() -> None:
     scene.call(lost, 5, None, 1)
     scene.close(lost, 6)
     assert found(scene)
+
+
+def stuck(
+    calls: int, *, domains: int = 9, high: int = 5, end: float | None = None, usual: float = 5
+) -> Scene:
+    """Calls that were quick and are not answered any more, each of another client."""
+    scene = Scene()
+    first = scene.connect()
+    scene.call(first, 0, usual, 1, payload=domain(1))
+    for number in range(calls):
+        start = 1_000 + 100 * number
+        scene.call(scene.connect(), start, end, 7, payload=domain(number % domains))
+    for number in range(high):
+        scene.call(first, 8_000 + 500 * number, 8_001 + 500 * number, 10 + number, proc=LIST)
+    return scene
+
+
+def test_workers_that_never_end() -> None:
+    (finding,) = found(stuck(22))
+    assert finding.summary == (
+        "The daemon 10.0.0.1:16509 answered no call of low priority of any client for 10.0 s, with 22 in"
+        " flight, while calls of high priority were answered: all its workers were busy (max_workers)."
+    )
+    assert len(finding.evidence[0].messages) == 20
+    assert finding.evidence[1].count == 5
+
+
+def test_workers_that_end_together() -> None:
+    (finding,) = found(stuck(22, end=60_000))
+    assert "for 60.0 s, with 22 in flight" in finding.summary
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [stuck(22, high=0), stuck(2), stuck(22, domains=1), stuck(22, usual=2_000)],
+    ids=["a stalled daemon", "few calls", "a blocked object", "calls that take long"],
+)
+def test_calls_without_a_reply_for_other_reasons(scene: Scene) -> None:
+    assert not found(scene)

@@ -261,6 +261,7 @@ def test_refused_connection_ends_without_data(network: Network) -> None:
     talk = Talk()
     chunks = network.feed(talk.packet("c2s", flags=SYN), talk.packet("s2c", flags=RST | ACK, seq=0))
     assert seen(chunks) == [("s2c", b"", 0, True), ("c2s", b"", 0, True)]
+    assert [chunk.reset for chunk in chunks] == [True, False]
 
 
 def test_keepalive_probes_and_window_probes(network: Network) -> None:
