@@ -8,11 +8,12 @@ from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
+from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
 from ..text import amount, printable, shorten
+from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
 from .rules import RULES
@@ -37,7 +38,13 @@ class Recording:
     once bytes of a connection are known to be missing.
     """
 
-    def __init__(self, file: str, registry: Registry, decode: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        file: str,
+        registry: Registry,
+        decode: Sequence[str] | None,
+        both_ends: BothEnds | None = None,
+    ) -> None:
         self.file = file.encode("utf-8", "backslashreplace").decode()
         self.registry = registry
         self.lossy = False
@@ -47,9 +54,15 @@ class Recording:
         self.end_ns: int | None = None
         #: Its connections so far, by their `id`.
         self.peers: Mapping[int, Peer] = {}
+        #: The calls of all recordings, and numbers of connections here that are the client's end of another.
+        self.both_ends = BothEnds() if both_ends is None else both_ends
+        self.copies: set[int] = set()
         self._decode = decode
         self._names = Names(registry)
         self._objects = ObjectFinder(registry)
+        #: The last call whose object was found: several detectors look at the same one.
+        self._last: tuple[Message | None, Message | None] = (None, None)
+        self._subject: NamedObject | None = None
 
     def procedure(self, header: Header) -> str:
         """Return the name of a procedure, such as `domain_get_info`; `remote.500` without a name."""
@@ -62,7 +75,10 @@ class Recording:
 
     def subject(self, call: Message | None, reply: Message | None = None) -> NamedObject | None:
         """Return the object that a call is about."""
-        return self._objects.subject(call, reply)
+        if call is not self._last[0] or reply is not self._last[1]:
+            self._last = (call, reply)
+            self._subject = self._objects.subject(call, reply)
+        return self._subject
 
     def is_other(self, call: Captured, other: Captured) -> bool:
         """Return whether two calls are of different procedures and not known to be about one object."""
@@ -100,6 +116,14 @@ class Recording:
             sample.end_ns,
             str(peer) if peer is not None else sample.conn,
             self.show(*options) if sample.numbers else None,
+        )
+
+    def numbered(self, text: str, numbers: Iterable[int], connection: Connection) -> Evidence:
+        """Return evidence that consists of exchanges, by the numbers of their messages."""
+        listed = tuple(sorted(list(numbers)[:MAX_NUMBERS]))
+        options = ["--exchanges", *(f"--message={n}" for n in listed)]
+        return Evidence(
+            text, self.file, len(listed), listed, conn=str(connection), command=self.show(*options)
         )
 
     def call(self, call: Captured) -> str:
@@ -179,8 +203,12 @@ class Sample:
         self.count += 1
         time_ns = captured.time_ns
         if time_ns is not None:
-            self.start_ns = time_ns if self.start_ns is None else min(self.start_ns, time_ns)
-            self.end_ns = time_ns if self.end_ns is None else max(self.end_ns, time_ns)
+            if self.start_ns is None or self.end_ns is None:
+                self.start_ns = self.end_ns = time_ns
+            elif time_ns > self.end_ns:  # nearly always
+                self.end_ns = time_ns
+            elif time_ns < self.start_ns:
+                self.start_ns = time_ns
         if len(self.numbers) < MAX_NUMBERS:
             self.numbers.append(captured.n)
             name = str(captured.connection)

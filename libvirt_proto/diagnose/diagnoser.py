@@ -14,14 +14,18 @@ from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Not
 from ..session import Exchange, Sessions
 from .auth import Authentication
 from .blocked import BlockedObjects
+from .both_ends import BothEnds
 from .certificates import Certificates
+from .chatter import Chatter
 from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
 from .disconnects import Disconnects
+from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
 from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
+from .latency import Latency
 from .locks import StateChangeLocks
 from .monitor_commands import MonitorCommands
 from .other_protocols import OtherProtocols
@@ -31,6 +35,8 @@ from .request_limit import RequestLimit
 from .rules import RULES, Need
 from .sizes import Limits
 from .skew import VersionSkew
+from .split import TimeOutside
+from .streams import Streams
 from .unanswered import Unanswered
 from .workers import Workers
 
@@ -44,15 +50,20 @@ DETECTORS: Final[tuple[type[Detector], ...]] = (
     Authentication,
     BlockedObjects,
     Certificates,
+    Chatter,
     Clients,
+    EventStream,
     Disconnects,
     Keepalive,
     Limits,
+    Latency,
     MonitorCommands,
     OtherProtocols,
     Permissions,
     RequestLimit,
     StateChangeLocks,
+    Streams,
+    TimeOutside,
     Unanswered,
     UnfinishedJobs,
     VersionSkew,
@@ -94,6 +105,7 @@ class Diagnoser:
         self._rules = RULES.keys() if rules is None else [rule for rule in RULES if rule in rules]
         self._redacted = redacted
         self._live = live
+        self._both_ends = BothEnds()
         self._pass: _Pass | None = None
         self._files: list[str] = []
         self._found: list[Finding] = []
@@ -105,7 +117,7 @@ class Diagnoser:
     def source(self, file: str) -> None:
         """Begin another recording."""
         self._end()
-        recording = Recording(file, self._registry, self._decode)
+        recording = Recording(file, self._registry, self._decode, self._both_ends)
         self._files.append(recording.file)
         self._pass = _Pass(recording, self._rules)
 
@@ -156,6 +168,7 @@ class Diagnoser:
         if self._live and ended.recording.end_ns is not None:
             ended.recording.end_ns = max(ended.recording.end_ns, time_ns())
         self._found += ended.finish()
+        ended.recording.peers = {}  # the calls of other recordings may refer to this one
         self._counts.update(ended.counts)
         self._seen |= ended.seen
         times = [each for each in (self._start_ns, ended.start_ns) if each is not None]
@@ -264,5 +277,6 @@ class _Pass:
         """Pass exchanges to the detectors."""
         for exchange in done:
             peer = self._peer(exchange.connection)
+            self.recording.both_ends.add(self.recording, exchange)
             for hook in self._exchange:
                 hook(peer, exchange)

@@ -55,11 +55,11 @@ def daemon(connection: Connection) -> str:
 class Peer:
     """A connection and its traffic so far.
 
-    `waiting` maps the calls without a reply to their messages, the oldest first. `heard` is the time of the
-    last message of each direction. `closing` is the client's call to close the connection. `closed` is set
-    when both directions have ended; `broken` if a log or a probe reported that its socket was closed or
-    failed, `disposed` that the connection was discarded. `reason` is the line of the log that states why it
-    ended.
+    `waiting` maps the calls without a reply to their messages, the oldest first. `answered` is the call whose
+    reply the last message is, if any. `heard` is the time of the last message of each direction. `closing` is
+    the client's call to close the connection. `closed` is set when both directions have ended; `broken` if a
+    log or a probe reported that its socket was closed or failed, `disposed` that the connection was
+    discarded. `reason` is the line of the log that states why it ended.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -71,6 +71,7 @@ class Peer:
         self.heard: dict[Direction | None, int | None] = {}
         self.waiting: BoundedDict[CallKey, Captured] = BoundedDict(MAX_CALLS)
         self.most_waiting = 0
+        self.answered: Captured | None = None
         self.closing: Captured | None = None
         self.closed: Closed | None = None
         self.broken: ConnectionEvent | None = None
@@ -85,6 +86,7 @@ class Peer:
             self.first_ns = captured.time_ns if self.first_ns is None else self.first_ns
             self.last_ns = captured.time_ns
         self.heard[captured.direction] = captured.time_ns
+        self.answered = None
         part = role(captured.message.header)
         if part == "call":
             self.calls += 1
@@ -94,7 +96,7 @@ class Peer:
             self.waiting.put(call_key(header), captured)
             self.most_waiting = max(self.most_waiting, len(self.waiting))
         elif part == "reply":
-            self.waiting.pop(call_key(captured.message.header), None)
+            self.answered = self.waiting.pop(call_key(captured.message.header), None)
 
     def end(self, event: ConnectionEvent, line: LogLine | None) -> bool:
         """Note an event of the end, and the line before it if it states the reason; return whether it
