@@ -154,10 +154,6 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         b"unsupported flags",
         r"unsupported flags:? \(0x(?P<flags>[0-9a-f]{1,16})\)(?: in function (?P<function>\w{1,80}))?",
     ),
-    "frame-too-large": (
-        b"too large, want",
-        r"packet (?P<size>\d{1,10}) bytes received from \w{1,20} too large, want (?P<limit>\d{1,10})",
-    ),
     "over-limit": (
         b"oo many ",
         r"[Tt]oo many (?P<what>[\w ()]{1,60}?)(?: to send| in \w{1,20})?:? '?(?P<count>\d{1,20})'?"
@@ -167,7 +163,8 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     "not-decoded": (b"decode message", r"Unable to decode message (?P<what>payload|header|length)"),
     "wrong-length": (
         b" bytes received from ",
-        r"packet (?P<size>-?\d{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)",
+        r"packet (?P<size>-?\d{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)"
+        r"(?:, want (?P<limit>\d{1,10}))?",
     ),
     # Of systemd and the kernel, about a daemon.
     "daemon-exited": (
