@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Sequence
+from time import time_ns
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
@@ -48,14 +49,14 @@ Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Close
 DETECTORS: Final[tuple[type[Detector], ...]] = (
     Authentication,
     BlockedObjects,
-    Chatter,
     Certificates,
+    Chatter,
     Clients,
     EventStream,
     Disconnects,
     Keepalive,
-    Latency,
     Limits,
+    Latency,
     MonitorCommands,
     OtherProtocols,
     Permissions,
@@ -85,7 +86,9 @@ class Diagnoser:
 
     `source` begins a recording, `add` adds its messages and events in order, `finish` returns the diagnosis.
     `decode` is the command that shows messages of the inputs, None if they are not files. `rules` limits the
-    findings; None: all. `redacted` is reported unchanged. Memory is bounded, whatever the recordings hold.
+    findings; None: all. `redacted` is reported unchanged. A `live` recording ends when its pass does, rather
+    than with its last message: a call may wait while nothing else happens. Memory is bounded, whatever the
+    recordings hold.
     """
 
     def __init__(
@@ -95,11 +98,13 @@ class Diagnoser:
         decode: Sequence[str] | None = ("libvirt-proto", "decode"),
         rules: Container[str] | None = None,
         redacted: str | None = None,
+        live: bool = False,
     ) -> None:
         self._registry = registry
         self._decode = decode
         self._rules = RULES.keys() if rules is None else [rule for rule in RULES if rule in rules]
         self._redacted = redacted
+        self._live = live
         self._both_ends = BothEnds()
         self._pass: _Pass | None = None
         self._files: list[str] = []
@@ -160,6 +165,8 @@ class Diagnoser:
         ended, self._pass = self._pass, None
         if ended is None:
             return
+        if self._live and ended.recording.end_ns is not None:
+            ended.recording.end_ns = max(ended.recording.end_ns, time_ns())
         self._found += ended.finish()
         ended.recording.peers = {}  # the calls of other recordings may refer to this one
         self._counts.update(ended.counts)

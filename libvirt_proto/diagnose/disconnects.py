@@ -95,6 +95,8 @@ class Disconnects(Detector):
         #: The connection that ended last, which may have had a stream: its exchanges follow.
         self._idle: tuple[_How, Peer, int | None] | None = None
         self._lines: list[LogLine] = []
+        #: Whether a log states anything else.
+        self._other_lines = False
         self._storms = _Storms(recording)
 
     def message(self, peer: Peer, captured: Captured) -> None:
@@ -111,10 +113,11 @@ class Disconnects(Detector):
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note a stream in the middle of which the connection ended, and a call that found it ended."""
         stream = exchange.stream
-        if stream is not None and stream.end == "open" and peer.closed is not None and not peer.orderly:
+        is_open = stream is not None and stream.end == "open" and exchange.outcome == "ok"
+        if stream is not None and is_open and peer.closed is not None and not peer.orderly:
             self._idle = None
             moved = stream.bytes_c2s + stream.bytes_s2c
-            self._add("stream", peer, exchange.call or exchange.first, None, moved)
+            self._add("stream", peer, exchange.call, None, moved)
         elif exchange.outcome == "pending" and peer.broken is not None and peer.stale_ns is not None:
             self._add("unnoticed", peer, exchange.call, peer.stale_ns)
 
@@ -152,7 +155,9 @@ class Disconnects(Detector):
 
     def line(self, line: LogLine) -> None:
         """Note a line about the end of a connection."""
-        if line.kind in _LINES and len(self._lines) < _MAX_LINES:
+        if line.kind not in _LINES:
+            self._other_lines = True
+        elif len(self._lines) < _MAX_LINES:
             self._lines.append(line)
 
     def findings(self) -> Iterator[Finding]:
@@ -227,7 +232,12 @@ class Disconnects(Detector):
 
     def _of_lines(self) -> Iterator[Finding]:
         """Report what lines state, the causes with the failures that follow from them."""
-        daemon = [line for line in self._lines if is_daemon(line)]
+        # Clients that leave are remarkable only for somebody who asks about just that.
+        daemon = [
+            line
+            for line in self._lines
+            if is_daemon(line) and not (self._other_lines and meaning(line).severity == "note")
+        ]
         client = [line for line in self._lines if not is_daemon(line)]
         causes = [line for line in client if line.kind != "socket-closed"]
         later = [line for line in client if line.kind == "socket-closed"]
@@ -301,7 +311,8 @@ class _Storms:
         host = self._hosts[key]
         self._count += 1
         host.spans.append((begin, end))
-        host.procedures.update(set(calls))
+        if len(host.procedures) < _MAX_ENDS:
+            host.procedures.update(set(calls))
         if len(host.first) < MAX_NUMBERS and peer.last is not None:
             host.first.append(peer.last)
 

@@ -60,7 +60,7 @@ class Limits(ErrorDetector):
     """Errors about lengths, and connections that ended because of one."""
 
     rules = ("LIMIT_EXCEEDED",)
-    kinds = frozenset(("over-limit", "not-encoded", "not-decoded", "frame-too-large"))
+    kinds = frozenset(("over-limit", "not-encoded", "not-decoded", "wrong-length"))
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -152,7 +152,9 @@ class Limits(ErrorDetector):
         match found.kind:
             case "over-limit":
                 return self._of_list(details, exchange)
-            case "frame-too-large":
+            case "wrong-length":
+                if details.get("fault") != "large":
+                    return None
                 word = int(details.get("size", 0)) + WORD_SIZE
                 foreign = explain(word, self.recording.registry.programs()).kind in (
                     "foreign",

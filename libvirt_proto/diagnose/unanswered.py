@@ -16,13 +16,13 @@ from ..session import Exchange
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Certainty, Evidence, Finding, Severity
-from .peers import MAX_PEERS, Peer, stated
+from .peers import MAX_PEERS, CallKey, Peer, call_key, stated
 
 #: Maximum number of ends of connections, and of calls without a reply, that are kept.
 _MAX_ENDS: Final = 4_096
 _MAX_CALLS: Final = 1_024
 #: Starts of daemons in a log that are kept.
-_MAX_STARTS: Final = 64
+_MAX_STARTS: Final = 16
 #: A daemon that ends closes all its connections within this time.
 _TOGETHER_NS: Final = 500_000_000
 #: The time of a start after the old process closed its connections, which it does as it ends.
@@ -117,6 +117,20 @@ class _History:
         return self.begins[at] if at < len(self.begins) else None
 
 
+class _Twins:
+    """Calls that both sides of a connection reported."""
+
+    def __init__(self) -> None:
+        self._sides: dict[tuple[str, CallKey], Side] = {}
+
+    def has(self, peer: Peer, call: Captured) -> bool:
+        """Return whether the other side has reported a call."""
+        side = peer.connection.side
+        if side is None:
+            return False
+        return self._sides.setdefault((peer.subject, call_key(call.message.header)), side) != side
+
+
 class _DaemonEnd:
     """Connections that a daemon may have closed when it ended: one or more, the first one first."""
 
@@ -156,6 +170,8 @@ class Unanswered(Detector):
         self._losers: list[Peer] = []
         self._lost: BoundedDict[tuple[Side | None, str], _Lost] = BoundedDict(MAX_PEERS)
         self._starts: list[_Start] = []
+        #: Lines of systemd or the kernel about the end of a daemon.
+        self._deaths: list[LogLine] = []
         #: Attempts to connect that nobody accepted: the daemon's address and time.
         self._refused: list[tuple[str, int | None]] = []
         #: The slowest call of each procedure.
@@ -182,11 +198,15 @@ class Unanswered(Detector):
             self._losses.put(notice.connection.id, notice.time_ns)
 
     def line(self, line: LogLine) -> None:
-        """Note a start of the daemon, and a refused connection."""
+        """Note a start or an end of the daemon, and a refused connection."""
         if line.kind == "started" and self._is_daemon(line) and len(self._starts) < _MAX_STARTS:
             open_ = [peer for peer in self._begun.values() if _was_open(peer, line)]
             if open_:
                 self._starts.append(_Start(line, open_))
+        elif line.kind in _ENDS:
+            failed = not line.details.get("status", "1").startswith("0")
+            if failed and "daemon" in line.details and len(self._deaths) < MAX_NUMBERS:
+                self._deaths.append(line)
         elif (
             line.kind == "connect-failed"
             and "refused" in line.details.get("reason", "")
@@ -241,6 +261,7 @@ class Unanswered(Detector):
                 waiting.append((peer, exchange))
         self._ends += broken.values()
         self._group((*self._losers, *broken.values()))
+        yield from self._of_deaths()
         yield from self._restarts(starts)
         if not starts:
             yield from self._ended_together()
@@ -258,8 +279,11 @@ class Unanswered(Detector):
         shows who closed it counts."""
         lost = [(peer, calls) for peer in peers if (calls := self._lost_calls(peer, peer.lost))]
         known = {peer.subject for peer, _ in lost if peer.ended_by is not None}
+        twins = _Twins()
         for peer, calls in lost:
             if peer.ended_by is None and peer.connection.side is not None and peer.subject in known:
+                continue
+            if twins.has(peer, calls[0]):
                 continue
             key = peer.ended_by, peer.server
             if key not in self._lost:
@@ -296,7 +320,8 @@ class Unanswered(Detector):
         certainty: Certainty = "certain"
         severity: Severity | None = None
         if who == "server":
-            summary = f"The daemon closed {what} while {calls} ({names}){for_}."
+            resets = all(peer.closed is not None and peer.closed.reset for peer in group.peers)
+            summary = f"The daemon {'reset' if resets else 'closed'} {what} while {calls} ({names}){for_}."
         elif who == "client":
             many = "A client" if one else "Clients"
             summary = (
@@ -338,6 +363,28 @@ class Unanswered(Detector):
                 "DAEMON_RESTARTED",
                 f"The daemon ended and was started again while {_were_open(peers)}{_with_calls(calls)}.",
                 evidence,
+                advice=_RESTART_ADVICE,
+            )
+
+    def _of_deaths(self) -> Iterator[Finding]:
+        """Report what systemd and the kernel state about the end of daemons."""
+        daemons: dict[str, list[LogLine]] = {}
+        for line in self._deaths:
+            daemons.setdefault(line.details["daemon"], []).append(line)
+        threads = [name for name in daemons if "rpc-" in name]
+        if len(daemons) == len(threads) + 1:  # the kernel names the thread, systemd the daemon
+            lines = sorted(
+                (each for lines in daemons.values() for each in lines), key=lambda line: line.number
+            )
+            daemons = {name: lines for name in daemons if name not in threads}
+        for name, lines in daemons.items():
+            who = "The daemon" if name in threads else name
+            how = " and ".join(dict.fromkeys(map(_how_it_ended, lines)))
+            times = f" ({len(lines)} times)" if len({line.kind for line in lines}) < len(lines) else ""
+            yield self.finding(
+                "DAEMON_RESTARTED",
+                f"{who} {how}{times}: all its connections ended.",
+                [self.recording.lines("what systemd and the kernel state", lines)],
                 advice=_RESTART_ADVICE,
             )
 
@@ -435,6 +482,7 @@ class Unanswered(Detector):
         if end_ns is None:
             return
         calls: list[tuple[int, Captured, Peer]] = []
+        twins = _Twins()
         for peer, exchange in late:
             call = exchange.call
             if call is None or call.time_ns is None or call is peer.closing or self._loses(call):
@@ -444,7 +492,8 @@ class Unanswered(Detector):
             usual = self._slowest.get((header.prog, header.proc), 0)
             if waited < max(_MIN_WAIT_NS, _TIMES * usual) or _LONG.search(self.recording.procedure(header)):
                 continue
-            calls.append((waited, call, peer))
+            if not twins.has(peer, call):
+                calls.append((waited, call, peer))
         if not calls:
             return
         calls.sort(key=lambda each: -each[0])
@@ -485,6 +534,12 @@ class Unanswered(Detector):
         )
 
 
+#: Kind of a line → how the daemon ended.
+_ENDS: Final = {
+    "daemon-crashed": "crashed (segmentation fault)",
+    "daemon-out-of-memory": "was killed because the host was out of memory",
+    "daemon-exited": "ended with status {status} ({code})",
+}
 _RESTART_ADVICE: Final = (
     "see why the daemon ended: journalctl -u libvirtd -u virtqemud (stopped, killed, out of memory) and"
     " coredumpctl list (crashed)",
@@ -521,6 +576,11 @@ def _cannot_be_sent(call: Captured) -> bool:
     """Return whether a client gives up at a call, and reports why: TCP cannot transfer its descriptors."""
     with_descriptors = call.message.header.type == Type.VIR_NET_CALL_WITH_FDS
     return with_descriptors and call.connection.transport in ("tcp", "tls")
+
+
+def _how_it_ended(line: LogLine) -> str:
+    status, code = (line.details.get(name, "unknown") for name in ("status", "code"))
+    return _ENDS[line.kind].format(status=status, code=code)
 
 
 def _after(call: Captured, time_ns: int | None) -> bool:

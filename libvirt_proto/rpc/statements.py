@@ -4,8 +4,8 @@ worker thread, a domain's lock, a limit or a refusal.
 The texts are in English, and those of old and new releases. Sources: virnetserverclient.c,
 virkeepalive.c, virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virnetclientprogram.c,
 virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, virdomainjob.c (older:
-qemu_domain.c, qemu_domainjob.c), gendispatch.pl and virerror.c. A text from a peer or a user is limited in
-size.
+qemu_domain.c, qemu_domainjob.c), gendispatch.pl and virerror.c. systemd and the kernel state the end of a
+daemon. A text from a peer or a user is limited in size.
 """
 
 from __future__ import annotations
@@ -154,10 +154,6 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         b"unsupported flags",
         r"unsupported flags:? \(0x(?P<flags>[0-9a-f]{1,16})\)(?: in function (?P<function>\w{1,80}))?",
     ),
-    "frame-too-large": (
-        b"too large, want",
-        r"packet (?P<size>\d{1,10}) bytes received from \w{1,20} too large, want (?P<limit>\d{1,10})",
-    ),
     "over-limit": (
         b"oo many ",
         r"[Tt]oo many (?P<what>[\w ()]{1,60}?)(?: to send| in \w{1,20})?:? '?(?P<count>\d{1,20})'?"
@@ -167,7 +163,22 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
     "not-decoded": (b"decode message", r"Unable to decode message (?P<what>payload|header|length)"),
     "wrong-length": (
         b" bytes received from ",
-        r"packet (?P<size>-?\d{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)",
+        r"packet (?P<size>-?\d{1,10}) bytes received from \w{1,20} too (?P<fault>large|small)"
+        r"(?:, want (?P<limit>\d{1,10}))?",
+    ),
+    # Of systemd and the kernel, about a daemon.
+    "daemon-exited": (
+        b"ain process exited",
+        r"(?P<daemon>libvirtd|virt[a-z]{2,16}d)\.service: [Mm]ain process exited,"
+        r" code=(?P<code>\w{1,20}), status=(?P<status>\d{1,3}(?:/[\w-]{1,20})?)",
+    ),
+    "daemon-crashed": (
+        b"]: segfault at ",
+        r"\b(?P<daemon>libvirtd|virt[a-z]{2,16}d|(?:prio-)?rpc-[a-z-]{1,16})\[\d{1,10}\]: segfault at",
+    ),
+    "daemon-out-of-memory": (
+        b"Out of memory: Kill",
+        r"Out of memory: Kill(?:ed)? process \d{1,10},? \((?P<daemon>libvirtd|virt[a-z]{2,16}d)\)",
     ),
     "started": (b"libvirt version: ", r"libvirt version: (?P<version>\d{1,3}\.\d{1,3}\.\d{1,3})"),
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from libvirt_proto import registry
-from libvirt_proto.capture.log.statements import statement
 from libvirt_proto.diagnose.diagnoser import Diagnosed, Diagnoser
 from libvirt_proto.diagnose.findings import Finding
 from libvirt_proto.events import Captured, Closed, Connection, ConnectionEvent, Direction, LogLine, Notice
+from libvirt_proto.rpc.statements import statement
 from tests.support.frames import frame
 
 MS = 10**6

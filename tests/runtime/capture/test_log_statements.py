@@ -7,8 +7,8 @@ from io import BytesIO
 import pytest
 
 from libvirt_proto.capture.log.source import log_chunks
-from libvirt_proto.capture.log.statements import TOKENS
 from libvirt_proto.events import LogLine
+from libvirt_proto.rpc.statements import TOKENS
 
 HEAD = "2024-03-12 17:23:37.301+0000: 6924: debug : virThreadJobSet:94 : "
 LOCK = (

@@ -21,7 +21,7 @@ from tests.support.recordings import (
     summaries,
 )
 
-DOWNLOAD = 209  # storage_vol_download
+DOWNLOAD, UPLOAD = 209, 208  # storage_vol_download, storage_vol_upload
 OURS = ("DISCONNECTED", "RECONNECT_STORM", "CONNECTION_LOST")
 
 
@@ -136,6 +136,23 @@ def test_connection_that_ends_in_a_stream(first: None, who: str) -> None:
     assert found.summary.endswith(
         "in the middle of the stream of storage_vol_download, after 1000 B of data."
     )
+
+
+def test_message_after_the_end_of_a_stream_opens_none() -> None:
+    """The client finishes an upload that the daemon has ended with an error."""
+    talk = Talk()
+    call = talk.call(1, UPLOAD)
+    serial = call.message.header.serial
+    items = [
+        *talk.opened(),
+        call,
+        talk.reply(1.1, call),
+        talk._message(frame(b"x" * 20, proc=UPLOAD, type_=3, serial=serial, status=2), 1.2, "c2s"),
+        talk._message(frame(proc=UPLOAD, type_=3, serial=serial, status=1), 1.3, "s2c"),
+        talk._message(frame(proc=UPLOAD, type_=3, serial=serial, status=0), 1.3, "c2s"),
+        talk.closed(2, "c2s"),
+    ]
+    assert findings(items, "DISCONNECTED") == []
 
 
 # Storms
@@ -272,6 +289,15 @@ def test_client_that_leaves_is_harmless_for_a_daemon(head: str) -> None:
     assert found.summary.startswith("A client ended its connection without closing it")
     assert found.summary.endswith("(3 times).")
     assert found.evidence[0].lines == (1, 2, 3)
+
+
+def test_clients_that_leave_are_not_reported_in_a_whole_log() -> None:
+    head = "2026-11-30 09:11:12.123+0000: 123: "
+    text = (
+        f"{head}info : libvirt version: 9.0.0\n"
+        f"{head}error : virNetSocketReadWire:1793 : End of file while reading data: Input/output error\n"
+    )
+    assert pasted(text) == []
 
 
 def test_failed_calls_after_the_end_are_evidence_of_it() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from libvirt_proto import registry
+from libvirt_proto.diagnose.diagnoser import Diagnoser
 from libvirt_proto.events import Captured, Notice, NoticeCode
 from tests.support.recordings import (
     CONNECT_CLOSE,
@@ -258,6 +262,56 @@ def test_side_that_shows_who_closed_the_connection_counts() -> None:
     assert found.summary.startswith("A client ended the connection")
 
 
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        (
+            "systemd[1]: libvirtd.service: Main process exited, code=dumped, status=11/SEGV",
+            "libvirtd ended with status 11/SEGV (dumped)",
+        ),
+        (
+            "systemd[1]: virtqemud.service: main process exited, code=killed, status=9/KILL",
+            "virtqemud ended with status 9/KILL (killed)",
+        ),
+        (
+            "kernel: libvirtd[2451]: segfault at 8 ip 00007f3d sp 00007f3c error 4 in libvirt.so.0.9000.0",
+            "libvirtd crashed (segmentation fault)",
+        ),
+        (
+            "kernel: rpc-libvirtd[2451]: segfault at 8 ip 00007f3d sp 00007f3c error 4",
+            "The daemon crashed (segmentation fault)",
+        ),
+        (
+            "kernel: Out of memory: Killed process 2451 (libvirtd) total-vm:1638400kB, anon-rss:1024kB",
+            "libvirtd was killed because the host was out of memory",
+        ),
+    ],
+)
+def test_end_of_the_daemon_that_the_system_states(text: str, how: str) -> None:
+    (found,) = findings([line(text, 5, number=3)], *OURS)
+    assert (found.rule, found.certainty) == ("DAEMON_RESTARTED", "certain")
+    assert found.summary == f"{how}: all its connections ended."
+    assert found.evidence[0].lines == (3,)
+
+
+def test_end_that_the_system_states_explains_the_errors_of_clients() -> None:
+    items = [
+        line("kernel: rpc-virtqemud[7]: segfault at 8 ip 0 sp 0 error 4", 5),
+        line("systemd[1]: virtqemud.service: Main process exited, code=dumped, status=11/SEGV", 5.5),
+        line("error: End of file while reading data: Input/output error", 5.1, thread=None),
+    ]
+    (found,) = findings(items)
+    assert found.summary == (
+        "virtqemud crashed (segmentation fault) and ended with status 11/SEGV (dumped): all its connections"
+        " ended."
+    )
+
+
+def test_successful_end_of_the_daemon_is_no_finding() -> None:
+    text = "systemd[1]: virtqemud.service: Main process exited, code=exited, status=0/SUCCESS"
+    assert findings([line(text, 5)], *OURS) == []
+
+
 # STILL_WAITING
 
 
@@ -297,6 +351,24 @@ def test_migration_takes_as_long_as_it_takes() -> None:
 def test_messages_without_times_wait_for_no_time() -> None:
     talk = Talk()
     assert findings([talk.call(None), talk.call(None)], *OURS) == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_live_call_waits_until_the_trace_ends(live: bool) -> None:
+    """Nothing else happens while the daemon hangs."""
+    talk = Talk(transport="probe", side="client")
+    diagnoser = Diagnoser(registry.default(), decode=None, rules=OURS, live=live)
+    diagnoser.source("trace")
+    for item in (*talk.opened(time.time() - 61), talk.call(time.time() - 60)):
+        diagnoser.add(item)
+    assert [each.rule for each in diagnoser.finish().findings] == ["STILL_WAITING"] * live
+
+
+def test_call_that_both_sides_report_is_one() -> None:
+    daemon, client = Talk(1, transport="probe", side="server"), Talk(2, transport="probe", side="client")
+    items = [*daemon.opened(), *client.opened(), client.call(1), daemon.call(1), *later(60)]
+    (found,) = findings(items, *OURS)
+    assert found.summary.endswith("had no reply after 59.0 s, when the recording ended.")
 
 
 # REPLY_NOT_CAPTURED

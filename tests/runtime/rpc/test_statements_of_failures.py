@@ -58,7 +58,7 @@ STATEMENTS = [
     ("Too many FDs to send 40, expected 32 maximum", "over-limit", {"what": "FDs", "limit": "32"}),
     (
         "packet 33554433 bytes received from server too large, want 33554432",
-        "frame-too-large",
+        "wrong-length",
         {"size": "33554433", "limit": "33554432"},
     ),
     ("Unable to encode message payload", "not-encoded", {"what": "payload"}),
