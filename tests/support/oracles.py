@@ -13,7 +13,7 @@ from libvirt_proto.capture.stream import messages
 from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.errors import SourceError
-from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Item, Notice, ProbeEvent
+from libvirt_proto.events import Captured, Chunk, Closed, ConnectionEvent, Item, LogLine, Notice, ProbeEvent
 from libvirt_proto.jsonlines.reader import Parser
 from libvirt_proto.rpc.message import decode_message
 from libvirt_proto.rpc.wire import MIN_FRAME
@@ -85,7 +85,7 @@ def readable(data: bytes, format: FileFormat | None = None) -> None:
         elif isinstance(item, Notice):
             assert item.text
         else:
-            assert isinstance(item, ConnectionEvent | Closed | ProbeEvent)
+            assert isinstance(item, ConnectionEvent | Closed | LogLine | ProbeEvent)
     assert message_bytes <= sum(len(item.data) for item in found if isinstance(item, Chunk))
 
 
