@@ -20,7 +20,15 @@ enum { OK = 0, REFUSED = -1, NO_MEMORY = -2, RAISED = -3 };
 
 typedef struct {
     const uint8_t *at, *end;
+    size_t values; /* that may still be read */
 } Cursor;
+
+/* Real types have less than two values for each byte; types without a size could have any number. */
+static inline Cursor cursor(const uint8_t *at, const uint8_t *end)
+{
+    Cursor in = {at, end, 2 * (size_t)(end - at) + 1024};
+    return in;
+}
 
 static inline size_t left(const Cursor *in) { return (size_t)(in->end - in->at); }
 
@@ -84,7 +92,7 @@ static int out_room(Out *out, size_t more)
         return OK;
     if (more > MAX_OUT || out->size > MAX_OUT - more)
         return REFUSED;
-    size_t room = out->room < 4096 ? 4096 : out->room;
+    size_t room = out->room < 64 ? 64 : out->room; /* there is one for each lane */
     while (room < out->size + more)
         room *= 2;
     char *data = PyMem_Realloc(out->data, room);
@@ -253,7 +261,7 @@ typedef struct {
     uint32_t *words;
     size_t rows, words_count, pool;
     char *text;
-    size_t text_size;
+    size_t text_size, checks; /* that its validation may still take: entries of names can be shared */
     PyObject **bound;   /* row -> class of a struct or a union, dict of an enum; NULL until it is needed */
     PyObject *resolver; /* row -> such an object */
 } Plan;
@@ -283,7 +291,7 @@ static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
  * text. */
 enum { NAMES_WORDS = 7 };
 
-static int valid_names(const Plan *plan, uint32_t place)
+static int valid_names(Plan *plan, uint32_t place)
 {
     if (!words_fit(plan, place, NAMES_WORDS))
         return 0;
@@ -291,8 +299,9 @@ static int valid_names(const Plan *plan, uint32_t place)
     uint32_t size = names[0] == BY ? 6 : 4;
     if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
         return 0;
-    if (names[0] == BY && names[3] >= MAX_FIELDS)
+    if ((names[0] == BY && names[3] >= MAX_FIELDS) || names[1] >= plan->checks)
         return 0;
+    plan->checks -= names[1];
     for (uint32_t i = 0; i < names[1]; i++) {
         const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
         if (!text_fits(plan, entry[0], entry[1]))
@@ -301,10 +310,11 @@ static int valid_names(const Plan *plan, uint32_t place)
     return 1;
 }
 
-static int valid_entries(const Plan *plan, uint32_t place, uint64_t count)
+static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
 {
-    if (!words_fit(plan, place, count * 4))
+    if (!words_fit(plan, place, count * 4) || count >= plan->checks)
         return 0;
+    plan->checks -= (size_t)count;
     for (uint64_t i = 0; i < count; i++) {
         const Entry *entry = entry_of(plan, place, (uint32_t)i);
         if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
@@ -314,12 +324,16 @@ static int valid_entries(const Plan *plan, uint32_t place, uint64_t count)
     return 1;
 }
 
-static int valid_row(const Plan *plan, const Row *row)
+/* Four bytes that are an integer (RFC 4506 section 4.15). */
+static int is_discriminant(uint32_t kind) { return kind == INT || kind == UINT || kind == BOOL || kind == ENUM; }
+
+static int valid_row(Plan *plan, const Row *row)
 {
     switch (row->kind) {
     case ENUM: /* entries: value, text, length */
-        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3))
+        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3) || row->count >= plan->checks)
             return 0;
+        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++) {
             const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
             if (!text_fits(plan, entry[1], entry[2]))
@@ -333,10 +347,13 @@ static int valid_row(const Plan *plan, const Row *row)
     case STRUCT:
         return row->count <= MAX_FIELDS && valid_entries(plan, row->entries, row->count);
     case UNION: /* entries: the discriminant, then the arms; arms: label, number of the entry */
-        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) || row_of(plan, entry_of(plan, row->entries, 0)->row)->kind > ENUM)
+        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) ||
+            !is_discriminant(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
             return 0;
-        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || (row->fallback != NONE && row->fallback > row->limit))
+        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || row->count >= plan->checks ||
+            (row->fallback != NONE && row->fallback > row->limit))
             return 0;
+        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++)
             if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
                 return 0;
@@ -354,6 +371,7 @@ static int valid_plan(Plan *plan)
     if (plan->rows > (plan->words_count - HEADER_WORDS) / ROW_WORDS)
         return 0;
     plan->pool = HEADER_WORDS + plan->rows * ROW_WORDS;
+    plan->checks = 64 * plan->words_count + (1 << 20);
     for (size_t i = 0; i < plan->rows; i++)
         if (!valid_row(plan, row_of(plan, (uint32_t)i)))
             return 0;
@@ -524,7 +542,7 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
     uint32_t word = 0;
     uint64_t wide = 0;
     int status;
-    if (depth > MAX_NESTING)
+    if (depth > MAX_NESTING || !in->values--)
         return REFUSED;
     switch (row->kind) {
     case VOID_:
@@ -625,8 +643,12 @@ static PyObject *bound(Plan *plan, uint32_t row)
 {
     if (plan->bound[row] == NULL && plan->resolver != NULL) {
         PyObject *found = PyObject_CallFunction(plan->resolver, "I", row);
-        Py_XDECREF(plan->bound[row]); /* the resolver may have come here, too */
-        plan->bound[row] = found;
+        if (found == NULL)
+            return NULL;
+        if (plan->bound[row] == NULL)
+            plan->bound[row] = found;
+        else /* by another thread, which may be using it */
+            Py_DECREF(found);
     }
     return plan->bound[row];
 }
@@ -643,7 +665,10 @@ static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in
             Py_DECREF(list);
             return NULL;
         }
-        PyList_SetItem(list, (Py_ssize_t)i, item);
+        if (PyList_SetItem(list, (Py_ssize_t)i, item) < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
     }
     return list;
 }
@@ -655,11 +680,10 @@ static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *i
         return NULL;
     for (uint32_t i = 0; i < row->count; i++) {
         PyObject *value = build_value(plan, entry_of(plan, row->entries, i)->row, in, depth);
-        if (value == NULL) {
+        if (value == NULL || PyTuple_SetItem(fields, (Py_ssize_t)i, value) < 0) {
             Py_DECREF(fields);
             return NULL;
         }
-        PyTuple_SetItem(fields, (Py_ssize_t)i, value);
     }
     PyObject *object = PyObject_Call(class, fields, NULL);
     Py_DECREF(fields);
@@ -689,7 +713,7 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
     const uint8_t *data;
     uint32_t word = 0;
     uint64_t wide = 0;
-    if (depth > MAX_NESTING)
+    if (depth > MAX_NESTING || !in->values--)
         return NULL;
     switch (row->kind) {
     case VOID_:
@@ -774,17 +798,36 @@ typedef struct {
     Plan plan;
 } PlanObject;
 
+/* The resolver may refer to its plan. */
+static int plan_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    const Plan *plan = &((PlanObject *)self)->plan;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(plan->resolver);
+    for (size_t i = 0; plan->bound != NULL && i < plan->rows; i++)
+        Py_VISIT(plan->bound[i]);
+    return 0;
+}
+
+static int plan_clear(PyObject *self)
+{
+    Plan *plan = &((PlanObject *)self)->plan;
+    for (size_t i = 0; plan->bound != NULL && i < plan->rows; i++)
+        Py_CLEAR(plan->bound[i]);
+    Py_CLEAR(plan->resolver);
+    return 0;
+}
+
 static void plan_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     Plan *plan = &((PlanObject *)self)->plan;
-    for (size_t i = 0; plan->bound != NULL && i < plan->rows; i++)
-        Py_XDECREF(plan->bound[i]);
-    Py_XDECREF(plan->resolver);
+    PyObject_GC_UnTrack(self);
+    plan_clear(self);
     PyMem_Free(plan->bound);
     PyMem_Free(plan->words);
     PyMem_Free(plan->text);
-    PyObject_Free(self);
+    PyObject_GC_Del(self);
     Py_DECREF(type);
 }
 
@@ -801,7 +844,6 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (self == NULL)
         return NULL;
     Plan *plan = &self->plan;
-    memset(plan, 0, sizeof *plan);
     plan->words_count = (size_t)words_size / 4;
     plan->text_size = (size_t)text_size;
     plan->words = PyMem_Malloc((size_t)words_size + 4);
@@ -824,25 +866,23 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
-    plan->resolver = Py_XNewRef(resolver);
+    plan->resolver = resolver == Py_None ? NULL : Py_XNewRef(resolver);
     return (PyObject *)self;
 }
 
 /* Parse (row, data, start); the data is data[start:]. */
 static int payload_arguments(Plan *plan, PyObject *args, const char *form, uint32_t *row, Py_buffer *data, Cursor *in)
 {
-    unsigned int at;
-    Py_ssize_t start = 0;
+    Py_ssize_t at, start = 0;
     if (!PyArg_ParseTuple(args, form, &at, data, &start))
         return 0;
-    if (at >= plan->rows || start < 0 || start > data->len) {
+    if (at < 0 || (size_t)at >= plan->rows || start < 0 || start > data->len) {
         PyBuffer_Release(data);
         PyErr_SetString(PyExc_IndexError, "no such row or position");
         return 0;
     }
-    *row = at;
-    in->at = (const uint8_t *)data->buf + start;
-    in->end = (const uint8_t *)data->buf + data->len;
+    *row = (uint32_t)at;
+    *in = cursor((const uint8_t *)data->buf + start, (const uint8_t *)data->buf + data->len);
     return 1;
 }
 
@@ -853,7 +893,7 @@ static PyObject *plan_check(PyObject *self, PyObject *args)
     int64_t number;
     Py_buffer data;
     Cursor in;
-    if (!payload_arguments(plan, args, "Iy*|n:check", &row, &data, &in))
+    if (!payload_arguments(plan, args, "ny*|n:check", &row, &data, &in))
         return NULL;
     int status = take_value(plan, row, &in, NULL, &number, 0);
     Py_ssize_t end = in.at - (const uint8_t *)data.buf;
@@ -874,7 +914,7 @@ static PyObject *plan_json(PyObject *self, PyObject *args)
     Cursor in;
     Out out = {NULL, 0, 0};
     PyObject *json = NULL;
-    if (!payload_arguments(plan, args, "Iy*|n:json", &row, &data, &in))
+    if (!payload_arguments(plan, args, "ny*|n:json", &row, &data, &in))
         return NULL;
     int status = take_value(plan, row, &in, &out, &number, 0);
     if (status == NO_MEMORY)
@@ -894,7 +934,7 @@ static PyObject *plan_decode(PyObject *self, PyObject *args)
     uint32_t row;
     Py_buffer data;
     Cursor in;
-    if (!payload_arguments(plan, args, "Iy*|n:decode", &row, &data, &in))
+    if (!payload_arguments(plan, args, "ny*|n:decode", &row, &data, &in))
         return NULL;
     PyObject *value = build_value(plan, row, &in, 0), *result = NULL;
     Py_ssize_t end = in.at - (const uint8_t *)data.buf;
@@ -923,11 +963,14 @@ static PyType_Slot plan_slots[] = {
                 " themselves."},
     {Py_tp_new, plan_new},
     {Py_tp_dealloc, plan_dealloc},
+    {Py_tp_traverse, plan_traverse},
+    {Py_tp_clear, plan_clear},
     {Py_tp_methods, plan_methods},
     {0, NULL},
 };
 
-static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject), 0, Py_TPFLAGS_DEFAULT, plan_slots};
+static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+                                plan_slots};
 
 /* ---- lanes: directions of connections in step ---- */
 
@@ -981,6 +1024,7 @@ typedef struct {
     /* For objects: classes of messages, the two directions, (), and what was found. */
     PyObject *captured, *message, *header, *directions[2], *empty, *found;
     uint64_t held; /* bytes of the messages found */
+    int busy; /* in a scan, which calls Python code */
 } Scanner;
 
 static uint32_t hash(const uint8_t *data, size_t size)
@@ -1048,7 +1092,7 @@ static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, cons
 {
     const Plan *plan = self->plan;
     const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
-    Cursor in = {payload, end};
+    Cursor in = cursor(payload, end);
     uint32_t code, domain, present, size;
     const uint8_t *text;
     int status;
@@ -1090,7 +1134,7 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
     Out *out = &self->out;
     int64_t number;
     int status = OK, payload_done = 0;
-    Cursor in = {frame + HEADER_END, frame + length};
+    Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->row == NONE && length != HEADER_END)
         return REFUSED;
     for (uint32_t i = 0; i < kind->count; i++) {
@@ -1099,7 +1143,9 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
         case TEXT: status = put(out, self->text.data + part->text, part->length); break;
         case NUMBER: status = put_unsigned(out, self->messages + 1); break;
         case TIME_NS: status = put_signed(out, time_ns); break;
-        case CLOCK: status = put_clock(out, time_ns - self->start_ns); break;
+        case CLOCK:
+            status = __builtin_sub_overflow(time_ns, self->start_ns, &number) ? REFUSED : put_clock(out, number);
+            break;
         case CONN: status = put(out, lane->conn.data, lane->conn.size); break;
         case LENGTH: status = put_unsigned(out, length); break;
         case SERIAL: status = put_unsigned(out, word_at(frame + 20)); break;
@@ -1137,7 +1183,7 @@ static PyObject *called(PyObject *class, PyObject *fields)
 static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                       int64_t time_ns, uint64_t packet)
 {
-    Cursor in = {frame + HEADER_END, frame + length};
+    Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
     PyObject *payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
@@ -1237,11 +1283,11 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
         lane->pending.size = held;
         return status;
     }
-    if (held) {
+    if (held && at) {
         memmove(lane->pending.data, lane->pending.data + at, size - at);
         lane->pending.size = size - at;
     }
-    else if (at < size && (status = put(&lane->pending, data + at, size - at)))
+    else if (!held && at < size && (status = put(&lane->pending, data + at, size - at)))
         back_to(self, &before);
     return status;
 }
@@ -1354,12 +1400,12 @@ static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8
 
 /* pcapng: Enhanced Packet Blocks from `at` on. */
 static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *faces,
-                                  size_t count, int *status)
+                                  size_t count, size_t limit, int *status)
 {
     while (end - at >= 32 && !is_full(self)) {
         const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
         const uint32_t number = ordered(at + 8, big);
-        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) ||
+        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) || length > limit ||
             ordered(at + length - 4, big) != length)
             break;
         if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
@@ -1378,17 +1424,43 @@ static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_
 
 /* ---- the scanner as a Python object ---- */
 
+static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Scanner *self = (Scanner *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->plan_object);
+    Py_VISIT(self->captured);
+    Py_VISIT(self->message);
+    Py_VISIT(self->header);
+    Py_VISIT(self->found);
+    for (uint32_t i = 0; i < self->lane_count; i++)
+        Py_VISIT(self->lanes[i].connection);
+    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+        Py_VISIT(self->kinds[i].fields);
+    return 0;
+}
+
+/* What is left refuses every message. */
+static int scanner_clear(PyObject *object)
+{
+    Scanner *self = (Scanner *)object;
+    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+        Py_CLEAR(self->kinds[i].fields);
+    for (uint32_t i = 0; i < self->lane_count; i++)
+        Py_CLEAR(self->lanes[i].connection);
+    return 0;
+}
+
 static void scanner_dealloc(PyObject *object)
 {
     Scanner *self = (Scanner *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    scanner_clear(object);
     for (uint32_t i = 0; i < self->lane_count; i++) {
         out_free(&self->lanes[i].pending);
         out_free(&self->lanes[i].conn);
-        Py_XDECREF(self->lanes[i].connection);
     }
-    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
-        Py_XDECREF(self->kinds[i].fields);
     Py_XDECREF(self->captured);
     Py_XDECREF(self->message);
     Py_XDECREF(self->header);
@@ -1403,7 +1475,7 @@ static void scanner_dealloc(PyObject *object)
     out_free(&self->text);
     out_free(&self->out);
     Py_XDECREF(self->plan_object);
-    PyObject_Free(object);
+    PyObject_GC_Del(object);
     Py_DECREF(type);
 }
 
@@ -1419,8 +1491,14 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
         return NULL;
     }
-    if (fault_names && !valid_names(&((PlanObject *)plan)->plan, fault_names)) {
+    Plan *of = &((PlanObject *)plan)->plan;
+    of->checks = of->words_count;
+    if (fault_names && (!valid_names(of, fault_names) || of->words[fault_names] != ONE_OF)) {
         PyErr_SetString(PyExc_ValueError, "no such names");
+        return NULL;
+    }
+    if ((captured == NULL) != (header == NULL) || (message == NULL) != (header == NULL)) {
+        PyErr_SetString(PyExc_TypeError, "expected all classes of messages, or none");
         return NULL;
     }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -1428,7 +1506,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (self == NULL)
         return NULL;
     self->plan_object = Py_NewRef(plan);
-    self->plan = &((PlanObject *)plan)->plan;
+    self->plan = of;
     self->fault_names = fault_names;
     self->lanes = PyMem_Calloc(MAX_LANES, sizeof *self->lanes);
     self->lane_slots = PyMem_Calloc(2 * MAX_LANES, sizeof *self->lane_slots);
@@ -1453,6 +1531,14 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
+/* The classes of messages are Python code: it must not use the scanner that is calling it. */
+static int is_busy(const Scanner *self)
+{
+    if (self->busy)
+        PyErr_SetString(PyExc_RuntimeError, "the scanner is in use");
+    return self->busy;
+}
+
 static PyObject *scanner_learn(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
@@ -1461,7 +1547,8 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
-    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts))
+    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
+        is_busy(self))
         return NULL;
     if (key_size != KIND_KEY || (row != NONE && row >= self->plan->rows)) {
         PyErr_SetString(PyExc_ValueError, "no such kind or row");
@@ -1532,7 +1619,7 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
     unsigned int next;
     int direction;
     PyObject *connection;
-    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection))
+    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection) || is_busy(self))
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
@@ -1552,9 +1639,11 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
             at = (at + 1) % (2 * MAX_LANES);
         self->lane_slots[at] = ++self->lane_count;
     }
+    PyObject *before = lane->connection;
     lane->conn.size = lane->pending.size = 0;
-    Py_XDECREF(lane->connection);
+    lane->open = 0;
     lane->connection = Py_NewRef(connection);
+    Py_XDECREF(before);
     if (put(&lane->conn, conn, (size_t)conn_size))
         return PyErr_NoMemory();
     lane->next = next;
@@ -1569,7 +1658,7 @@ static PyObject *scanner_take(PyObject *object, PyObject *args)
     Scanner *self = (Scanner *)object;
     const char *key;
     Py_ssize_t key_size;
-    if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size))
+    if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size) || is_busy(self))
         return NULL;
     Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
     if (lane == NULL || !lane->open)
@@ -1614,20 +1703,26 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*nppnO!KKL:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple, &messages,
                           &packets, &start_ns))
         return NULL;
-    if (pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
+    if (is_busy(self) || pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
         PyBuffer_Release(&buffer);
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "no such position or interfaces");
         return NULL;
     }
     const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
+    if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
+        PyBuffer_Release(&buffer);
+        return NULL;
+    }
+    self->busy = 1;
     self->out.size = 0;
     self->messages = messages;
     self->packets = packets;
     self->shown = self->failures = self->held = 0;
     self->start_ns = start_ns;
-    at = blocks ? scan_blocks(self, at, end, big, faces, count, &status)
+    at = blocks ? scan_blocks(self, at, end, big, faces, count, (size_t)limit, &status)
                 : scan_records(self, at, end, big, faces, (size_t)limit, &status);
+    self->busy = 0;
     pos = at - (const uint8_t *)buffer.buf;
     PyBuffer_Release(&buffer);
     if (status == RAISED)
@@ -1664,11 +1759,14 @@ static PyType_Slot scanner_slots[] = {
     {Py_tp_doc, "Scanner(plan, fault_names)\n--\n\nLines of the messages in captures, by lanes that Python opens."},
     {Py_tp_new, scanner_new},
     {Py_tp_dealloc, scanner_dealloc},
+    {Py_tp_traverse, scanner_traverse},
+    {Py_tp_clear, scanner_clear},
     {Py_tp_methods, scanner_methods},
     {0, NULL},
 };
 
-static PyType_Spec scanner_spec = {"libvirt_proto._native.Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT, scanner_slots};
+static PyType_Spec scanner_spec = {"libvirt_proto._native.Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+                                   scanner_slots};
 
 /* ---- the module ---- */
 
