@@ -713,10 +713,12 @@ static PyObject *bound(Plan *plan, uint32_t row)
             PyErr_SetString(PyExc_TypeError, "expected the members of an enum by number");
             Py_CLEAR(found);
         }
+        if (found == NULL)
+            return NULL;
         if (plan->bound[row] == NULL)
             plan->bound[row] = found;
-        else /* the resolver came here, too; others may use the first one */
-            Py_XDECREF(found);
+        else /* the resolver or another thread came here, too: the first one may be in use */
+            Py_DECREF(found);
     }
     return plan->bound[row];
 }
@@ -900,10 +902,12 @@ static PyObject *known(Plan *plan, uint32_t at)
         PyErr_SetString(PyExc_TypeError, "expected a class with the fields of the type");
         Py_CLEAR(found);
     }
+    if (found == NULL)
+        return NULL;
     if (plan->known[at] == NULL)
         plan->known[at] = found;
     else
-        Py_XDECREF(found);
+        Py_DECREF(found);
     return plan->known[at];
 }
 
