@@ -20,13 +20,12 @@ enum { OK = 0, REFUSED = -1, NO_MEMORY = -2, RAISED = -3 };
 
 typedef struct {
     const uint8_t *at, *end;
-    size_t values; /* that may still be read */
+    uint64_t steps; /* values that may still be read: a plan may have values of no size in any number */
 } Cursor;
 
-/* Real types have less than two values for each byte; types without a size could have any number. */
-static inline Cursor cursor(const uint8_t *at, const uint8_t *end)
+static inline Cursor cursor_of(const uint8_t *at, const uint8_t *end)
 {
-    Cursor in = {at, end, 2 * (size_t)(end - at) + 1024};
+    Cursor in = {at, end, 4096 + 8 * (uint64_t)(end - at)};
     return in;
 }
 
@@ -86,10 +85,8 @@ typedef struct {
     size_t size, room;
 } Out;
 
-static int out_room(Out *out, size_t more)
+static int grow(Out *out, size_t more)
 {
-    if (more <= out->room - out->size)
-        return OK;
     if (more > MAX_OUT || out->size > MAX_OUT - more)
         return REFUSED;
     size_t room = out->room < 64 ? 64 : out->room; /* there is one for each lane */
@@ -102,6 +99,8 @@ static int out_room(Out *out, size_t more)
     out->room = room;
     return OK;
 }
+
+static inline int out_room(Out *out, size_t more) { return more <= out->room - out->size ? OK : grow(out, more); }
 
 static inline int put(Out *out, const void *data, size_t size)
 {
@@ -218,18 +217,77 @@ static int put_string(Out *out, const uint8_t *at, size_t size)
     return put(out, "\"", 1);
 }
 
-/* A finite number for which Python's repr is what msgspec writes: without an exponent. */
+/* Bytes as `{"base64":...}` (RFC 4648 section 4): a string that is not UTF-8. */
+static int put_base64(Out *out, const uint8_t *data, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    int status = put(out, "{\"base64\":\"", 11);
+    if (status || (status = out_room(out, (size + 2) / 3 * 4)))
+        return status;
+    char *to = out->data + out->size;
+    for (size_t i = 0; i < size; i += 3) {
+        const uint32_t bits = (uint32_t)data[i] << 16 | (i + 1 < size ? (uint32_t)data[i + 1] << 8 : 0) |
+                              (i + 2 < size ? data[i + 2] : 0);
+        *to++ = digits[bits >> 18];
+        *to++ = digits[bits >> 12 & 63];
+        *to++ = i + 1 < size ? digits[bits >> 6 & 63] : '=';
+        *to++ = i + 2 < size ? digits[bits & 63] : '=';
+    }
+    out->size = (size_t)(to - out->data);
+    return put(out, "\"}", 2);
+}
+
+/* A number that JSON lacks, as text: jsonlines/encode.py. */
+static int put_not_finite(Out *out, uint64_t bits)
+{
+    int status;
+    if (bits == 0x7FF0000000000000)
+        return put(out, "\"Infinity\"", 10);
+    if (bits == 0xFFF0000000000000)
+        return put(out, "\"-Infinity\"", 11);
+    if (bits == 0x7FF8000000000000)
+        return put(out, "\"NaN\"", 5);
+    uint8_t data[8];
+    for (int i = 0; i < 8; i++)
+        data[i] = (uint8_t)(bits >> (56 - 8 * i));
+    if ((status = put(out, "\"NaN(0x", 7)) || (status = put_hex(out, data, sizeof data)))
+        return status;
+    return put(out, ")\"", 2);
+}
+
+/* The shortest digits, as msgspec writes them: an exponent below 1e-5 and from 1e16 on, without + and zeros. */
 static int put_double(Out *out, double value)
 {
-    double size = value < 0 ? -value : value;
-    if (!(size == 0 || (size >= 1e-4 && size < 1e16)))
-        return REFUSED;
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits >> 52 & 0x7FF) == 0x7FF)
+        return put_not_finite(out, bits);
     char *text = PyOS_double_to_string(value, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
     if (text == NULL) {
         PyErr_Clear();
         return NO_MEMORY;
     }
-    int status = put(out, text, strlen(text));
+    char *end = text + strlen(text), *power = memchr(text, 'e', (size_t)(end - text));
+    int status;
+    if (power == NULL)
+        status = put(out, text, (size_t)(end - text));
+    else if (memcmp(power, "e-05", 5) == 0) {
+        char *at = text;
+        status = *at == '-' ? put(out, at++, 1) : OK;
+        if (!status && !(status = put(out, "0.0000", 6)))
+            status = put(out, at, 1);
+        if (!status && ++at < power)
+            status = put(out, at + 1, (size_t)(power - at) - 1);
+    }
+    else {
+        char *at = power + 1;
+        status = put(out, text, (size_t)(at - text));
+        if (!status && *at == '-')
+            status = put(out, at, 1);
+        for (at++; *at == '0'; at++)
+            ;
+        status = status ? status : put(out, at, (size_t)(end - at));
+    }
     PyMem_Free(text);
     return status;
 }
@@ -261,8 +319,10 @@ typedef struct {
     uint32_t *words;
     size_t rows, words_count, pool;
     char *text;
-    size_t text_size, checks; /* that its validation may still take: entries of names can be shared */
+    size_t text_size;
+    uint64_t entries;   /* entries of tables that may still be checked: tables may overlap */
     PyObject **bound;   /* row -> class of a struct or a union, dict of an enum; NULL until it is needed */
+    PyObject **known;   /* row -> names of the class's attributes, class of the enum's members */
     PyObject *resolver; /* row -> such an object */
 } Plan;
 
@@ -276,9 +336,13 @@ static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t a
     return (const Entry *)(plan->words + place) + at;
 }
 
-static int words_fit(const Plan *plan, uint32_t place, uint64_t words)
+/* Whether a table is in the pool; and the work of checking plans stays linear. */
+static int table_fits(Plan *plan, uint32_t place, uint64_t count, uint64_t words)
 {
-    return place >= plan->pool && place <= plan->words_count && words <= plan->words_count - place;
+    if (place < plan->pool || place > plan->words_count || count * words > plan->words_count - place || count > plan->entries)
+        return 0;
+    plan->entries -= count;
+    return 1;
 }
 
 static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
@@ -293,15 +357,15 @@ enum { NAMES_WORDS = 7 };
 
 static int valid_names(Plan *plan, uint32_t place)
 {
-    if (!words_fit(plan, place, NAMES_WORDS))
+    if (!table_fits(plan, place, 1, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
     uint32_t size = names[0] == BY ? 6 : 4;
-    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
+    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || 
+        !table_fits(plan, names[2], names[1], size))
         return 0;
-    if ((names[0] == BY && names[3] >= MAX_FIELDS) || names[1] >= plan->checks)
+    if (names[0] == BY && names[3] >= MAX_FIELDS)
         return 0;
-    plan->checks -= names[1];
     for (uint32_t i = 0; i < names[1]; i++) {
         const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
         if (!text_fits(plan, entry[0], entry[1]))
@@ -312,9 +376,8 @@ static int valid_names(Plan *plan, uint32_t place)
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
 {
-    if (!words_fit(plan, place, count * 4) || count >= plan->checks)
+    if (!table_fits(plan, place, count, 4))
         return 0;
-    plan->checks -= (size_t)count;
     for (uint64_t i = 0; i < count; i++) {
         const Entry *entry = entry_of(plan, place, (uint32_t)i);
         if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
@@ -324,16 +387,15 @@ static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
     return 1;
 }
 
-/* Four bytes that are an integer (RFC 4506 section 4.15). */
-static int is_discriminant(uint32_t kind) { return kind == INT || kind == UINT || kind == BOOL || kind == ENUM; }
+/* The types of a discriminant (RFC 4506 section 4.15). */
+static int is_integer(uint32_t kind) { return kind == INT || kind == UINT || kind == BOOL || kind == ENUM; }
 
 static int valid_row(Plan *plan, const Row *row)
 {
     switch (row->kind) {
     case ENUM: /* entries: value, text, length */
-        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3) || row->count >= plan->checks)
+        if (!table_fits(plan, row->entries, row->count, 3))
             return 0;
-        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++) {
             const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
             if (!text_fits(plan, entry[1], entry[2]))
@@ -347,13 +409,10 @@ static int valid_row(Plan *plan, const Row *row)
     case STRUCT:
         return row->count <= MAX_FIELDS && valid_entries(plan, row->entries, row->count);
     case UNION: /* entries: the discriminant, then the arms; arms: label, number of the entry */
-        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) ||
-            !is_discriminant(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
+        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) || !is_integer(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
             return 0;
-        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || row->count >= plan->checks ||
-            (row->fallback != NONE && row->fallback > row->limit))
+        if (!table_fits(plan, row->arms, row->count, 2) || (row->fallback != NONE && row->fallback > row->limit))
             return 0;
-        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++)
             if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
                 return 0;
@@ -371,7 +430,7 @@ static int valid_plan(Plan *plan)
     if (plan->rows > (plan->words_count - HEADER_WORDS) / ROW_WORDS)
         return 0;
     plan->pool = HEADER_WORDS + plan->rows * ROW_WORDS;
-    plan->checks = 64 * plan->words_count + (1 << 20);
+    plan->entries = 65536 + 64 * (uint64_t)plan->words_count;
     for (size_t i = 0; i < plan->rows; i++)
         if (!valid_row(plan, row_of(plan, (uint32_t)i)))
             return 0;
@@ -542,7 +601,7 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
     uint32_t word = 0;
     uint64_t wide = 0;
     int status;
-    if (depth > MAX_NESTING || !in->values--)
+    if (depth > MAX_NESTING || !in->steps--)
         return REFUSED;
     switch (row->kind) {
     case VOID_:
@@ -572,6 +631,8 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
         if (take_word(in, &word))
             return REFUSED;
         memcpy(&value, &word, sizeof value);
+        if (value != value)
+            return REFUSED; /* its bits depend on Python's version */
         return out ? put_double(out, (double)value) : OK;
     }
     case DOUBLE: {
@@ -601,8 +662,13 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
             return REFUSED;
         if (!out)
             return OK;
-        if (row->kind == STRING)
-            return put_string(out, data, word);
+        if (row->kind == STRING) {
+            const size_t before = out->size;
+            if ((status = put_string(out, data, word)) != REFUSED)
+                return status;
+            out->size = before;
+            return put_base64(out, data, word);
+        }
         if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, word)))
             return status;
         return put(out, "\"", 1);
@@ -643,11 +709,15 @@ static PyObject *bound(Plan *plan, uint32_t row)
 {
     if (plan->bound[row] == NULL && plan->resolver != NULL) {
         PyObject *found = PyObject_CallFunction(plan->resolver, "I", row);
+        if (found != NULL && row_of(plan, row)->kind == ENUM && !PyDict_Check(found)) {
+            PyErr_SetString(PyExc_TypeError, "expected the members of an enum by number");
+            Py_CLEAR(found);
+        }
         if (found == NULL)
             return NULL;
         if (plan->bound[row] == NULL)
             plan->bound[row] = found;
-        else /* by another thread, which may be using it */
+        else /* the resolver or another thread came here, too: the first one may be in use */
             Py_DECREF(found);
     }
     return plan->bound[row];
@@ -713,7 +783,7 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
     const uint8_t *data;
     uint32_t word = 0;
     uint64_t wide = 0;
-    if (depth > MAX_NESTING || !in->values--)
+    if (depth > MAX_NESTING || !in->steps--)
         return NULL;
     switch (row->kind) {
     case VOID_:
@@ -731,7 +801,7 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
         if (take_word(in, &word))
             return NULL;
         memcpy(&value, &word, sizeof value);
-        return PyFloat_FromDouble((double)value);
+        return value != value ? NULL : PyFloat_FromDouble((double)value);
     }
     case DOUBLE: {
         double value;
@@ -791,12 +861,230 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
     }
 }
 
+/* ---- objects to bytes ---- */
+
+typedef struct {
+    Plan *plan;
+    Out out;
+    uint64_t steps;
+} Writer;
+
+static inline int put_word(Out *out, uint32_t word)
+{
+    const uint8_t data[4] = {(uint8_t)(word >> 24), (uint8_t)(word >> 16), (uint8_t)(word >> 8), (uint8_t)word};
+    return put(out, data, sizeof data);
+}
+
+static inline int put_long(Out *out, uint64_t number)
+{
+    int status = put_word(out, (uint32_t)(number >> 32));
+    return status ? status : put_word(out, (uint32_t)number);
+}
+
+static int put_padded(Out *out, const void *data, size_t size)
+{
+    int status = put(out, data, size);
+    return status ? status : put(out, "\0\0\0", -size & 3);
+}
+
+/* Names of the attributes of a struct or a union, or the class of an enum's members (None without); borrowed. */
+static PyObject *known(Plan *plan, uint32_t at)
+{
+    const Row *row = row_of(plan, at);
+    PyObject *class = bound(plan, at), *found = NULL, *key, *member;
+    Py_ssize_t place = 0;
+    if (plan->known[at] != NULL || class == NULL)
+        return plan->known[at];
+    if (row->kind == ENUM)
+        found = Py_NewRef(PyDict_Next(class, &place, &key, &member) ? (PyObject *)Py_TYPE(member) : Py_None);
+    else if ((found = PyObject_GetAttrString(class, "__struct_fields__")) != NULL &&
+             (!PyTuple_Check(found) || PyTuple_Size(found) != (row->kind == UNION ? 2 : (Py_ssize_t)row->count))) {
+        PyErr_SetString(PyExc_TypeError, "expected a class with the fields of the type");
+        Py_CLEAR(found);
+    }
+    if (found == NULL)
+        return NULL;
+    if (plan->known[at] == NULL)
+        plan->known[at] = found;
+    else
+        Py_DECREF(found);
+    return plan->known[at];
+}
+
+static int write_value(Writer *to, uint32_t at, PyObject *value, int depth);
+
+static int write_attribute(Writer *to, uint32_t row, PyObject *object, PyObject *name, int depth)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+    if (value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return RAISED;
+        PyErr_Clear();
+        return REFUSED;
+    }
+    int status = write_value(to, row, value, depth);
+    Py_DECREF(value);
+    return status;
+}
+
+static int write_list(Writer *to, uint32_t row, PyObject *list, int depth)
+{
+    const Py_ssize_t count = PyList_Size(list);
+    int status = OK;
+    for (Py_ssize_t i = 0; !status && i < count; i++) {
+        if (PyList_Size(list) != count)
+            return REFUSED; /* an attribute changed it */
+        PyObject *item = Py_NewRef(PyList_GetItem(list, i));
+        status = write_value(to, row, item, depth);
+        Py_DECREF(item);
+    }
+    return status;
+}
+
+static int write_union(Writer *to, const Row *row, PyObject *names, PyObject *value, int depth)
+{
+    const size_t before = to->out.size;
+    int status = write_attribute(to, entry_of(to->plan, row->entries, 0)->row, value, PyTuple_GetItem(names, 0), depth);
+    if (status)
+        return status;
+    const uint32_t arm = arm_of(to->plan, row, word_at((const uint8_t *)to->out.data + before));
+    if (arm == NONE)
+        return REFUSED;
+    return write_attribute(to, entry_of(to->plan, row->entries, arm)->row, value, PyTuple_GetItem(names, 1), depth);
+}
+
+/* An int of a range, or REFUSED. */
+static int integer_of(PyObject *value, int64_t least, int64_t most, int64_t *number)
+{
+    int overflow;
+    *number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    return overflow || *number < least || *number > most ? REFUSED : OK;
+}
+
+/* Write the XDR of a value. Only values as decoded are written: anything else is REFUSED, and is Python's. */
+static int write_value(Writer *to, uint32_t at, PyObject *value, int depth)
+{
+    Plan *plan = to->plan;
+    const Row *row = row_of(plan, at);
+    Out *out = &to->out;
+    int64_t number;
+    int status;
+    if (depth > MAX_NESTING || !to->steps--)
+        return REFUSED;
+    switch (row->kind) {
+    case VOID_:
+        return value == Py_None ? OK : REFUSED;
+    case INT:
+    case UINT:
+        if (!PyLong_CheckExact(value) || integer_of(value, row->kind == INT ? INT32_MIN : 0, row->kind == INT ? INT32_MAX : UINT32_MAX, &number))
+            return REFUSED;
+        return put_word(out, (uint32_t)number);
+    case HYPER:
+        if (!PyLong_CheckExact(value) || integer_of(value, INT64_MIN, INT64_MAX, &number))
+            return REFUSED;
+        return put_long(out, (uint64_t)number);
+    case UHYPER: {
+        if (!PyLong_CheckExact(value))
+            return REFUSED;
+        const unsigned long long wide = PyLong_AsUnsignedLongLong(value);
+        if (wide == (unsigned long long)-1 && PyErr_Occurred()) {
+            PyErr_Clear();
+            return REFUSED;
+        }
+        return put_long(out, wide);
+    }
+    case FLOAT:
+    case DOUBLE: {
+        if (!PyFloat_CheckExact(value))
+            return REFUSED;
+        const double wide = PyFloat_AsDouble(value);
+        uint64_t bits;
+        memcpy(&bits, &wide, sizeof bits);
+        if (row->kind == DOUBLE)
+            return put_long(out, bits);
+        const float narrow = (float)wide;
+        uint32_t word;
+        memcpy(&word, &narrow, sizeof word);
+        if ((word >> 23 & 0xFF) == 0xFF && (narrow != narrow || (bits >> 52 & 0x7FF) != 0x7FF))
+            return REFUSED; /* NaN, or too large */
+        return put_word(out, word);
+    }
+    case BOOL:
+        return value == Py_True ? put_word(out, 1) : value == Py_False ? put_word(out, 0) : REFUSED;
+    case ENUM:
+        if (!PyLong_CheckExact(value)) {
+            PyObject *class = known(plan, at);
+            if (class == NULL)
+                return PyErr_Occurred() ? RAISED : REFUSED;
+            if ((PyObject *)Py_TYPE(value) != class || !PyLong_Check(value))
+                return REFUSED;
+        }
+        return integer_of(value, INT32_MIN, INT32_MAX, &number) ? REFUSED : put_word(out, (uint32_t)number);
+    case FIXED_OPAQUE:
+    case UUID:
+    case OPAQUE:
+    case STRING: {
+        const char *data;
+        Py_ssize_t size;
+        if (PyBytes_CheckExact(value)) {
+            data = PyBytes_AsString(value);
+            size = PyBytes_Size(value);
+        }
+        else if (row->kind == STRING && PyUnicode_CheckExact(value)) {
+            if ((data = PyUnicode_AsUTF8AndSize(value, &size)) == NULL) {
+                PyErr_Clear();
+                return REFUSED;
+            }
+        }
+        else
+            return REFUSED;
+        if (row->kind == FIXED_OPAQUE || row->kind == UUID)
+            return (size_t)size != (row->kind == UUID ? 16 : row->limit) ? REFUSED : put_padded(out, data, (size_t)size);
+        if ((size_t)size > row->limit)
+            return REFUSED;
+        return (status = put_word(out, (uint32_t)size)) ? status : put_padded(out, data, (size_t)size);
+    }
+    case FIXED_ARRAY:
+        if (!PyList_CheckExact(value) || (size_t)PyList_Size(value) != row->limit)
+            return REFUSED;
+        return write_list(to, row->count, value, depth + 1);
+    case ARRAY:
+        if (!PyList_CheckExact(value) || (size_t)PyList_Size(value) > row->limit)
+            return REFUSED;
+        return (status = put_word(out, (uint32_t)PyList_Size(value))) ? status : write_list(to, row->count, value, depth + 1);
+    case OPTIONAL:
+        if ((status = put_word(out, value != Py_None)) || value == Py_None)
+            return status;
+        return write_value(to, row->count, value, depth + 1);
+    case STRUCT:
+    case UNION: {
+        PyObject *names = known(plan, at);
+        if (names == NULL)
+            return PyErr_Occurred() ? RAISED : REFUSED;
+        if ((PyObject *)Py_TYPE(value) != plan->bound[at])
+            return REFUSED;
+        if (row->kind == UNION)
+            return write_union(to, row, names, value, depth + 1);
+        status = OK;
+        for (uint32_t i = 0; !status && i < row->count; i++)
+            status = write_attribute(to, entry_of(plan, row->entries, i)->row, value,
+                                     PyTuple_GetItem(names, (Py_ssize_t)i), depth + 1);
+        return status;
+    }
+    default:
+        return REFUSED;
+    }
+}
+
 /* ---- the plan as a Python object ---- */
 
 typedef struct {
     PyObject_HEAD
     Plan plan;
+    Out spare; /* kept between calls, up to MAX_SPARE bytes */
 } PlanObject;
+
+#define MAX_SPARE ((size_t)64 << 10)
 
 /* The resolver may refer to its plan. */
 static int plan_traverse(PyObject *self, visitproc visit, void *arg)
@@ -806,6 +1094,8 @@ static int plan_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(plan->resolver);
     for (size_t i = 0; plan->bound != NULL && i < plan->rows; i++)
         Py_VISIT(plan->bound[i]);
+    for (size_t i = 0; plan->known != NULL && i < plan->rows; i++)
+        Py_VISIT(plan->known[i]);
     return 0;
 }
 
@@ -814,6 +1104,8 @@ static int plan_clear(PyObject *self)
     Plan *plan = &((PlanObject *)self)->plan;
     for (size_t i = 0; plan->bound != NULL && i < plan->rows; i++)
         Py_CLEAR(plan->bound[i]);
+    for (size_t i = 0; plan->known != NULL && i < plan->rows; i++)
+        Py_CLEAR(plan->known[i]);
     Py_CLEAR(plan->resolver);
     return 0;
 }
@@ -824,7 +1116,9 @@ static void plan_dealloc(PyObject *self)
     Plan *plan = &((PlanObject *)self)->plan;
     PyObject_GC_UnTrack(self);
     plan_clear(self);
+    out_free(&((PlanObject *)self)->spare);
     PyMem_Free(plan->bound);
+    PyMem_Free(plan->known);
     PyMem_Free(plan->words);
     PyMem_Free(plan->text);
     PyObject_GC_Del(self);
@@ -862,7 +1156,8 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     plan->bound = PyMem_Calloc(plan->rows + 1, sizeof *plan->bound);
-    if (plan->bound == NULL) {
+    plan->known = PyMem_Calloc(plan->rows + 1, sizeof *plan->known);
+    if (plan->bound == NULL || plan->known == NULL) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -870,88 +1165,149 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-/* Parse (row, data, start); the data is data[start:]. */
-static int payload_arguments(Plan *plan, PyObject *args, const char *form, uint32_t *row, Py_buffer *data, Cursor *in)
+/* The arguments of a function of a payload. */
+typedef struct {
+    uint32_t row;
+    Cursor in;
+    const uint8_t *first;
+    Py_buffer buffer; /* not of bytes, which need none */
+    int released;
+} Payload;
+
+static void release(Payload *payload)
 {
-    Py_ssize_t at, start = 0;
-    if (!PyArg_ParseTuple(args, form, &at, data, &start))
+    if (!payload->released)
+        PyBuffer_Release(&payload->buffer);
+}
+
+/* Parse (row, data, start=0); the data is data[start:]. To be released if it succeeds. */
+static int parse(const Plan *plan, PyObject *const *args, Py_ssize_t count, Payload *payload)
+{
+    if (count < 2 || count > 3) {
+        PyErr_SetString(PyExc_TypeError, "expected a row, bytes, and a position");
         return 0;
-    if (at < 0 || (size_t)at >= plan->rows || start < 0 || start > data->len) {
-        PyBuffer_Release(data);
+    }
+    const unsigned long row = PyLong_AsUnsignedLong(args[0]);
+    Py_ssize_t size, start = count == 3 ? PyLong_AsSsize_t(args[2]) : 0;
+    if (PyErr_Occurred())
+        return 0;
+    payload->released = PyBytes_CheckExact(args[1]);
+    if (payload->released) {
+        payload->first = (const uint8_t *)PyBytes_AsString(args[1]);
+        size = PyBytes_Size(args[1]);
+    }
+    else {
+        if (PyObject_GetBuffer(args[1], &payload->buffer, PyBUF_SIMPLE) < 0)
+            return 0;
+        payload->first = payload->buffer.buf;
+        size = payload->buffer.len;
+    }
+    if (row >= plan->rows || start < 0 || start > size) {
+        release(payload);
         PyErr_SetString(PyExc_IndexError, "no such row or position");
         return 0;
     }
-    *row = (uint32_t)at;
-    *in = cursor((const uint8_t *)data->buf + start, (const uint8_t *)data->buf + data->len);
+    payload->row = (uint32_t)row;
+    payload->in = cursor_of(payload->first + start, payload->first + size);
     return 1;
 }
 
-static PyObject *plan_check(PyObject *self, PyObject *args)
+static PyObject *plan_check(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Plan *plan = &((PlanObject *)self)->plan;
-    uint32_t row;
+    Payload payload;
     int64_t number;
-    Py_buffer data;
-    Cursor in;
-    if (!payload_arguments(plan, args, "ny*|n:check", &row, &data, &in))
+    if (!parse(plan, args, count, &payload))
         return NULL;
-    int status = take_value(plan, row, &in, NULL, &number, 0);
-    Py_ssize_t end = in.at - (const uint8_t *)data.buf;
-    PyBuffer_Release(&data);
-    if (status == NO_MEMORY)
-        return PyErr_NoMemory();
+    int status = take_value(plan, payload.row, &payload.in, NULL, &number, 0);
+    Py_ssize_t end = payload.in.at - payload.first;
+    release(&payload);
     if (status)
         Py_RETURN_NONE;
     return PyLong_FromSsize_t(end);
 }
 
-static PyObject *plan_json(PyObject *self, PyObject *args)
+static PyObject *plan_json(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    Plan *plan = &((PlanObject *)self)->plan;
-    uint32_t row;
+    PlanObject *object = (PlanObject *)self;
+    Plan *plan = &object->plan;
+    Payload payload;
     int64_t number;
-    Py_buffer data;
-    Cursor in;
-    Out out = {NULL, 0, 0};
     PyObject *json = NULL;
-    if (!payload_arguments(plan, args, "ny*|n:json", &row, &data, &in))
+    if (!parse(plan, args, count, &payload))
         return NULL;
-    int status = take_value(plan, row, &in, &out, &number, 0);
+    Out out = object->spare; /* no Python code runs until it is back */
+    out.size = 0;
+    int status = take_value(plan, payload.row, &payload.in, &out, &number, 0);
     if (status == NO_MEMORY)
         PyErr_NoMemory();
-    else if (status || in.at != in.end)
+    else if (status || payload.in.at != payload.in.end)
         json = Py_NewRef(Py_None);
     else
         json = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
-    PyBuffer_Release(&data);
-    out_free(&out);
+    release(&payload);
+    if (out.room > MAX_SPARE)
+        out_free(&out);
+    object->spare = out;
     return json;
 }
 
-static PyObject *plan_decode(PyObject *self, PyObject *args)
+static PyObject *plan_decode(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Plan *plan = &((PlanObject *)self)->plan;
-    uint32_t row;
-    Py_buffer data;
-    Cursor in;
-    if (!payload_arguments(plan, args, "ny*|n:decode", &row, &data, &in))
+    Payload payload;
+    if (!parse(plan, args, count, &payload))
         return NULL;
-    PyObject *value = build_value(plan, row, &in, 0), *result = NULL;
-    Py_ssize_t end = in.at - (const uint8_t *)data.buf;
-    PyBuffer_Release(&data);
-    if (value != NULL)
-        result = Py_BuildValue("(Nn)", value, end);
-    else if (!PyErr_Occurred())
-        result = Py_NewRef(Py_None);
+    PyObject *value = build_value(plan, payload.row, &payload.in, 0), *end, *result;
+    end = value == NULL ? NULL : PyLong_FromSsize_t(payload.in.at - payload.first);
+    release(&payload);
+    if (value == NULL && !PyErr_Occurred())
+        Py_RETURN_NONE;
+    if (end == NULL || (result = PyTuple_New(2)) == NULL) {
+        Py_XDECREF(value);
+        Py_XDECREF(end);
+        return NULL;
+    }
+    PyTuple_SetItem(result, 0, value);
+    PyTuple_SetItem(result, 1, end);
     return result;
 }
 
+static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    Plan *plan = &((PlanObject *)self)->plan;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "encode() takes a row and a value");
+        return NULL;
+    }
+    const unsigned long row = PyLong_AsUnsignedLong(args[0]);
+    if (row >= plan->rows) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_IndexError, "no such row");
+        return NULL;
+    }
+    Writer to = {plan, {NULL, 0, 0}, (uint64_t)1 << 25}; /* not `spare`: attributes may call back */
+    PyObject *data = NULL;
+    switch (write_value(&to, (uint32_t)row, args[1], 0)) {
+    case OK: data = PyBytes_FromStringAndSize(to.out.data, (Py_ssize_t)to.out.size); break;
+    case REFUSED: data = Py_NewRef(Py_None); break;
+    case NO_MEMORY: PyErr_NoMemory(); break;
+    default: break;
+    }
+    out_free(&to.out);
+    return data;
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))(function)
+
 static PyMethodDef plan_methods[] = {
-    {"decode", plan_decode, METH_VARARGS,
+    {"encode", FAST(plan_encode), METH_FASTCALL,
+     "encode(row, value)\n--\n\nReturn the XDR of a value as decoded; None for any other."},
+    {"decode", FAST(plan_decode), METH_FASTCALL,
      "decode(row, data, start=0)\n--\n\nReturn a canonical value at a position, and its end; None for any other bytes."},
-    {"check", plan_check, METH_VARARGS,
+    {"check", FAST(plan_check), METH_FASTCALL,
      "check(row, data, start=0)\n--\n\nReturn the end of a canonical value at a position; None for any other bytes."},
-    {"json", plan_json, METH_VARARGS,
+    {"json", FAST(plan_json), METH_FASTCALL,
      "json(row, data, start=0)\n--\n\nReturn the JSON of a canonical value that ends with the data; None for any other"
      " bytes, and for values that Python writes."},
     {NULL, NULL, 0, NULL},
@@ -1024,8 +1380,16 @@ typedef struct {
     /* For objects: classes of messages, the two directions, (), and what was found. */
     PyObject *captured, *message, *header, *directions[2], *empty, *found;
     uint64_t held; /* bytes of the messages found */
-    int busy; /* in a scan, which calls Python code */
+    int busy;      /* while a scan may call Python code */
 } Scanner;
+
+/* Classes of messages, a resolver or another thread may come back to a scanner that scans. */
+static int is_busy(const Scanner *self)
+{
+    if (self->busy)
+        PyErr_SetString(PyExc_RuntimeError, "the scanner is scanning");
+    return self->busy;
+}
 
 static uint32_t hash(const uint8_t *data, size_t size)
 {
@@ -1066,6 +1430,9 @@ static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t di
 
 /* ---- lines ---- */
 
+/* Times of hostile captures may overflow, as they do in no other. */
+static inline int64_t sum(int64_t time_ns, uint64_t more) { return (int64_t)((uint64_t)time_ns + more); }
+
 /* Seconds since the beginning with three decimals, in seven columns, and a space: presenters/clock.py. */
 static int put_clock(Out *out, int64_t since_ns)
 {
@@ -1092,7 +1459,7 @@ static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, cons
 {
     const Plan *plan = self->plan;
     const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
-    Cursor in = cursor(payload, end);
+    Cursor in = cursor_of(payload, end);
     uint32_t code, domain, present, size;
     const uint8_t *text;
     int status;
@@ -1134,7 +1501,7 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
     Out *out = &self->out;
     int64_t number;
     int status = OK, payload_done = 0;
-    Cursor in = cursor(frame + HEADER_END, frame + length);
+    Cursor in = cursor_of(frame + HEADER_END, frame + length);
     if (kind->row == NONE && length != HEADER_END)
         return REFUSED;
     for (uint32_t i = 0; i < kind->count; i++) {
@@ -1143,9 +1510,7 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
         case TEXT: status = put(out, self->text.data + part->text, part->length); break;
         case NUMBER: status = put_unsigned(out, self->messages + 1); break;
         case TIME_NS: status = put_signed(out, time_ns); break;
-        case CLOCK:
-            status = __builtin_sub_overflow(time_ns, self->start_ns, &number) ? REFUSED : put_clock(out, number);
-            break;
+        case CLOCK: status = put_clock(out, sum(time_ns, -(uint64_t)self->start_ns)); break;
         case CONN: status = put(out, lane->conn.data, lane->conn.size); break;
         case LENGTH: status = put_unsigned(out, length); break;
         case SERIAL: status = put_unsigned(out, word_at(frame + 20)); break;
@@ -1183,7 +1548,7 @@ static PyObject *called(PyObject *class, PyObject *fields)
 static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                       int64_t time_ns, uint64_t packet)
 {
-    Cursor in = cursor(frame + HEADER_END, frame + length);
+    Cursor in = cursor_of(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
     PyObject *payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
@@ -1270,7 +1635,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
             status = REFUSED;
         else if (size - at >= HEADER_END && (kind = kind_of(self, data + at, lane->direction)) == NULL)
             status = REFUSED;
-        if (status || size - at < length)
+        if (status || kind == NULL || size - at < length) /* no kind: not the whole header */
             break;
         status = self->found ? put_object(self, lane, kind, data + at, length, time_ns, packet)
                              : put_line(self, lane, kind, data + at, length, time_ns, packet);
@@ -1389,7 +1754,7 @@ static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8
         const size_t size = ordered(at + 8, big);
         if (size > (size_t)(end - at) - 16 || size > limit || ordered(at + 12, big) > size)
             break;
-        const int64_t time_ns = (int64_t)ordered(at, big) * 1000000000 + (int64_t)(ordered(at + 4, big) * face->ns);
+        const int64_t time_ns = sum((int64_t)ordered(at, big) * 1000000000, ordered(at + 4, big) * face->ns);
         if ((*status = take_packet(self, face->link, at + 16, size, time_ns, self->packets + 1)))
             break;
         self->packets++;
@@ -1405,15 +1770,15 @@ static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_
     while (end - at >= 32 && !is_full(self)) {
         const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
         const uint32_t number = ordered(at + 8, big);
-        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) || length > limit ||
-            ordered(at + length - 4, big) != length)
+        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) ||
+            length > limit || ordered(at + length - 4, big) != length)
             break;
         if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
             break;
         const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
         if (ticks > (uint64_t)4000000000000000000 / faces[number].ns)
             break;
-        const int64_t time_ns = (int64_t)(ticks * faces[number].ns) + faces[number].offset;
+        const int64_t time_ns = sum(faces[number].offset, ticks * faces[number].ns);
         if ((*status = take_packet(self, faces[number].link, at + 28, size, time_ns, self->packets + 1)))
             break;
         self->packets++;
@@ -1440,7 +1805,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
-/* What is left refuses every message. */
+/* Without fields, every message is refused. */
 static int scanner_clear(PyObject *object)
 {
     Scanner *self = (Scanner *)object;
@@ -1487,18 +1852,18 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI|OOO:Scanner", names, &plan, &fault_names, &captured, &message,
                                      &header))
         return NULL;
+    if ((captured == NULL) != (header == NULL) || (message == NULL) != (header == NULL)) {
+        PyErr_SetString(PyExc_TypeError, "expected three classes or none");
+        return NULL;
+    }
     if (PyType_GetSlot(Py_TYPE(plan), Py_tp_dealloc) != (void *)plan_dealloc) {
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
         return NULL;
     }
     Plan *of = &((PlanObject *)plan)->plan;
-    of->checks = of->words_count;
+    of->entries = of->words_count;
     if (fault_names && (!valid_names(of, fault_names) || of->words[fault_names] != ONE_OF)) {
         PyErr_SetString(PyExc_ValueError, "no such names");
-        return NULL;
-    }
-    if ((captured == NULL) != (header == NULL) || (message == NULL) != (header == NULL)) {
-        PyErr_SetString(PyExc_TypeError, "expected all classes of messages, or none");
         return NULL;
     }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -1531,14 +1896,6 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
-/* The classes of messages are Python code: it must not use the scanner that is calling it. */
-static int is_busy(const Scanner *self)
-{
-    if (self->busy)
-        PyErr_SetString(PyExc_RuntimeError, "the scanner is in use");
-    return self->busy;
-}
-
 static PyObject *scanner_learn(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
@@ -1547,13 +1904,14 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
-    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
-        is_busy(self))
+    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts))
         return NULL;
     if (key_size != KIND_KEY || (row != NONE && row >= self->plan->rows)) {
         PyErr_SetString(PyExc_ValueError, "no such kind or row");
         return NULL;
     }
+    if (is_busy(self))
+        return NULL;
     Kind *kind = kind_slot(self, (const uint8_t *)key);
     Py_ssize_t count = PyTuple_Size(parts);
     if (kind->used || self->kind_count == MAX_KINDS || count > 64)
@@ -1619,7 +1977,7 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
     unsigned int next;
     int direction;
     PyObject *connection;
-    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection) || is_busy(self))
+    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection))
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
@@ -1627,6 +1985,8 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
+    if (is_busy(self))
+        return NULL;
     Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
     if (lane == NULL) {
         if (self->lane_count == MAX_LANES)
@@ -1639,17 +1999,17 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
             at = (at + 1) % (2 * MAX_LANES);
         self->lane_slots[at] = ++self->lane_count;
     }
-    PyObject *before = lane->connection;
     lane->conn.size = lane->pending.size = 0;
-    lane->open = 0;
+    PyObject *former = lane->connection;
     lane->connection = Py_NewRef(connection);
-    Py_XDECREF(before);
-    if (put(&lane->conn, conn, (size_t)conn_size))
-        return PyErr_NoMemory();
     lane->next = next;
     lane->packet = 0;
     lane->direction = (uint8_t)direction;
-    lane->open = 1;
+    lane->open = put(&lane->conn, conn, (size_t)conn_size) == OK;
+    const int failed = !lane->open;
+    Py_XDECREF(former);
+    if (failed)
+        return PyErr_NoMemory();
     Py_RETURN_TRUE;
 }
 
@@ -1703,17 +2063,18 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*nppnO!KKL:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple, &messages,
                           &packets, &start_ns))
         return NULL;
-    if (is_busy(self) || pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
+    if (pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
         PyBuffer_Release(&buffer);
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "no such position or interfaces");
         return NULL;
     }
-    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
-    if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
+    /* Messages from before an error are not returned. */
+    if (is_busy(self) || (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0)) {
         PyBuffer_Release(&buffer);
         return NULL;
     }
+    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
     self->busy = 1;
     self->out.size = 0;
     self->messages = messages;

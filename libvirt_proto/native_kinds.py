@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .events import Captured, Connection
 from .native import core
-from .native_plan import has_file, plan_of
+from .native_plan import has_file
+from .native_types import NativeTypes, native_types
 from .rpc.message import Header, Message, settled_type
 from .rpc.wire import REMOTE_PROGRAM
 
@@ -41,7 +42,7 @@ class Learning:
     def __init__(self, registry: Registry) -> None:
         self.scanner: Scanner | None = None
         self._registry = registry
-        self._rows: dict[str, int] = {}
+        self._types: NativeTypes | None = None
         self._seen = 0
         self._known: set[bytes] = set()
 
@@ -60,7 +61,8 @@ class Learning:
         if key in self._known or (header.prog == REMOTE_PROGRAM and header.proc in _SASL):
             return
         settled, type_ = settled_type(header, self._registry)
-        row = _NO_ROW if type_ is None else self._rows.get(type_.name)
+        assert self._types is not None
+        row = _NO_ROW if type_ is None else self._types.row(type_)
         parts = parts_of(captured) if settled and row is not None else None
         if parts is None or row is None:
             return
@@ -71,13 +73,9 @@ class Learning:
     def _build(self) -> None:
         native = core()
         assert native is not None
-        plan = plan_of(self._registry)
-        self._rows = plan.rows()
-        resolver = plan.resolver(self._registry)
+        self._types = native_types(self._registry)
         classes = (Captured, Message, Header) if self.objects else ()
-        self.scanner = native.Scanner(
-            native.Plan(plan.words, plan.text, resolver), plan.fault_names, *classes
-        )
+        self.scanner = native.Scanner(self._types.plan, self._types.fault_names, *classes)
 
 
 class NativeMessages(Learning):

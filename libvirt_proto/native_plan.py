@@ -234,7 +234,9 @@ class _Builder(Visitor[int]):
         return self._row(_INTEGERS[node.bits, node.signed])
 
     def floating(self, node: xdr.Floating) -> int:
-        return self._row({32: "float", 64: "double"}.get(node.bits, "unknown"))
+        if node.bits == 128:
+            return self._row("fixed_opaque", 16)  # a quadruple's value is its bytes
+        return self._row({32: "float", 64: "double"}[node.bits])
 
     def boolean(self, node: xdr.Boolean) -> int:
         return self._row("bool")

@@ -33,7 +33,9 @@ TESTS: Final = (
     "tests/runtime/codec",
 )
 #: Tests that start another Python, which needs an emulator, too, and tests of whole commands, which are slow.
-EXCLUDED: Final = "not standard_library and not sparse_file_that_claims and not test_same_output"
+EXCLUDED: Final = (
+    "not standard_library and not sparse_file_that_claims and not test_same_ and not of_newest_release"
+)
 PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 ZIG: Final = f"{shlex.quote(sys.executable)} -m ziglang cc -target"
 

@@ -6,15 +6,17 @@ and libvirt's code disagree (the descriptor count is four bytes), this module fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from ..codec.xdrtype import Decoder, XdrType
+from ..codec.xdrtype import XdrType
 from ..errors import BadValue, FrameError, OverLimit, ProtocolError, Truncated
 from ..generated import virnetprotocol as net
+from ..native_types import NativePayloads
 from ..registry import Registry, default
 from .wire import MAX_FDS, MAX_FRAME, MIN_FRAME, START, TYPES_WITH_FDS, WORD, WORD_SIZE
 
@@ -44,6 +46,10 @@ _SETTLED: Final = frozenset(
     for key, kind in _KINDS.items()
     if kind in ("args", "ret", "msg", "error") and key[0] not in TYPES_WITH_FDS
 )
+#: Messages after which the native core is asked for.
+_ASKED: Final = 1000
+#: A decoder, which may leave a payload to the exact one by returning None.
+_Read = Callable[[bytes, int], tuple[Any, int] | None]
 #: Maximum number of remembered kinds of messages; libvirt has about 1,400, a hostile peer any number.
 _MAX_KNOWN: Final = 4096
 
@@ -98,10 +104,13 @@ class MessageDecoder:
 
     def __init__(self, registry: Registry | None = None) -> None:
         self._registry = registry or default()
+        self._native = NativePayloads(self._registry)
+        #: Messages until the native core is asked for; then it reads most payloads.
+        self._left = _ASKED
         #: Program, version, procedure, type, status → the decoder and the name of the payload's type, each
         #: None without a payload.
         self._known: dict[
-            tuple[int, int, int, int, int], tuple[Type | int, Status | int, Decoder | None, str | None]
+            tuple[int, int, int, int, int], tuple[Type | int, Status | int, _Read | None, str | None]
         ] = {}
 
     def decode(self, data: bytes, direction: str | None = None, missing: int = 0) -> Message:
@@ -121,12 +130,23 @@ class MessageDecoder:
             if known is not None and length == len(data):  # nearly every message
                 type_, status, payload, name = known
                 try:
-                    value, end = payload(data, MIN_FRAME) if payload is not None else (None, MIN_FRAME)
+                    found = payload(data, MIN_FRAME) if payload is not None else (None, MIN_FRAME)
                 except (ProtocolError, RecursionError):
-                    end = None  # not canonical, or malformed
-                if end == length:
+                    found = None  # not canonical, or malformed
+                self._left -= 1
+                if not self._left:
+                    self._ask()
+                if found is not None and found[1] == length:
+                    value, _ = found
                     return Message(Header(prog, vers, proc, type_, serial, status), length, None, name, value)
         return self._decode(data, direction, missing)
+
+    def _ask(self) -> None:
+        """Use the native core if it is worth it: kinds of messages are then learned again."""
+        if self._native.is_worth_it(_ASKED):
+            self._known.clear()
+        elif self._native.is_possible:
+            self._left = _ASKED
 
     def _decode(self, data: bytes, direction: str | None, missing: int) -> Message:
         size = len(data)
@@ -143,7 +163,7 @@ class MessageDecoder:
         type_, typed = payload_of(header, pos < size or missing != 0, direction, self._registry)
         if typed and (header.type, header.status) in _SETTLED and len(self._known) < _MAX_KNOWN:
             key = (header.prog, header.vers, header.proc, header.type, header.status)
-            payload = (type_.decode, type_.name) if type_ else (None, None)
+            payload = (self._native.decoder(type_) or type_.decode, type_.name) if type_ else (None, None)
             self._known[key] = (header.type, header.status, *payload)
         if missing:
             return _incomplete(Message(header, length, fds, missing=missing), data, pos, type_, typed)
@@ -158,6 +178,11 @@ class MessageDecoder:
         return Message(
             header, length, fds, type_.name, reading.value, None, spare, raw, reading.remarks, reading.error
         )
+
+
+@lru_cache(4)
+def _native(registry: Registry) -> NativePayloads:
+    return NativePayloads(registry)
 
 
 @lru_cache(4)
@@ -194,7 +219,7 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
     if message.missing:
         count = "an unknown number of" if message.missing < 0 else message.missing
         raise BadValue(f"{count} bytes of the message are missing")
-    parts = [net.TYPES["virNetMessageHeader"].to_bytes(message.header)]
+    parts = [_encoded(net.TYPES["virNetMessageHeader"], message.header, default())]
     if message.fds is not None:
         if not 0 <= message.fds <= MAX_FDS:
             raise OverLimit(MAX_FDS, message.fds, "descriptor count")
@@ -208,13 +233,19 @@ def encode_message(message: Message, *, registry: Registry | None = None) -> byt
         type_, _ = payload_of(message.header, True, None, registry)
         if type_ is None or type_.name != message.payload_type:
             type_ = registry.type(message.payload_type)
-        parts.append(type_.to_bytes(message.payload))
+        parts.append(_encoded(type_, message.payload, registry))
     parts.append(message.spare)
     body = b"".join(parts)
     length = WORD_SIZE + len(body)
     if length > MAX_FRAME:
         raise OverLimit(MAX_FRAME, length, "length word")
     return WORD.pack(length) + body
+
+
+def _encoded(type_: XdrType, value: Any, registry: Registry) -> bytes:
+    """Return the XDR of a value, by the native core if it can."""
+    written = _native(registry).encode(type_, value)
+    return type_.to_bytes(value) if written is None else written
 
 
 def payload_kind(header: Header) -> Literal["args", "ret", "msg"] | None:

@@ -56,6 +56,25 @@ def build(files: Sequence[Path], types: Sequence[str] | None, folder: Path) -> J
     Constants of C headers come from an externals.toml in the same folder. The files' other headers, which
     their types do not need, are empty. Without `types`, the Judge has all that rpcgen writes functions for.
     """
+    names = _write_sources(files, types, folder)
+    write_filter(folder, _table(files, names))
+    _compile(files, folder, "filter", "-O1", small=types is None)
+    return Judge(folder, names)
+
+
+def compiled(files: Sequence[Path], types: Sequence[str], folder: Path, program: str, optimise: str) -> Path:
+    """Compile a program with the functions of types in an empty folder, and return its path.
+
+    `{types}` in its text becomes a table `types` of functions and sizes.
+    """
+    _write_sources(files, types, folder)
+    (folder / "program.c").write_text(program.replace("{types}", _table(files, types)))
+    _compile(files, folder, "program", optimise)
+    return folder / "program"
+
+
+def _write_sources(files: Sequence[Path], types: Sequence[str] | None, folder: Path) -> Sequence[str]:
+    """Write rpcgen's C, and return the names of the types."""
     for file in files:
         (folder / file.name).write_bytes(on_one_line(file.read_bytes()))
     for file in files:
@@ -66,31 +85,29 @@ def build(files: Sequence[Path], types: Sequence[str] | None, folder: Path) -> J
     for source in sources:
         _supply_headers(source.read_text(encoding="latin-1"), folder)
         _supply_headers(source.with_suffix(".h").read_text(encoding="latin-1"), folder)
-    names = types
-    if names is None:
-        texts = (source.with_suffix(".h").read_text(encoding="latin-1") for source in sources)
-        names = list(dict.fromkeys(name for text in texts for name in _FUNCTION.findall(text)))
-    includes = "\n".join(f'#include "{source.with_suffix(".h").name}"' for source in sources)
+    if types is not None:
+        return types
+    texts = (source.with_suffix(".h").read_text(encoding="latin-1") for source in sources)
+    return list(dict.fromkeys(name for text in texts for name in _FUNCTION.findall(text)))
+
+
+def _table(files: Sequence[Path], names: Sequence[str]) -> str:
+    includes = "\n".join(f'#include "{file.with_suffix(".h").name}"' for file in files)
     rows = "\n".join(f"    {{ (xdrproc_t) xdr_{name}, sizeof({name}) }}," for name in names)
-    write_filter(folder, _TYPES.format(includes=includes, rows=rows))
+    return _TYPES.format(includes=includes, rows=rows)
+
+
+def _compile(files: Sequence[Path], folder: Path, stem: str, optimise: str, *, small: bool = False) -> None:
+    """Compile a program; with `small`, definitions may declare libtirpc's types again."""
     # The ABI defines plain char: signed on x86, where most libvirt peers run.
-    options = [
-        "-w",
-        "-O1",
-        "-fsigned-char",
-        "-I.",
-        f"-I{TIRPC}",
-        "-include",
-        "stdint.h",
-        *_OPTIONS,
-        *_defines(files),
-    ]
-    command = ["gcc", *options, "-o", "filter", "filter.c", *(source.name for source in sources), "-ltirpc"]
-    if types is None and subprocess.run(command, cwd=folder, capture_output=True).returncode:
+    options = ["-w", optimise, "-fsigned-char", "-I.", f"-I{TIRPC}", "-include", "stdint.h"]
+    options += [*_OPTIONS, *_defines(files)]
+    sources = [f"{stem}.c", *(file.with_suffix(".c").name for file in files)]
+    command = ["gcc", *options, "-o", stem, *sources, "-ltirpc"]
+    if small and subprocess.run(command, cwd=folder, capture_output=True).returncode:
         (folder / "rpc").mkdir(exist_ok=True)
         (folder / "rpc" / "rpc.h").write_text(_SMALL_RPC_H)
     run(command, folder)
-    return Judge(folder, names)
 
 
 def on_one_line(data: bytes) -> bytes:

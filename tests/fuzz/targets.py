@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -22,7 +22,7 @@ from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
 from tests.support.oracles import PROGRAMS, items
 from tests.support.packets import Talk, enhanced, interface, obsolete, option, pcap, section, simple
 
-from . import captures, definitions, probes, texts, wire
+from . import captures, definitions, natives, probes, texts, wire
 
 TESTS = Path(__file__).resolve().parent.parent
 #: The committed inputs, one folder per target.
@@ -37,7 +37,7 @@ class Target:
     definitions of this repository; `words` appear in inputs; `longest` is the maximum length."""
 
     check: Callable[[bytes], None]
-    seeds: Callable[[], Iterator[bytes]]
+    seeds: Callable[[], Iterable[bytes]]
     words: tuple[bytes, ...] = ()
     longest: int = 1024
 
@@ -353,6 +353,8 @@ TARGETS: dict[str, Target] = {
     "xdr": Target(definitions.xdr, partial(_definition_texts, LONGEST), _XDR_WORDS),
     "preprocessor": Target(definitions.preprocessor, _preprocessor, _PREPROCESSOR_WORDS, longest=600),
     "provider": Target(definitions.provider, _providers, _XDR_WORDS[:4]),
+    "plan": Target(natives.plan, natives.plan_seeds, longest=400),
+    "scanner": Target(natives.scanner, natives.scanner_seeds, longest=1000),
     "elf": Target(probes.notes, _elf, _ELF_WORDS, longest=1500),
     "operands": Target(probes.arguments, _arguments, _OPERAND_WORDS, longest=1100),
     "generator": Target(definitions.generator, _generator, _XDR_WORDS, longest=300),

@@ -17,7 +17,7 @@ MESSAGES = 20_000
 #: Reads the capture 26 times as lines and 26 times as messages, and prints the resident memory in KiB after
 #: each pass, and how many messages there were.
 SCRIPT = """
-import re, sys
+import gc, re, sys
 import libvirt_proto
 from libvirt_proto import native, registry
 from libvirt_proto.events import Captured, Lines
@@ -25,6 +25,7 @@ from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.presenters.native_lines import JsonLines, NativeLines
 
 def resident():
+    gc.collect()
     return int(re.search(r"^VmRSS:\\s+(\\d+)", open("/proc/self/status").read(), re.MULTILINE)[1])
 
 def as_lines():

@@ -76,13 +76,16 @@ def test_run_measures_a_command() -> None:
 def test_ratios_compare_pairs() -> None:
     """One round in which both are slow changes nothing."""
     ours = [Run(1, 1, 0), Run(10, 10, 0), Run(1, 1, 0)]
-    theirs = [Run(6, 5, 0), Run(60, 50, 0), Run(7, 5, 0)]
+    theirs = [Run(5, 6, 0), Run(50, 60, 0), Run(5, 7, 0)]
     row = rows.faster("work", "peer", 6, ours, theirs)
-    assert row.spread == "6.0 to 7.0"
-    assert (row.measured, row.cpu, row.verdict) == ("6.0×", "5.0×", "met")
+    assert row.spread == "6.0× to 7.0×"
+    assert (row.measured, row.elapsed, row.verdict) == ("6.0×", "5.0×", "met")
     assert rows.faster("work", "peer", 8, ours, theirs).verdict == "**missed by 25 %**"
-    assert rows.at_most("work", "floor", 6, [Run(18, 9, 0)], [Run(2, 2, 0)]).verdict == "**missed by 50 %**"
-    assert rows.at_most("work", "floor", 6, [Run(12, 9, 0)], [Run(2, 2, 0)]).verdict == "met"
+    assert rows.faster("work", "peer", 6, ours, theirs, by_cpu=False).measured == "5.0×"
+    assert rows.at_most("work", "floor", 6, [Run(9, 18, 0)], [Run(2, 2, 0)]).verdict == "**missed by 50 %**"
+    assert rows.at_most("work", "floor", 6, [Run(9, 12, 0)], [Run(2, 2, 0)]).verdict == "met"
+    free = rows.at_most("work", "floor", None, [Run(9, 12, 0)], [Run(2, 2, 0)])
+    assert (free.goal, free.measured, free.verdict, free.elapsed) == ("", "6.0×", "", "4.5×")
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,27 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count as count_from
 from itertools import islice, product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from libvirt_proto.capture import stream
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.events import Captured
 from libvirt_proto.registry import default
-from libvirt_proto.rpc.message import Message, decode_message
+from libvirt_proto.rpc.message import Message, Type, decode_message
 from tests.differential import libvirtd
 from tests.support.packets import Talk, pcap
 
 TOUR = Path("tests/captures/tour.pcap")
 PORT = 16509
+#: Connections of the varied capture.
+_VARIED = 300
 _CLIENT = Path(__file__).with_name("client.py")
 _PYTHONS = ("/usr/bin/python3", "python3")
 _TOOLS = ("libvirtd", "tcpdump")
@@ -54,6 +59,106 @@ def large(folder: Path, wanted: int) -> Capture:
     copies = -(-wanted // count(TOUR))
     _write(path, [(TOUR, copy) for copy in range(copies)])
     return Capture(path, count(path), f"{TOUR}, {copies} times")
+
+
+def varied(path: Path, wanted: int) -> Capture:
+    """Write a capture of many connections, in which sizes, names and UUIDs vary."""
+    rng = Random(16)
+    frames = _varied_frames(rng)
+    talking = [Talk(client=(f"10.9.{n >> 8}.{n & 255}", 40000 + n)) for n in range(_VARIED)]
+
+    def packets() -> Iterator[bytes]:
+        for talk in talking:
+            yield from talk.handshake()
+        for _ in range(wanted // 2):
+            talk = rng.choice(talking)
+            for direction, frame in zip(("c2s", "s2c"), next(frames), strict=True):
+                for piece in _pieces(frame, lambda: rng.choice((1448, 1448, 14480, 60000))):
+                    yield talk.packet(direction, piece)
+
+    path.write_bytes(pcap(packets()))
+    return Capture(path, count(path), f"{_VARIED} connections, sizes, names and UUIDs vary")
+
+
+def segmented(capture: Capture, path: Path, wanted: int) -> Capture:
+    """Write the first messages of a capture in packets of 1 to 1,448 bytes."""
+    rng = Random(16)
+    talk = Talk()
+
+    def packets() -> Iterator[bytes]:
+        yield from talk.handshake()
+        for frame, message in islice(messages(capture.path), wanted):
+            direction = "c2s" if message.header.type in (Type.VIR_NET_CALL,) else "s2c"
+            for piece in _pieces(frame, lambda: int(1448 ** rng.random())):
+                yield talk.packet(direction, piece)
+
+    path.write_bytes(pcap(packets()))
+    return Capture(path, count(path), f"{capture.path.name} in packets of 1 to 1,448 bytes")
+
+
+def _pieces(frame: bytes, size: Callable[[], int]) -> Iterator[bytes]:
+    at = 0
+    while at < len(frame):
+        step = size()
+        yield frame[at : at + step]
+        at += step
+
+
+def _varied_frames(rng: Random) -> Iterator[tuple[bytes, bytes]]:
+    """Yield calls with their replies."""
+    remote = default().program("remote")
+    types = default().module("remote").code
+
+    def framed(name: str, serial: int, kind: str, value: Any) -> bytes:
+        procedure = remote.by_name[name]
+        type_ = getattr(procedure, kind)
+        head = (remote.number, remote.version, procedure.number, kind == "ret", serial, 0)
+        body = b"" if type_ is None else type_.to_bytes(value)
+        return struct.pack(">IIIiiIi", 28 + len(body), *head) + body
+
+    def domain() -> Any:
+        return types.RemoteNonnullDomain(
+            f"vm-{rng.randbytes(6).hex()}", rng.randbytes(16), rng.randrange(9999)
+        )
+
+    def xml(one: Any) -> str:
+        size = int(400 * 250 ** rng.random() ** 3)
+        disk = "<disk type='file' device='disk'>\n  <source file='/srv/{}.qcow2'/>\n</disk>\n"
+        disks = "".join(disk.format(rng.randbytes(8).hex()) for _ in range(size // 84))
+        return f"<domain type='kvm'>\n<name>{one.name}</name>\n{disks}</domain>\n"
+
+    for serial in count_from(1):
+        one = domain()
+        match rng.randrange(4):
+            case 0:
+                name, args = "domain_lookup_by_name", types.RemoteDomainLookupByNameArgs(one.name)
+                ret = types.RemoteDomainLookupByNameRet(one)
+            case 1:
+                name, args = "domain_get_xml_desc", types.RemoteDomainGetXmlDescArgs(one, 0)
+                ret = types.RemoteDomainGetXmlDescRet(xml(one))
+            case 2:
+                name, args = "connect_list_all_domains", types.RemoteConnectListAllDomainsArgs(1, 0)
+                found = [domain() for _ in range(rng.choice((0, 1, 5, 20, 150)))]
+                ret = types.RemoteConnectListAllDomainsRet(found, len(found))
+            case _:
+                name, args = "domain_get_info", types.RemoteDomainGetInfoArgs(one)
+                memory = rng.getrandbits(22)
+                ret = types.RemoteDomainGetInfoRet(rng.randrange(8), memory, memory, 4, rng.getrandbits(44))
+        yield framed(name, serial, "args", args), framed(name, serial, "ret", ret)
+
+
+def small(capture: Capture, path: Path, wanted: int) -> Path:
+    """Write the first messages of a capture, on one connection."""
+    talks(path, (frame for frame, _ in messages(capture.path)), 1, wanted, at_once=False)
+    return path
+
+
+def rare(capture: Capture, share: float) -> str:
+    """Return the procedure whose share of the messages is closest."""
+    numbers = Counter((m.header.prog, m.header.proc) for _, m in messages(capture.path))
+    found = min(numbers, key=lambda each: abs(numbers[each] / capture.messages - share))
+    program = next(each for each in default().programs() if each.number == found[0])
+    return f"{program.name}.{program.by_number[found[1]].name}"
 
 
 def repeated(capture: Capture, copies: int, path: Path) -> Capture:

@@ -17,10 +17,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from libvirt_proto import native
 from libvirt_proto.codec.values import XdrStruct, XdrUnion
 from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.jsonlines.encode import encoder
+from libvirt_proto.native_types import native_types
 from libvirt_proto.registry import default
 
+from . import climit
 from .captures import messages
 from .peers import Xdrlib, construct
 
@@ -100,9 +106,18 @@ def contenders(work: list[tuple[XdrType, bytes, Any]]) -> dict[str, tuple[Callab
     writers = [(type_.to_bytes, value) for type_, _, value in work]
     packers = [(codecs[type_.name][1], value) for type_, _, value in work]
 
+    jsons = [
+        (type_.decode, encoder(type_.types, True).function(type_.reference), payload)
+        for type_, payload, _ in work
+    ]
+
     def build() -> None:
         for function in floor:
             function()
+
+    def json_ours() -> None:
+        for decode, convert, payload in jsons:
+            msgspec.json.encode(convert(decode(payload, 0)[0]))
 
     def decode_ours() -> None:
         for function, payload in ours:
@@ -116,12 +131,40 @@ def contenders(work: list[tuple[XdrType, bytes, Any]]) -> dict[str, tuple[Callab
         return call
 
     return {
+        **natives(work),
+        "json": (json_ours, 1),
         "objects": (build, 1),
         "decode": (decode_ours, 1),
         "decode xdrlib": (calls(xdrlib), 1),
         "decode construct": (calls(constructed), len(work) / len(fewer)),
         "encode": (calls(writers), 1),
         "encode xdrlib": (calls(packers), 1),
+    }
+
+
+def natives(work: list[tuple[XdrType, bytes, Any]]) -> dict[str, tuple[Callable[[], None], float]]:
+    """The functions of the native core, if there is one."""
+    if native.core() is None:
+        return {}
+    types = native_types(default())
+    plan = types.plan
+    payloads = [(types.row(type_), payload) for type_, payload, _ in work]
+    values = [(types.row(type_), value) for type_, _, value in work]
+    assert all(plan.decode(row, payload) is not None for row, payload in payloads if row is not None)
+    assert all(plan.encode(row, value) is not None for row, value in values if row is not None)
+
+    def calls(function: Callable[..., Any], pairs: list[tuple[Any, Any]]) -> tuple[Callable[[], None], float]:
+        def call() -> None:
+            for row, argument in pairs:
+                function(row, argument)
+
+        return call, 1
+
+    return {
+        "decode native": calls(plan.decode, payloads),
+        "check native": calls(plan.check, payloads),
+        "json native": calls(plan.json, payloads),
+        "encode native": calls(plan.encode, values),
     }
 
 
@@ -135,6 +178,8 @@ def main(path: Path, wanted: int, rounds: int) -> None:
             started = time.process_time()
             function()
             taken.setdefault(name, []).append((time.process_time() - started) * factor)
+    if seconds := climit.measure([(type_.name, payload) for type_, payload, _ in work], rounds):
+        taken["C"] = seconds
     print(
         json.dumps(
             {"payloads": len(work), "types": len({type_.name for type_, _, _ in work}), "seconds": taken}

@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from libvirt_proto import native
+
 from .rows import Row
 
 if TYPE_CHECKING:
@@ -35,10 +37,10 @@ def replace(document: Path, mark: str, text: str) -> None:
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    yield "| work | against | goal | measured | | of pairs | by CPU time | ours | theirs |"
+    yield "| work | against | goal | measured | | of pairs | by elapsed time | ours | theirs |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:
-        figures = (row.measured, row.verdict, row.spread, row.cpu, row.ours, row.theirs)
+        figures = (row.measured, row.verdict, row.spread, row.elapsed, row.ours, row.theirs)
         yield f"| {' | '.join((row.work, row.against, row.goal, *figures))} |"
 
 
@@ -48,7 +50,9 @@ def _circumstances(settings: Settings) -> Iterator[str]:
     yield f"- Load at the end: {os.getloadavg()[0]:.1f} (one process at a time is measured)"
     yield f"- Versions: {', '.join(_versions())}"
     yield f"- Capture: {capture.messages:,} messages, {capture.megabytes:.1f} MB, {capture.origin}"
-    yield f"- Rounds: {settings.rounds} (startup five times as many, payloads two more), in turn; medians"
+    yield f"- Native core: {native.state()}"
+    yield f"- Rounds: {settings.rounds} (startup five times as many, payloads two more, the largest capture a"
+    yield "  third), in turn; medians"
 
 
 def _processor() -> str:

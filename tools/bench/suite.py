@@ -14,14 +14,25 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from .captures import Capture, repeated
+from libvirt_proto.native import PURE
+
+from . import captures
+from .captures import Capture
 from .rows import Row, at_most, faster, seconds, verdict
 from .timing import Run, in_child, in_turn, one_core, run, say
 
 OURS: Final = str(Path(sys.executable).with_name("libvirt-proto"))
-#: tshark without name resolution, which would ask a server.
-_TSHARK: Final = ("tshark", "-n", "-r")
-_MOST_MEMORY: Final = 120e6
+#: tshark in its fastest setting: without name resolution and analysis of TCP.
+_TSHARK: Final = (
+    *("tshark", "-n", "-o", "tcp.analyze_sequence_numbers:FALSE"),
+    *("-o", "tcp.calculate_timestamps:FALSE", "-r"),
+)
+_JSON: Final = ("-T", "json", "-J", "libvirt")
+_LINE: Final = ("-T", "fields", "-e", "libvirt.procedure")
+_PURE: Final = {PURE: "1"}
+_MOST_MEMORY: Final = 40e6
+#: Messages of the captures that vary, as a share of those of the large one.
+_FEWER: Final = 4
 
 
 @dataclass(frozen=True)
@@ -37,22 +48,87 @@ class Settings:
 
 
 def messages(settings: Settings) -> Iterator[Row]:
-    """Decode a whole capture, with libvirt-proto and with tshark."""
+    """Decode whole captures, with libvirt-proto and with tshark."""
     if not shutil.which("tshark"):
         say("  left out: tshark is not installed")
         return
-    path = str(settings.capture.path)
-    cases = (
-        ("capture → JSON of every message", "jsonl", ("-T", "json", "-J", "libvirt"), 6),
-        ("capture → a line per message", "monitor", ("-T", "fields", "-e", "libvirt.procedure"), 7),
+    yield from _against_tshark(settings.capture, (25, 20), settings.rounds, pure=True)
+    wanted = settings.capture.messages // _FEWER
+    made: tuple[tuple[str, Callable[[Path], Capture]], ...] = (
+        ("varied", lambda path: in_child(captures.varied, path, wanted)),
+        ("segmented", lambda path: in_child(captures.segmented, settings.capture, path, wanted)),
     )
-    for work, format_, options, goal in cases:
-        commands = {
-            "ours": (OURS, "decode", "--format", format_, path),
-            "theirs": (*_TSHARK, path, *options),
-        }
-        taken = in_turn(_on_one_core(commands), settings.rounds, work)
-        yield faster(work, f"`tshark {' '.join(options)}`", goal, taken["ours"], taken["theirs"])
+    for name, make in made:
+        path = settings.folder / f"{name}.pcap"
+        yield from _against_tshark(make(path), (12.5, 10), settings.rounds)
+        path.unlink()
+
+
+def many(settings: Settings) -> Iterator[Row]:
+    """Decode ten times as many messages."""
+    if not shutil.which("tshark"):
+        say("  left out: tshark is not installed")
+        return
+    path = settings.folder / "ten-times.pcap"
+    capture = in_child(captures.repeated, settings.capture, settings.copies, path)
+    yield from _against_tshark(capture, (40, 40), max(1, settings.rounds // 3))
+    path.unlink()
+
+
+def _against_tshark(
+    capture: Capture, goals: tuple[float, float], rounds: int, *, pure: bool = False
+) -> Iterator[Row]:
+    path = str(capture.path)
+    cases = (("full JSON", "jsonl", _JSON, goals[0]), ("one line per message", "monitor", _LINE, goals[1]))
+    for what, format_, options, goal in cases:
+        work = f"{capture.path.stem}, {capture.messages:,} messages → {what}"
+        command = (OURS, "decode", "--format", format_, path)
+        contenders = _on_one_core({"ours": command, "theirs": (*_TSHARK, path, *options)})
+        if pure:
+            contenders["pure"] = lambda command=command: run(  # type: ignore[misc]
+                command, cores=one_core(), environment=_PURE
+            )
+        if format_ == "jsonl":
+            contenders["lines"] = lambda: run(("sh", "-c", f"cat {path} | wc -l"), cores=one_core())
+        taken = in_turn(contenders, rounds, work)
+        tshark = f"`tshark {' '.join(options)}`"
+        yield faster(work, tshark, goal, taken["ours"], taken["theirs"])
+        if pure:
+            only = 4 if format_ == "jsonl" else None
+            yield faster("the same, pure Python", tshark, only, taken["pure"], taken["theirs"])
+        if format_ == "jsonl":
+            yield at_most(work, "`cat FILE \\| wc -l`", None, taken["ours"], taken["lines"])
+
+
+def commands(settings: Settings) -> Iterator[Row]:
+    """Compare commands, and messages in Python, with `decode --format monitor`."""
+    path = str(settings.capture.path)
+    procedure = in_child(captures.rare, settings.capture, 0.01)
+    monitor = (OURS, "decode", "--format", "monitor", path)
+    loop = f"import libvirt_proto\nwith libvirt_proto.open({path!r}) as capture:\n    for _ in capture: pass"
+    taken = in_turn(
+        {
+            **_on_one_core(
+                {
+                    "monitor": monitor,
+                    "filter": (*monitor, "--procedure", procedure),
+                    "stats": (OURS, "stats", path),
+                    "exchanges": (*monitor, "--exchanges"),
+                    "messages": (sys.executable, "-c", loop),
+                }
+            ),
+            "pure": lambda: run((sys.executable, "-c", loop), cores=one_core(), environment=_PURE),
+        },
+        settings.rounds,
+        "commands",
+    )
+    for work, name, goal in (
+        (f"`decode --format monitor --procedure {procedure}`", "filter", 0.6),
+        ("`stats`", "stats", 1.5),
+        ("`decode --format monitor --exchanges`", "exchanges", 2.5),
+    ):
+        yield at_most(work, "`decode --format monitor`", goal, taken[name], taken["monitor"])
+    yield faster("`for message in capture`", "pure Python", 3, taken["messages"], taken["pure"])
 
 
 def jobs(settings: Settings) -> Iterator[Row]:
@@ -67,7 +143,7 @@ def jobs(settings: Settings) -> Iterator[Row]:
     work = "two captures, `--jobs 2`"
     if (os.cpu_count() or 1) > 1:
         taken = in_turn(contenders, settings.rounds, work)
-        yield faster(work, "`--jobs 1`", 1.7, taken["two"], taken["one"])
+        yield faster(work, "`--jobs 1`, by elapsed time", None, taken["two"], taken["one"], by_cpu=False)
     else:
         say("  left out: only one core")
     second.unlink()
@@ -86,11 +162,25 @@ def payloads(settings: Settings) -> Iterator[Row]:
         for name, taken in found["seconds"].items()
     }
     mix = f"{found['payloads']:,} payloads of {found['types']} types"
-    decode, objects = took["decode"], took["objects"]
-    yield at_most(f"payload → objects ({mix})", "the same objects from ready values", 6, decode, objects)
-    for name, peer, goal in (("decode", "xdrlib", 2), ("decode", "construct", 15), ("encode", "xdrlib", 2)):
+    ready = "the same objects from ready values"
+    if "decode native" in took:
+        least = 1.9 if sys.version_info >= (3, 12) else 2.2
+        yield at_most(f"payload → objects ({mix})", ready, least, took["decode native"], took["objects"])
+        for name, work, goal in (
+            ("encode", "objects → payload", 3.5),
+            ("json", "payload → JSON text", 10),
+        ):
+            yield faster(work, "pure Python", goal, took[f"{name} native"], took[name])
+        yield at_most("payload → check, nothing built", ready, None, took["check native"], took["objects"])
+    yield at_most("payload → objects, pure Python", ready, None, took["decode"], took["objects"])
+    for name, peer in (("decode", "xdrlib"), ("decode", "construct"), ("encode", "xdrlib")):
         work = "payload → objects" if name == "decode" else "objects → payload"
-        yield faster(work, peer, goal, took[name], took[f"{name} {peer}"])
+        ours = took.get(f"{name} native", took[name])
+        yield faster(work, peer, None, ours, took[f"{name} {peer}"])
+    if "C" in took:
+        for name, work in (("decode", "payload → objects"), ("check", "payload → check")):
+            if f"{name} native" in took:
+                yield at_most(work, "rpcgen's C decoders", None, took[f"{name} native"], took["C"])
 
 
 def memory(settings: Settings) -> Iterator[Row]:
@@ -98,19 +188,19 @@ def memory(settings: Settings) -> Iterator[Row]:
     work = "peak memory of `decode`"
     large = settings.folder / "ten-times.pcap"
     try:
-        captures = (settings.capture, in_child(repeated, settings.capture, settings.copies, large))
+        both = (settings.capture, in_child(captures.repeated, settings.capture, settings.copies, large))
         peaks = []
-        for capture in captures:
+        for capture in both:
             say(f"  {work}: {capture.megabytes:,.0f} MB")
             peaks.append(run((OURS, "decode", "--format", "jsonl", str(capture.path))).peak)
-        sizes = [f"{capture.megabytes:,.0f} MB" for capture in captures]
+        sizes = [f"{capture.megabytes:,.0f} MB" for capture in both]
     finally:
         large.unlink(missing_ok=True)
     grown = peaks[1] / peaks[0] - 1
     yield Row(
         f"{work}, a capture of {sizes[1]}",
         f"of {sizes[0]}",
-        "± 10 %, ≤ 120 MB",
+        "± 10 %, ≤ 40 MB",
         f"{grown * 100:+.1f} %",
         verdict(max(abs(grown) - 0.1, max(peaks) / _MOST_MEMORY - 1)),
         *(f"{peak / 1e6:.1f} MB" for peak in reversed(peaks)),
@@ -118,10 +208,21 @@ def memory(settings: Settings) -> Iterator[Row]:
 
 
 def startup(settings: Settings) -> Iterator[Row]:
-    """Measure the start-up of the shortest command, and of Python doing nothing."""
-    commands = {"ours": (OURS, "lookup", "66"), "theirs": (sys.executable, "-c", "pass")}
+    """Measure the start-up of the shortest commands, and of Python doing nothing."""
+    small = in_child(captures.small, settings.capture, settings.folder / "small.pcap", 20)
+    commands = {
+        "lookup": (OURS, "lookup", "66"),
+        "small": (OURS, "decode", "--format", "monitor", str(small)),
+        "json": (OURS, "decode", "--format", "jsonl", str(small)),
+        "theirs": (sys.executable, "-c", "pass"),
+    }
     taken = in_turn(_on_one_core(commands), settings.rounds * 5, "startup")
-    yield at_most("`libvirt-proto lookup 66`", "`python3 -c pass`", 6, taken["ours"], taken["theirs"])
+    for work, name, goal in (
+        ("`libvirt-proto lookup 66`", "lookup", 4),
+        ("`decode --format monitor`, 20 messages", "small", 8),
+        ("`decode --format jsonl`, 20 messages", "json", 8),
+    ):
+        yield at_most(work, "`python3 -c pass`", goal, taken[name], taken["theirs"])
 
 
 def generator(settings: Settings) -> Iterator[Row]:
@@ -144,7 +245,7 @@ def generator(settings: Settings) -> Iterator[Row]:
 def _limit(work: str, limit: float, runs: list[Run]) -> Row:
     wall = median(each.wall for each in runs)
     cpu = median(each.cpu for each in runs)
-    return Row(work, "", f"≤ {limit:g} s", seconds(wall), verdict(wall / limit - 1), cpu=seconds(cpu))
+    return Row(work, "", f"≤ {limit:g} s", seconds(cpu), verdict(cpu / limit - 1), elapsed=seconds(wall))
 
 
 def _on_one_core(commands: dict[str, tuple[str, ...]]) -> dict[str, Callable[[], Run]]:
@@ -155,6 +256,8 @@ def _on_one_core(commands: dict[str, tuple[str, ...]]) -> dict[str, Callable[[],
 
 SUITE: Final = {
     "messages": messages,
+    "many": many,
+    "commands": commands,
     "jobs": jobs,
     "payloads": payloads,
     "memory": memory,

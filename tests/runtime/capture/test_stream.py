@@ -356,9 +356,9 @@ def test_no_security_layer_after_sasl() -> None:
 
 def test_ended_connections_are_forgotten() -> None:
     """A reader of many connections keeps none of them."""
-    from libvirt_proto.capture.stream import _Programs, _Reader
+    from libvirt_proto.capture.stream import Reader, _Programs
 
-    reader = _Reader(decode_message, _Programs(PROGRAMS))
+    reader = Reader(decode_message, _Programs(PROGRAMS))
     items = []
     for number in range(1, 50):
         connection = Connection(number, "a", "b")
