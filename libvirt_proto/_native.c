@@ -217,14 +217,15 @@ static int put_string(Out *out, const uint8_t *at, size_t size)
     return put(out, "\"", 1);
 }
 
-/* Bytes as `{"base64":...}` (RFC 4648 section 4): a string that is not UTF-8. */
+/* Bytes as JSON, in base64 (RFC 4648 section 4). */
 static int put_base64(Out *out, const uint8_t *data, size_t size)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    int status = put(out, "{\"base64\":\"", 11);
-    if (status || (status = out_room(out, (size + 2) / 3 * 4)))
+    int status = out_room(out, (size + 2) / 3 * 4 + 2);
+    if (status)
         return status;
     char *to = out->data + out->size;
+    *to++ = '"';
     for (size_t i = 0; i < size; i += 3) {
         const uint32_t bits = (uint32_t)data[i] << 16 | (i + 1 < size ? (uint32_t)data[i + 1] << 8 : 0) |
                               (i + 2 < size ? data[i + 2] : 0);
@@ -233,8 +234,9 @@ static int put_base64(Out *out, const uint8_t *data, size_t size)
         *to++ = i + 1 < size ? digits[bits >> 6 & 63] : '=';
         *to++ = i + 2 < size ? digits[bits & 63] : '=';
     }
+    *to++ = '"';
     out->size = (size_t)(to - out->data);
-    return put(out, "\"}", 2);
+    return OK;
 }
 
 /* A number that JSON lacks, as text: jsonlines/encode.py. */
@@ -302,6 +304,7 @@ enum {
 };
 enum { ONE_OF = 1, BITS, BY };
 #define NONE 0xFFFFFFFFu
+#define ANY 0xFFFFFFFEu
 #define MAX_NESTING 100
 #define MAX_FIELDS 256
 
@@ -666,8 +669,10 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
             const size_t before = out->size;
             if ((status = put_string(out, data, word)) != REFUSED)
                 return status;
-            out->size = before;
-            return put_base64(out, data, word);
+            out->size = before; /* it is not UTF-8: jsonlines/encode.py */
+            if ((status = put(out, "{\"base64\":", 10)) || (status = put_base64(out, data, word)))
+                return status;
+            return put(out, "}", 1);
         }
         if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, word)))
             return status;
@@ -1320,7 +1325,7 @@ typedef struct {
 #define MAX_KINDS 8192
 
 /* Parts of a line: text, or a value. */
-enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, SLOTS };
+enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 
 typedef struct {
     uint32_t slot, text, length;
@@ -1329,7 +1334,7 @@ typedef struct {
 typedef struct {
     uint8_t key[KIND_KEY];
     uint8_t used, failed;
-    uint32_t row; /* NONE: no payload */
+    uint32_t row; /* NONE: no payload; ANY: bytes without a type */
     uint32_t first, count; /* parts */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
 } Kind;
@@ -1471,6 +1476,7 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 {
     Out *out = &self->out;
     int64_t number;
+    const int typed = kind->row != NONE && kind->row != ANY;
     int status = OK, payload_done = 0;
     Cursor in = cursor_of(frame + HEADER_END, frame + length);
     if (kind->row == NONE && length != HEADER_END)
@@ -1487,14 +1493,17 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
         case SERIAL: status = put_unsigned(out, word_at(frame + 20)); break;
         case PACKET: status = put_unsigned(out, packet); break;
         case FAULT: status = put_fault(self, out, frame + HEADER_END, frame + length); break;
+        case DATA: status = put_base64(out, frame + HEADER_END, length - HEADER_END); break;
         default: /* PAYLOAD */
-            payload_done = 1;
-            status = kind->row == NONE ? put(out, "null", 4) : take_value(self->plan, kind->row, &in, out, &number, 0);
+            payload_done = typed;
+            status = typed ? take_value(self->plan, kind->row, &in, out, &number, 0) : put(out, "null", 4);
         }
         if (status)
             return status;
     }
-    if (!payload_done && kind->row != NONE && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
+    if (kind->row == ANY)
+        in.at = in.end;
+    if (!payload_done && typed && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
         return status;
     if (in.at != in.end)
         return REFUSED;
@@ -1522,7 +1531,13 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
     Cursor in = cursor_of(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
-    PyObject *payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
+    PyObject *payload, *data = Py_None;
+    if (kind->row == ANY) {
+        payload = data = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
+        in.at = in.end;
+    }
+    else
+        payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
     if (payload == NULL)
         return PyErr_Occurred() ? RAISED : REFUSED;
     if (in.at != in.end) {
@@ -1535,8 +1550,8 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
     PyObject *header = called(self->header, Py_BuildValue("(OOOOIO)", fields[0], fields[1], fields[2], fields[3],
                                                           word_at(frame + 20), fields[4]));
     PyObject *message = header == NULL ? NULL
-                                       : called(self->message, Py_BuildValue("(OIOOO)", header, length, Py_None, fields[5],
-                                                                             payload));
+                                       : called(self->message, Py_BuildValue("(OIOOOO)", header, length, Py_None, fields[5],
+                                                                             data == Py_None ? payload : Py_None, data));
     PyObject *captured =
         message == NULL ? NULL
                         : called(self->captured,
@@ -1849,7 +1864,7 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     int failed;
     if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts))
         return NULL;
-    if (key_size != KIND_KEY || (row != NONE && row >= self->plan->rows)) {
+    if (key_size != KIND_KEY || (row != NONE && row != ANY && row >= self->plan->rows)) {
         PyErr_SetString(PyExc_ValueError, "no such kind or row");
         return NULL;
     }
