@@ -19,7 +19,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CAPTURE := tests/captures/virsh-domname.pcap
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-releases native bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
+.PHONY: help demo test test-releases native native-platforms sanitize full bare snapshots soak check static fuzz mutate bench bench-compare generate release-definitions format clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -62,8 +62,21 @@ static: $(VENV)/dev.stamp ## Check format, lint, types, import contracts, and th
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/mypy hatch_build.py
 	$(BIN)/lint-imports
 	$(BIN)/libvirt-proto $(GENERATE) --check
+	$(BIN)/python -m tools.native_plan --check
+	$(BIN)/python -m tools.native_core analyze
+
+sanitize: $(VENV)/test.stamp ## Run the tests and seeds of the native core with ASan and UBSan
+	$(BIN)/python -m tools.native_core sanitize $(ARGS)
+
+native-platforms: $(VENV)/platforms.stamp ## Test the native core on AArch64 and s390x (emulated); build it for musl and old glibc
+	$(BIN)/python -m tools.native_platforms $(ARGS)
+
+full: ## Run what CI has no time for: sanitizers with all examples, other platforms
+	$(MAKE) --no-print-directory sanitize ARGS='--hypothesis-profile full'
+	$(MAKE) --no-print-directory native-platforms
 
 fuzz: $(VENV)/fuzz.stamp ## Fuzz every reader, parser and the generator for TIME seconds each (30), or TARGETS
 	$(BIN)/python -m tests.fuzz --time $(TIME) $(TARGETS)
@@ -71,8 +84,9 @@ fuzz: $(VENV)/fuzz.stamp ## Fuzz every reader, parser and the generator for TIME
 mutate: $(VENV)/mutate.stamp ## Mutate the codec, messages and the Python target, and list mutants that no test kills
 	$(BIN)/python -m tests.mutation --jobs $(JOBS)
 
-generate: $(VENV)/run.stamp ## Regenerate the generated modules
+generate: $(VENV)/run.stamp ## Regenerate the generated modules, and the plan of the native core
 	$(BIN)/libvirt-proto $(GENERATE)
+	$(BIN)/python -m tools.native_plan
 
 release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10.0.tar.xz RELEASE=12.10.0
 	@if [ -z "$(SOURCE)" ] || [ -z "$(RELEASE)" ]; then \
@@ -84,6 +98,7 @@ release-definitions: $(VENV)/run.stamp ## Import a release: SOURCE=libvirt-12.10
 	fi
 	$(BIN)/python -m tools.release_definitions $(foreach each,$(SOURCE),'$(each)') --release '$(RELEASE)' $(SAME:%=--same '%')
 	$(BIN)/libvirt-proto $(GENERATE)
+	$(BIN)/python -m tools.native_plan
 	$(BIN)/python tools/changelog_entry.py '$(RELEASE)'
 	@echo
 	@echo 'CHANGELOG.md lists the changes. Next: the steps in CONTRIBUTING.md.'
@@ -99,7 +114,7 @@ bench-compare: $(VENV)/bench.stamp ## Benchmark this tree against another revisi
 	@$(BIN)/python -m tools.bench.compare $(BASE) $(ARGS)
 
 clean: ## Remove .venv and everything built
-	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .releases .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo .coverage .coverage.* .fuzz .mutate .platforms .releases .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Contents of .venv: the package, and the dependencies of tests, static checks, fuzzing, mutation, benchmarks.
@@ -109,7 +124,7 @@ $(VENV)/run.stamp: pyproject.toml hatch_build.py libvirt_proto/_native.c | $(BIN
 	@$(PIP) --editable .
 	@touch $@
 
-STAMPS := $(patsubst %,$(VENV)/%.stamp,test dev bench fuzz mutate)
+STAMPS := $(patsubst %,$(VENV)/%.stamp,test dev bench fuzz mutate platforms)
 $(STAMPS): $(VENV)/%.stamp: pyproject.toml | $(VENV)/run.stamp
 	@$(PIP) --editable . --group $*
 	@touch $@

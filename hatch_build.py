@@ -1,8 +1,8 @@
 """Compile the native core into the wheel, or into the source tree for an editable installation.
 
-LIBVIRT_PROTO_NATIVE=0 leaves it out, 1 makes a failure an error, auto (the default) continues without it. The
-extension uses the limited API of Python 3.11, so one wheel serves all later versions. Equal sources give equal
-files: no path and no time gets into them.
+LIBVIRT_PROTO_NATIVE=0 leaves it out, 1 makes a failure an error, auto (the default) continues without it.
+The extension uses the limited API of Python 3.11, so one wheel serves all later versions. Equal sources give
+equal files: no path and no time gets into them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import sysconfig
 from hashlib import sha256
 from pathlib import Path
@@ -23,16 +22,13 @@ VARIABLE = "LIBVIRT_PROTO_NATIVE"
 SOURCE = "libvirt_proto/_native.c"
 TARGET = "libvirt_proto/_native.abi3.so"
 FLAGS = (
-    *("-std=c11", "-O2", "-g0", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-std=c11", "-shared", "-fPIC", "-fvisibility=hidden"),
     # gcc 12 only warns of functions outside the limited API.
     *("-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"),
-    *(
-        "-D_FORTIFY_SOURCE=2",
-        "-fstack-protector-strong",
-        "-Wl,-z,relro,-z,now",
-        "-Wl,--build-id=none",
-        "-Wl,-s",
-    ),
+)
+RELEASE = (
+    *("-O2", "-g0", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"),
+    *("-Wl,-z,relro,-z,now", "-Wl,--build-id=none", "-Wl,-s"),
 )
 
 
@@ -74,25 +70,33 @@ class NativeHook(BuildHookInterface[Any]):
             self._folder.cleanup()
 
 
-def build(root: Path, target: Path, *flags: str) -> str | None:
-    """Compile the extension of a source tree, and return what went wrong, None for nothing."""
+def build(
+    root: Path, target: Path, flags: tuple[str, ...] = RELEASE, compiler: str = "", include: str = ""
+) -> str | None:
+    """Compile the extension of a source tree, and return what went wrong, None for nothing.
+
+    `compiler` (default: $CC, or what compiled Python) is a command, `include` (default: this Python's) the
+    folder of Python.h.
+    """
     source = sha256((root / SOURCE).read_bytes()).hexdigest()
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    words = shlex.split(compiler or os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     command = [
-        *compiler,
+        *words,
         *FLAGS,
         *flags,
         f'-DSOURCE_HASH="{source}"',
         f"-ffile-prefix-map={root}=.",
-        f"-I{sysconfig.get_path('include')}",
+        f"-I{include or sysconfig.get_path('include')}",
         SOURCE,
         "-o",
         str(target),
     ]
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", check=False)
+        done = subprocess.run(
+            command, cwd=root, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
-        return f"{compiler[0]}: {error.strerror}"
+        return f"{words[0]}: {error.strerror}"
     if done.returncode:
-        return f"{shlex.join(compiler)} failed:\n{done.stderr.strip()}"
+        return f"{shlex.join(words)} failed:\n{done.stderr.strip()}"
     return None

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
-from .codec.types import Named, Node, Structure, part_names, resolved
+from .codec.types import Bound, Named, Node, Structure, part_names, resolved
 from .codec.xdrtype import TypeTable, XdrType
 from .definitions import history
 from .definitions.program import Procedure, Program
@@ -174,9 +174,9 @@ class Comparison(LengthWalks):
         self._check = check
         self._newer = newer
 
-    def place(self, what: str, path: str, limit: int) -> _Place:
+    def place(self, what: str, path: str, limit: Bound) -> _Place:
         """Return the place of a path, with the old limit."""
-        return _Place(path, limit, self._check.over_limit)
+        return _Place(path, limit.value, self._check.over_limit)
 
     def absent(self, type_: str, part: str) -> None:
         """Note a field or an arm that the old release lacks."""

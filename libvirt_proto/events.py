@@ -68,7 +68,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     mid-connection). `cut` is the number of bytes right after `data` that were sent but that the source does
     not show: the part cut off by strace's -s or a capture's snapshot length, or the payload that a log line
     lacks; -1 means that `data` is the header of one message of unknown length (its length word is 0). `end`
-    marks the last Chunk of a direction. `packet` is the number of the packet in the capture that completes
+    marks the last Chunk of a direction; `reset` means that its sender reset the connection, which ends the
+    other direction, too. `packet` is the number of the packet in the capture that completes
     the data, counted from 1 as Wireshark counts; None for an input without packets.
 
     The zero bytes that accompany file descriptors on a unix socket are not data: sources leave them out.
@@ -82,6 +83,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     end: bool = False
     cut: int = 0
     packet: int | None = None
+    reset: bool = False
 
 
 class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
@@ -101,12 +103,15 @@ class ConnectionEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """Both directions of a connection have ended; nothing follows. `first` is the direction that ended first:
-    its sender closed the connection."""
+    """Both directions of a connection have ended, or one and then the input; nothing follows. `first` is the
+    direction that ended first: its sender closed the connection, or with `reset` reset it. It is None if the
+    source does not show it: for connections in logs and of probes, and if a source reports both ends at
+    once."""
 
     connection: Connection
     time_ns: int | None
     first: Direction | None = None
+    reset: bool = False
 
 
 class NoticeCode(StrEnum):
@@ -219,7 +224,8 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     """Something about the input that a user should know: lost bytes, a truncated file, another protocol.
 
     `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
-    `data` is the beginning of bytes without context that are not a message.
+    `data` is the beginning of bytes without context that are not a message. `protocol` is the name of another
+    protocol that was recognised (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent.
     """
 
     code: NoticeCode
@@ -229,6 +235,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     time_ns: int | None = None
     severity: Literal["note", "error"] = "error"
     data: bytes = b""
+    protocol: str | None = None
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
@@ -253,7 +260,7 @@ class ProbeEvent(msgspec.Struct, frozen=True, gc=False):
 class LogLine(msgspec.Struct, frozen=True, gc=False):
     """A line of a log that states what happened to a connection, a worker thread or a domain's lock.
 
-    `kind` is one of `capture/log/statements.py` (`keepalive-timeout`, `job-begin`, …), and `details` has the
+    `kind` is one of `rpc/statements.py` (`keepalive-timeout`, `job-begin`, …), and `details` has the
     parts of its text. `number` counts the lines of the log from 1. `program` and
     `process` (its number) are empty if unknown. `connection` is None: the line names none.
     """

@@ -7,6 +7,7 @@ compiled module does not belong to the source next to it (an editable installati
 from __future__ import annotations
 
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 
 #: The variable that switches the native core off.
 PURE: Final = "LIBVIRT_PROTO_PURE"
+#: The state of a module that does not belong to the source next to it.
+STALE: Final = "compiled from another source: run `make native`"
 _SOURCE: Final = Path(__file__).with_name("_native.c")
 
 
 def core() -> ModuleType | None:
-    """Return the module; None without one."""
+    """Return the module; None without one. Warns once of one that does not belong to the source."""
+    if state() == STALE:
+        _warn()
     return _found(is_switched_off())[0]
+
+
+def is_active() -> bool:
+    """Return whether there is a module, without a warning."""
+    return _found(is_switched_off())[0] is not None
 
 
 def state() -> str:
@@ -43,8 +53,10 @@ def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
         return None, f"switched off by {PURE}=1"
     try:
         from . import _native
-    except ImportError:
-        return None, "not compiled: the package was built without a C compiler"
+    except ImportError as error:
+        if error.name == __package__:  # the package does not have it
+            return None, "not compiled: the package was built without a C compiler"
+        return None, f"not loaded: {error}"
     try:
         source = _SOURCE.read_bytes()
     except OSError:
@@ -52,5 +64,10 @@ def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
     from hashlib import sha256  # slow to load
 
     if sha256(source).hexdigest() != _native.SOURCE:
-        return None, "compiled from another source: run `make native`"
+        return None, STALE
     return _native, "compiled"
+
+
+@cache
+def _warn() -> None:
+    warnings.warn(f"the native core is not used: it is {STALE}", RuntimeWarning, stacklevel=3)

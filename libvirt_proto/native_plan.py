@@ -292,6 +292,8 @@ class _Builder(Visitor[int]):
     def union(self, reference: xdr.Named, node: xdr.UnionType) -> int:
         if reference in self._known:
             return self._known[reference]
+        if isinstance(node.discriminant.node, xdr.Integer) and node.discriminant.node.bits != 32:
+            return self._row("unknown")  # arms are chosen by 32 bits
         number = self._known[reference] = self._pool.row("union")
         label = node.discriminant.name
         meaning = meanings_of(self.types, reference).get(label)

@@ -96,8 +96,9 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
 
     `n` counts the exchanges of a source from 1, in order of completion. `first` is the first message.
     `latency_ns` is the time from call to reply, `overtaken` the number of calls of the connection that were
-    sent later and answered earlier. `messages`, `bytes_c2s` and `bytes_s2c` (length words) count all messages
-    including those of the stream; `first_ns` and `last_ns` span them.
+    sent later and answered earlier, or answered at all if this one has no reply. `messages`, `bytes_c2s` and
+    `bytes_s2c` (length words) count all messages including those of the stream; `first_ns` and `last_ns` span
+    them.
     """
 
     n: int
@@ -283,7 +284,7 @@ class Sessions:
             del entry.calls.open[entry.key]
             self._open_bytes -= entry.kept
             if entry.index is not None:
-                entry.calls.answered(entry.index)
+                entry.overtaken = entry.calls.answered(entry.index)
         self._closed.put(entry.key, None)
         self._count += 1
         return entry.exchange(self._count, why)

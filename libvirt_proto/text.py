@@ -35,6 +35,11 @@ def _escape(character: str) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{{{number:x}}}"
 
 
+def shorten(text: str, limit: int = 60) -> str:
+    """Return the beginning of a long text, with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def wire_text(text: str | bytes) -> str:
     """Return a decoded string: bytes that are not UTF-8 are escaped."""
     return text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
@@ -60,6 +65,12 @@ def seconds(time_ns: int | None, start_ns: int | None, decimals: int) -> str:
         return "-".rjust(width)
     scale = 10**decimals
     return f"{(time_ns - start_ns) // (10**9 // scale) / scale:{width}.{decimals}f}"
+
+
+def clock(time_ns: int) -> str:
+    """Return the time of day in UTC, truncated to milliseconds: `17:23:37.301`."""
+    seconds_, ms = divmod(time_ns // 10**6 % (24 * 60 * 60 * 1000), 1000)
+    return f"{seconds_ // 3600:02d}:{seconds_ // 60 % 60:02d}:{seconds_ % 60:02d}.{ms:03d}"
 
 
 def amount(number: int, one: str, many: str | None = None) -> str:

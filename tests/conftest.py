@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from libvirt_proto import native
 from tests.support.examples import PROFILES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,10 +56,10 @@ def shared() -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect tests without the garbage collector, and exclude the collected ones from its later passes.
+    """Collect tests without the garbage collector, and make its full passes rare and cheap afterwards.
 
-    Each full pass would visit hundreds of thousands of objects that live until the end, for a tenth of the
-    CPU time.
+    Each would visit the hundreds of thousands of objects that live until the end, for a fifth of the CPU time
+    of tests that allocate much. The younger generations are collected as usual.
     """
     gc.disable()
     try:
@@ -66,6 +67,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*gc.get_threshold()[:2], 100)
         gc.enable()
 
 
@@ -74,8 +76,11 @@ REQUIRE_SYSTEM = os.environ.get("LIBVIRT_PROTO_REQUIRE_SYSTEM") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `system("tshark")` where the tool is missing, with a reason."""
+    """Skip tests marked `system("tshark")` where the tool is missing, and those marked `native` without the
+    native core, with a reason."""
     for item in items:
+        if item.get_closest_marker("native") and native.core() is None:
+            item.add_marker(pytest.mark.skip(reason=f"native core: {native.state()}"))
         for mark in item.iter_markers("system"):
             missing = [tool for tool in mark.args if not shutil.which(tool)]
             if missing:
@@ -88,7 +93,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report a skipped system test as failed where all tools are required."""
     report = yield
-    if REQUIRE_SYSTEM and report.skipped and item.get_closest_marker("system"):
+    required = item.get_closest_marker("system") or (
+        item.get_closest_marker("native") and not native.is_switched_off()
+    )
+    if REQUIRE_SYSTEM and report.skipped and required:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: a system test must not be skipped here: {reason}"

@@ -11,7 +11,6 @@ import argparse
 import ast
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +20,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from tools import debian
+from tools.checkout import copy_checkout
 
-CHECKOUT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("make", "python3", "python3-venv")
 USER: Final = "tester"
 HOME: Final = f"/home/{USER}"
@@ -78,18 +77,7 @@ def main() -> None:
 
 def _add_checkout(root: Path) -> None:
     """Copy the files of the working tree, except those that git ignores, into the user's home."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    folder = root / HOME[1:] / "libvirt-proto"
-    for name in filter(None, names.split("\0")):
-        if (CHECKOUT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / name, folder / name)
+    copy_checkout(root / HOME[1:] / "libvirt-proto")
     subprocess.run(["chroot", root, "chown", "-R", f"{USER}:", HOME], check=True)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .pcap.file import Face
     from .stream import Reader
 
+#: Times that the native core can count from, in ns; a damaged pcapng file may have others.
+_MAX_TIME: Final = 1 << 62
 _DIRECTIONS: Final = {"c2s": 0, "s2c": 1}
 
 
@@ -79,7 +81,8 @@ class Lanes(NoLanes):
         self, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
     ) -> tuple[int, Lines | None]:
         """Read packets of open lanes: see pcap.file.Skim."""
-        if not self._open:
+        start_ns = self._presenting.start_ns or 0
+        if not self._open or abs(start_ns) >= _MAX_TIME:
             return pos, None
         assert self._presenting.scanner is not None
         pos, data, messages, shown, failures, packets, time_ns, data_ns = self._presenting.scanner.scan(
@@ -91,7 +94,7 @@ class Lanes(NoLanes):
             faces,
             self.reader.count,
             self._decoder.packets,
-            self._presenting.start_ns or 0,
+            start_ns,
         )
         self._decoder.packets += packets
         return pos, Lines(data, messages, shown, failures, time_ns, data_ns) if packets else None

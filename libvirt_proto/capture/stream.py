@@ -12,7 +12,8 @@ from ..rpc.foreign import first_bytes, identify
 from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from ..rpc.plausible import plausible_header
-from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD
+from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD, WORD_SIZE
+from ..rpc.wronglength import explain
 
 if TYPE_CHECKING:
     from .lanes import Lanes
@@ -132,8 +133,13 @@ class _Conversation:
         self.protocol = _Protocol.UNKNOWN
         #: Whether the notice `mid-connection` was given.
         self.mid_noted = False
-        #: The direction that was closed first.
+        #: The direction that was closed first and when, whether it was reset, and how many were closed.
         self.closed_first: Direction | None = None
+        self.first_ns: int | None = None
+        self.reset = False
+        self.closings = 0
+        #: When the last direction was closed.
+        self.closed_ns: int | None = None
 
 
 class _Stream:
@@ -328,7 +334,11 @@ class Reader:
     ) -> Iterator[Chunk]:
         """Yield a Chunk for bytes outside messages, if wanted."""
         if self._rest_wanted and (size or lost or cut or end):
-            yield Chunk(stream.connection, stream.direction, time_ns, bytes(size), lost, end, cut)
+            conversation = stream.conversation
+            reset = end and conversation.reset and conversation.closed_first == stream.direction
+            yield Chunk(
+                stream.connection, stream.direction, time_ns, bytes(size), lost, end, cut, reset=reset
+            )
 
     # Lanes: directions that the native core reads
 
@@ -377,6 +387,10 @@ class Reader:
             if chunk.cut > 0:
                 yield from self._cut(stream, chunk.cut, time_ns)
         if chunk.end:
+            conversation = stream.conversation
+            if conversation.closed_first is None:
+                conversation.closed_first, conversation.first_ns = chunk.direction, time_ns
+                conversation.reset = chunk.reset
             yield from self._end(stream, time_ns, closed=True)
 
     def _lost(self, stream: _Stream, chunk: Chunk) -> Iterator[Captured | Notice | Chunk]:
@@ -508,7 +522,7 @@ class Reader:
         protocol = stream.conversation.protocol
         if protocol is _Protocol.LIBVIRT_AFTER_SASL:
             text = "from here on the connection is encrypted (SASL security layer)"
-            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns)
+            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns, "SASL")
             return
         if protocol is _Protocol.UNKNOWN:
             name = identify(rest[:_NAME_BYTES])
@@ -526,27 +540,35 @@ class Reader:
         """Pass over a connection with another protocol, or with TLS, which may contain libvirt."""
         if name.startswith("TLS"):
             text = f"{name}: encrypted; with a key log (--keylog FILE) tshark can decrypt it in a capture"
-            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns)
+            yield from self._pass(stream, NoticeCode.ENCRYPTED, text, time_ns, "TLS")
         else:
-            yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, f"this is {name}, not libvirt", time_ns)
+            text = f"this is {name}, not libvirt"
+            yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, text, time_ns, name.partition(" (")[0])
 
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
-        """Pass over a connection that began with an unknown protocol and contains no message."""
+        """Pass over a connection that began with an unknown protocol, or one that only its first word shows,
+        and contains no message."""
+        start = explain(int.from_bytes(stream.unnamed[:WORD_SIZE]), ())
+        if start.kind == "foreign" and len(stream.unnamed) >= WORD_SIZE:
+            yield from self._pass(
+                stream, NoticeCode.NOT_LIBVIRT, f"this is {start.text}", time_ns, start.protocol or "unknown"
+            )
+            return
         text = (
             "this is neither libvirt nor another known protocol (it begins with"
             f" {first_bytes(stream.unnamed)})"
         )
-        yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, text, time_ns)
+        yield from self._pass(stream, NoticeCode.NOT_LIBVIRT, text, time_ns, "unknown")
 
     def _pass(
-        self, stream: _Stream, code: NoticeCode, text: str, time_ns: int | None
+        self, stream: _Stream, code: NoticeCode, text: str, time_ns: int | None, protocol: str
     ) -> Iterator[Notice | Chunk]:
         """Report the protocol of the connection, and pass over the rest of it."""
         # On a network, other protocols are expected; a file of such bytes is a mistake.
         raw = stream.connection.transport == "raw"
         severity: Severity = "error" if raw else "note"
         data = stream.unnamed if raw else b""
-        yield Notice(code, text, stream.connection, stream.direction, time_ns, severity, data)
+        yield Notice(code, text, stream.connection, stream.direction, time_ns, severity, data, protocol)
         stream.conversation.protocol = _Protocol.PASSED_OVER
         for each in stream.conversation.streams.values():
             if each.state in _ENDED:
@@ -572,18 +594,33 @@ class Reader:
             yield stream.notice(NoticeCode.INCOMPLETE_MESSAGE, text, time_ns)
             yield from self._incomplete(stream, time_ns)
         yield from self._blank(stream, time_ns, end=closed)
-        conversation.closed_first = conversation.closed_first or stream.direction
+        if closed:  # at the end of the input, the other side may not have closed its direction
+            conversation.closings += 1
+            conversation.closed_ns = time_ns
         self._streams.pop((stream.connection.id, stream.direction), None)
         stream.state = _State.ENDED_FRESH if stream.state is _State.FRESH else _State.ENDED
         both = len(conversation.streams) > 1 or stream.direction is None
         if both and all(each.state in _ENDED for each in conversation.streams.values()):
             del self._conversations[stream.connection.id]
-            if closed and stream.direction:  # without a direction it is one of several pieces of hex
-                yield Closed(stream.connection, time_ns, conversation.closed_first)
+            if conversation.closings and stream.direction:  # without one it is one of several pieces of hex
+                yield self._closed(stream)
             unused = all(each.state is _State.ENDED_FRESH for each in conversation.streams.values())
             if unused and stream.direction:
                 text = "the connection was opened and closed without data"
-                yield Notice(NoticeCode.NOT_LIBVIRT, text, stream.connection, None, time_ns, "note")
+                yield Notice(
+                    NoticeCode.NOT_LIBVIRT, text, stream.connection, None, time_ns, "note", protocol=""
+                )
+
+    @staticmethod
+    def _closed(stream: _Stream) -> Closed:
+        """Return the end of a connection. A source that reports both ends at once does not show which was
+        first, unless it was a reset."""
+        conversation = stream.conversation
+        closed_ns = conversation.closed_ns
+        at_once = conversation.closings > 1 and closed_ns is not None and closed_ns == conversation.first_ns
+        unknown = (at_once and not conversation.reset) or stream.connection.side is not None
+        first = None if unknown else conversation.closed_first
+        return Closed(stream.connection, closed_ns, first, conversation.reset)
 
 
 def _bytes(count: int, *, verb: bool = True) -> str:

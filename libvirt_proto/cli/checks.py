@@ -37,6 +37,13 @@ _INSTALL: Final = {
     "pacman": "pacman -S",
     "apk": "apk add",
 }
+#: Package manager → the packages with the headers of Python and of the C library, besides gcc.
+_HEADERS: Final = {
+    "apt": "python3-dev",
+    "dnf": "python3-devel",
+    "zypper": "python3-devel",
+    "apk": "python3-dev musl-dev",
+}
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -69,11 +76,14 @@ def _native() -> Check:
     from .. import native
 
     use = "decode, five times as fast"
-    if native.core() is not None:
+    if native.is_active():
         return Check("native core", "ok", native.state(), use)
     if native.is_switched_off():
         return Check("native core", "absent", native.state(), use)
-    fix = f"{_install('gcc')}, then pip install --force-reinstall libvirt-proto"
+    fix = "make native"
+    if native.state() != native.STALE:
+        headers = _HEADERS.get(_manager(), "")
+        fix = f"{_install(f'gcc {headers}'.rstrip())}, then pip install --force-reinstall libvirt-proto"
     return Check("native core", "missing", native.state(), use, fix)
 
 

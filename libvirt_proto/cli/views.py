@@ -181,7 +181,7 @@ class FiguresView:
             top,
             redact,
             decode=None,
-            diagnoser=Diagnoser(registry, decode=None),
+            diagnoser=Diagnoser(registry, decode=None, live=True),
         )
         self._measure.source(name)
         self._as_json, self._palette, self._top, self._fit = format_ == "jsonl", palette, top, fit
@@ -207,7 +207,7 @@ class DiagnosisView:
     ) -> None:
         from ..diagnose.diagnoser import Diagnoser
 
-        self._diagnoser = Diagnoser(registry, decode=None, redacted=redact)
+        self._diagnoser = Diagnoser(registry, decode=None, redacted=redact, live=True)
         self._diagnoser.source(name)
         self._format, self._palette = format_, palette
 

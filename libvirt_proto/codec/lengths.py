@@ -42,8 +42,8 @@ class LengthWalks(Visitor[Walk | None, xdr.Node, str]):
         self._bodies: dict[tuple[xdr.Named, xdr.Node], list[Walk | None]] = {}
 
     @abstractmethod
-    def place(self, what: str, path: str, limit: int) -> Place:
-        """Return the place of a path."""
+    def place(self, what: str, path: str, limit: xdr.Bound) -> Place:
+        """Return the place of a path; `limit` has the name of the constant, too."""
 
     def absent(self, type_: str, part: str) -> None:
         """Note a part of a value that the definitions with the limits lack."""
@@ -66,7 +66,7 @@ class LengthWalks(Visitor[Walk | None, xdr.Node, str]):
         limited = xdr.resolved(other, self._limits)
         if not isinstance(limited, xdr.String | xdr.Opaque) or limited.limit is None:
             return None
-        place = self.place(what, path, limited.limit.value)
+        place = self.place(what, path, limited.limit)
 
         def walk(value: str | bytes) -> None:
             size = len(value) if isinstance(value, bytes) or value.isascii() else len(value.encode())
@@ -83,7 +83,7 @@ class LengthWalks(Visitor[Walk | None, xdr.Node, str]):
         limit = xdr.bound_of(limited)
         if limit is None or (isinstance(node, xdr.FixedArray) and node.size.value <= limit.value):
             return inner and _each(inner)
-        place = self.place("list", path, limit.value)
+        place = self.place("list", path, limit)
 
         def walk(value: list[Any]) -> None:
             if len(value) > place.threshold:

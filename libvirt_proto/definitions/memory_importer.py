@@ -39,10 +39,17 @@ def gc_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # otherwise the caller has frozen objects, which must remain frozen
-                gc.freeze()  # freeze and unfreeze together move all objects to the oldest generation
-                gc.unfreeze()
+            _make_old()
             gc.enable()
+
+
+def _make_old() -> None:
+    """Move all objects to the oldest generation, unless the caller has frozen some, which must remain so."""
+    # Counting frozen objects visits each of them: once is enough.
+    _IMPORTER.caller_freezes = _IMPORTER.caller_freezes or gc.get_freeze_count() > 0
+    if not _IMPORTER.caller_freezes:
+        gc.freeze()
+        gc.unfreeze()
 
 
 class _Package(NamedTuple):
@@ -55,6 +62,7 @@ class _Importer(ExecutionLoader, MetaPathFinder):
 
     def __init__(self) -> None:
         self.packages: dict[str, _Package] = {}
+        self.caller_freezes = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,6 +12,8 @@ from .rules import RULES
 
 #: Clocks of one machine, and the time between a cause and its effect.
 _NEAR_NS: Final = 3 * 10**9
+#: A keepalive timeout follows its cause after interval * (count + 1), by default 30 s.
+_TIMEOUT_NS: Final = 60 * 10**9
 #: Rule → rules whose findings are its consequences, and are listed after it, if they are about the same time.
 CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "MONITOR_NO_REPLY": frozenset(
@@ -20,18 +22,35 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "UNFINISHED_JOB": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST", "STILL_WAITING")),
     "CLIENT_REQUEST_LIMIT": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
     "WORKERS_EXHAUSTED": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
+    "AUTH_REFUSED": frozenset(("RECONNECT_STORM",)),
+    "CERTIFICATE_REFUSED": frozenset(("RECONNECT_STORM",)),
 }
 #: Rule → rules whose findings are only its evidence, if they are about the same time.
 EXPLAINS: Final[Mapping[str, frozenset[str]]] = {
     "KEEPALIVE_TIMEOUT": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
-    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "DAEMON_RESTARTED": frozenset(("CONNECTION_LOST", "DISCONNECTED", "STILL_WAITING")),
+    "WRONG_TLS": frozenset(("CONNECTION_LOST", "DISCONNECTED", "OTHER_PROTOCOL")),
+    "CERTIFICATE_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "AUTH_REFUSED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
+    "TOO_MANY_CLIENTS": frozenset(("CONNECTION_LOST", "DISCONNECTED", "TIME_OUTSIDE_DAEMON")),
+    "PORT_SCAN": frozenset(("DISCONNECTED",)),
+    "STILL_WAITING": frozenset(("CONNECTION_LOST",)),
     "CONNECTION_LOST": frozenset(("DISCONNECTED",)),
+    "STREAM_FAILED": frozenset(("DISCONNECTED",)),
     "LIMIT_EXCEEDED": frozenset(("CONNECTION_LOST", "DISCONNECTED")),
-    "STATE_CHANGE_LOCK": frozenset(("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT")),
-    "BLOCKED_OBJECT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
-    "DAEMON_STALLED": frozenset(("SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED")),
+    "STATE_CHANGE_LOCK": frozenset(
+        ("BLOCKED_OBJECT", "CONNECTION_LOST", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")
+    ),
+    "BLOCKED_OBJECT": frozenset(("CONNECTION_LOST", "STILL_WAITING", "SLOW_CALLS", "SLOW_OBJECT")),
+    "UNFINISHED_JOB": frozenset(("CONNECTION_LOST", "STILL_WAITING")),
+    "AUTH_WAITING": frozenset(("SLOW_CALLS", "STILL_WAITING")),
+    "SASL_WITHOUT_TLS": frozenset(("DISCONNECTED",)),
+    "ACCESS_DENIED": frozenset(("DISCONNECTED",)),
+    "DAEMON_STALLED": frozenset(
+        ("BLOCKED_OBJECT", "SLOW_CALLS", "SLOW_OBJECT", "STREAM_STALLED", "TIME_OUTSIDE_DAEMON")
+    ),
     "WORKERS_EXHAUSTED": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
-    "CLIENT_REQUEST_LIMIT": frozenset(("SLOW_CALLS", "SLOW_OBJECT")),
+    "CLIENT_REQUEST_LIMIT": frozenset(("SLOW_CALLS", "SLOW_OBJECT", "TIME_OUTSIDE_DAEMON")),
 }
 
 
@@ -39,17 +58,17 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings, the most severe first, causes before their effects, and then the earliest.
 
     The same finding in several recordings becomes one, with the evidence of all and the summary of the most
-    certain. A cause is as severe as its effects. Findings that another one explains become evidence of that
-    one.
+    detailed one. A cause is as severe as its effects. Findings that another one explains become evidence of
+    that one.
     """
-    merged: list[Finding] = []
+    groups: list[list[Finding]] = []
     for finding in findings:
-        for at, other in enumerate(merged):
-            if _same(other, finding):
-                merged[at] = _merge(other, finding)
-                break
+        group = next((each for each in groups if _belongs(finding, each)), None)
+        if group is None:
+            groups.append([finding])
         else:
-            merged.append(finding)
+            group.append(finding)
+    merged = [*map(_merge, groups)]
     kept: list[Finding] = []
     explained = {id(each) for cause in merged for each in merged if _is_effect(cause, each, EXPLAINS)}
     for finding in merged:
@@ -71,35 +90,53 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
     )
 
 
+def _belongs(finding: Finding, group: list[Finding]) -> bool:
+    """Return whether a finding is about the same thing as those of other recordings."""
+    return all(_same(each, finding) for each in group) and any(_near(each, finding) for each in group)
+
+
 def _same(one: Finding, two: Finding) -> bool:
-    """Return whether two findings of different recordings are about the same thing."""
+    """Return whether two findings of different recordings can be about the same thing, at any time."""
     files = {each.file for each in one.evidence}
     if one.rule != two.rule or files & {each.file for each in two.evidence}:
         return False
-    if one.subject and two.subject and one.subject != two.subject:
-        return False
-    return _near(one, two)
+    return not (one.subject and two.subject) or one.subject == two.subject
 
 
-def _near(one: Finding, two: Finding) -> bool:
-    """Return whether the times of two findings touch, as far as they are known."""
+def _near(one: Finding, two: Finding, later_ns: int = _NEAR_NS) -> bool:
+    """Return whether the times of two findings touch, as far as they are known; the second one may begin
+    some time after the first one."""
     if None in (one.start_ns, two.start_ns):
         return True
     assert one.start_ns is not None
     assert two.start_ns is not None
     one_end, two_end = one.end_ns or one.start_ns, two.end_ns or two.start_ns
-    return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + _NEAR_NS
+    return one.start_ns <= two_end + _NEAR_NS and two.start_ns <= one_end + later_ns
 
 
-def _merge(one: Finding, two: Finding) -> Finding:
-    best, other = sorted((one, two), key=lambda each: CERTAINTIES.index(each.certainty))
+def _merge(group: list[Finding]) -> Finding:
+    """Return one finding for those about the same thing."""
+    group = sorted(group, key=_detail)
     return replace(
-        best,
-        severity=min(one.severity, two.severity, key=SEVERITIES.index),
-        subject=best.subject or other.subject,
-        evidence=_unique((*best.evidence, *other.evidence)),
-        advice=tuple(dict.fromkeys((*best.advice, *other.advice))),
+        group[0],
+        certainty=min((each.certainty for each in group), key=CERTAINTIES.index),
+        severity=min((each.severity for each in group), key=SEVERITIES.index),
+        subject=next((each.subject for each in group if each.subject), ""),
+        evidence=_unique(evidence for each in group for evidence in each.evidence),
+        advice=_steps([step for each in group for step in each.advice]),
     )
+
+
+def _detail(finding: Finding) -> tuple[bool, int]:
+    """Return a key that sorts findings with messages, which name calls and connections, before those that a
+    log only states, and then the most certain first."""
+    return not any(each.messages for each in finding.evidence), CERTAINTIES.index(finding.certainty)
+
+
+def _steps(advice: Sequence[str]) -> tuple[str, ...]:
+    """Return the advice of several findings; of a step that begins another one, only the longer one."""
+    longest = (max((o for o in advice if o.startswith(each)), key=len) for each in advice)
+    return tuple(dict.fromkeys(longest))
 
 
 def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[str]]) -> bool:
@@ -111,7 +148,7 @@ def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[
     same_files = {each.file for each in cause.evidence} & {each.file for each in effect.evidence}
     if same_files and connections and others and not connections & others:
         return False
-    return _near(cause, effect)
+    return _near(cause, effect, _TIMEOUT_NS if effect.rule == "KEEPALIVE_TIMEOUT" else _NEAR_NS)
 
 
 def _unique(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:

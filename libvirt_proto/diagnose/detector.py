@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
+from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, ProbeEvent, Side
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import printable
+from ..text import amount, printable, shorten
+from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
 from .rules import RULES
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
+#: Calls that it names.
+_NAMED: Final = 3
+#: Suffix of a compressed file → the command that writes its text.
+_READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
 
 
 class Recording:
@@ -31,7 +38,13 @@ class Recording:
     once bytes of a connection are known to be missing.
     """
 
-    def __init__(self, file: str, registry: Registry, decode: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        file: str,
+        registry: Registry,
+        decode: Sequence[str] | None,
+        both_ends: BothEnds | None = None,
+    ) -> None:
         self.file = file.encode("utf-8", "backslashreplace").decode()
         self.registry = registry
         self.lossy = False
@@ -39,18 +52,40 @@ class Recording:
         self.sides: set[Side] = set()
         #: The last time in the recording.
         self.end_ns: int | None = None
+        #: Its connections so far, by their `id`.
+        self.peers: Mapping[int, Peer] = {}
+        #: The calls of all recordings, and numbers of connections here that are the client's end of another.
+        self.both_ends = BothEnds() if both_ends is None else both_ends
+        self.copies: set[int] = set()
         self._decode = decode
         self._names = Names(registry)
         self._objects = ObjectFinder(registry)
+        #: The last call whose object was found: several detectors look at the same one.
+        self._last: tuple[Message | None, Message | None] = (None, None)
+        self._subject: NamedObject | None = None
 
     def procedure(self, header: Header) -> str:
         """Return the name of a procedure, such as `domain_get_info`; `remote.500` without a name."""
         program, procedure = self._names.of(header)
         return procedure or f"{program or f'{header.prog:#010x}'}.{header.proc}"
 
+    def program(self, header: Header) -> str:
+        """Return the name of a program, such as `remote`; "" if it is unknown."""
+        return self._names.of(header)[0] or ""
+
     def subject(self, call: Message | None, reply: Message | None = None) -> NamedObject | None:
         """Return the object that a call is about."""
-        return self._objects.subject(call, reply)
+        if call is not self._last[0] or reply is not self._last[1]:
+            self._last = (call, reply)
+            self._subject = self._objects.subject(call, reply)
+        return self._subject
+
+    def is_other(self, call: Captured, other: Captured) -> bool:
+        """Return whether two calls are of different procedures and not known to be about one object."""
+        if call.message.header.proc == other.message.header.proc:
+            return False
+        one, two = self.subject(call.message), self.subject(other.message)
+        return one is None or two is None or str(one) != str(two)
 
     def priority(self, header: Header) -> str | None:
         """Return `high` for a procedure that a priority worker may serve, `low` for others, None if it is
@@ -83,19 +118,41 @@ class Recording:
             self.show(*options) if sample.numbers else None,
         )
 
-    def lines(self, text: str, seen: Iterable[LogLine]) -> Evidence:
+    def numbered(self, text: str, numbers: Iterable[int], connection: Connection) -> Evidence:
+        """Return evidence that consists of exchanges, by the numbers of their messages."""
+        listed = tuple(sorted(list(numbers)[:MAX_NUMBERS]))
+        options = ["--exchanges", *(f"--message={n}" for n in listed)]
+        return Evidence(
+            text, self.file, len(listed), listed, conn=str(connection), command=self.show(*options)
+        )
+
+    def call(self, call: Captured) -> str:
+        """Return the procedure of a call, and its object if it is known: `domain_get_info (vm1)`."""
+        name = self.procedure(call.message.header)
+        subject = self.subject(call.message)
+        return f"{name} ({shorten(str(subject))})" if subject is not None else name
+
+    def calls(self, what: str, calls: Collection[Captured], *, peer: Peer | None = None) -> Evidence:
+        """Return evidence that consists of calls, the oldest first, with the names of the first ones."""
+        shown = list(islice(calls, MAX_NUMBERS))
+        names = [self.call(call) for call in shown[:_NAMED]]
+        more = len(calls) - len(names)
+        text = f"{amount(len(calls), 'call')} {what}: {', '.join(names)}"
+        return self.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
+
+    def lines(self, text: str, seen: Iterable[LogLine] | Lines) -> Evidence:
         """Return evidence that consists of lines of the log."""
-        all_lines = list(seen)
+        all_lines = seen.first if isinstance(seen, Lines) else list(seen)
         numbers = [line.number for line in all_lines][:MAX_NUMBERS]
         times = [line.time_ns for line in all_lines if line.time_ns is not None]
         command = None
         if self._decode is not None and self.file != "-":
             places = ";".join(f"{a}p" if a == b else f"{a},{b}p" for a, b in _ranges(numbers))
-            command = shlex.join(["sed", "-n", places, _path(self.file)])
+            command = self._on_text("sed", "-n", places)
         return Evidence(
             text,
             self.file,
-            len(all_lines),
+            seen.count if isinstance(seen, Lines) else len(all_lines),
             (),
             tuple(numbers),
             min(times, default=None),
@@ -104,11 +161,25 @@ class Recording:
             command,
         )
 
+    def matches(self, text: str, pattern: str, start_ns: int | None, end_ns: int | None) -> Evidence:
+        """Return evidence that consists of the lines of the log that contain a pattern."""
+        command = None
+        if self._decode is not None and self.file != "-":
+            command = self._on_text("grep", "-F", "-e", pattern)
+        return Evidence(text, self.file, start_ns=start_ns, end_ns=end_ns, command=command)
+
     def show(self, *options: str) -> str | None:
         """Return the command that shows messages with some options."""
         if self._decode is None:
             return None
         return shlex.join([*self._decode, *options, _path(self.file)])
+
+    def _on_text(self, *command: str) -> str:
+        """Return a command on the lines of the file, which may be compressed."""
+        reader = _READERS.get(PurePath(self.file).suffix)
+        if reader is None:
+            return shlex.join([*command, _path(self.file)])
+        return f"{reader} {shlex.quote(_path(self.file))} | {shlex.join(command)}"
 
 
 class Sample:
@@ -132,8 +203,12 @@ class Sample:
         self.count += 1
         time_ns = captured.time_ns
         if time_ns is not None:
-            self.start_ns = time_ns if self.start_ns is None else min(self.start_ns, time_ns)
-            self.end_ns = time_ns if self.end_ns is None else max(self.end_ns, time_ns)
+            if self.start_ns is None or self.end_ns is None:
+                self.start_ns = self.end_ns = time_ns
+            elif time_ns > self.end_ns:  # nearly always
+                self.end_ns = time_ns
+            elif time_ns < self.start_ns:
+                self.start_ns = time_ns
         if len(self.numbers) < MAX_NUMBERS:
             self.numbers.append(captured.n)
             name = str(captured.connection)
@@ -141,6 +216,22 @@ class Sample:
                 self.conn = name
             elif self.conn != name:
                 self.conn = ""
+
+
+class Lines:
+    """Lines of a log that state the same: how many there were, and the first ones."""
+
+    __slots__ = ("count", "first")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[LogLine] = []
+
+    def add(self, line: LogLine) -> None:
+        """Add a line."""
+        self.count += 1
+        if len(self.first) < MAX_NUMBERS:
+            self.first.append(line)
 
 
 class Detector:
@@ -176,8 +267,8 @@ class Detector:
         """Look at a problem or remark of the input."""
 
     def findings(self) -> Iterator[Finding]:
-        """Report the findings at the end of the recording."""
-        raise NotImplementedError
+        """Report the findings at the end of the recording, by default none."""
+        return iter(())
 
     def finding(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Sequence
+from time import time_ns
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
@@ -11,12 +12,33 @@ import msgspec
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
 from ..session import Exchange, Sessions
+from .auth import Authentication
+from .blocked import BlockedObjects
+from .both_ends import BothEnds
+from .certificates import Certificates
+from .chatter import Chatter
+from .clients import Clients
 from .combine import combined
 from .detector import Detector, Hook, Recording, overridden
+from .disconnects import Disconnects
+from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
+from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
-from .peers import MAX_PEERS, Peer
+from .latency import Latency
+from .locks import StateChangeLocks
+from .monitor_commands import MonitorCommands
+from .other_protocols import OtherProtocols
+from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
+from .permissions import Permissions
+from .request_limit import RequestLimit
 from .rules import RULES, Need
+from .sizes import Limits
+from .skew import VersionSkew
+from .split import TimeOutside
+from .streams import Streams
+from .unanswered import Unanswered
+from .workers import Workers
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -24,7 +46,29 @@ if TYPE_CHECKING:
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
 #: All detectors, in no particular order: none depends on another.
-DETECTORS: Final[tuple[type[Detector], ...]] = (Keepalive,)
+DETECTORS: Final[tuple[type[Detector], ...]] = (
+    Authentication,
+    BlockedObjects,
+    Certificates,
+    Chatter,
+    Clients,
+    EventStream,
+    Disconnects,
+    Keepalive,
+    Limits,
+    Latency,
+    MonitorCommands,
+    OtherProtocols,
+    Permissions,
+    RequestLimit,
+    StateChangeLocks,
+    Streams,
+    TimeOutside,
+    Unanswered,
+    UnfinishedJobs,
+    VersionSkew,
+    Workers,
+)
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
 _LOSS: Final = frozenset(
@@ -42,7 +86,9 @@ class Diagnoser:
 
     `source` begins a recording, `add` adds its messages and events in order, `finish` returns the diagnosis.
     `decode` is the command that shows messages of the inputs, None if they are not files. `rules` limits the
-    findings; None: all. `redacted` is reported unchanged. Memory is bounded, whatever the recordings hold.
+    findings; None: all. `redacted` is reported unchanged. A `live` recording ends when its pass does, rather
+    than with its last message: a call may wait while nothing else happens. Memory is bounded, whatever the
+    recordings hold.
     """
 
     def __init__(
@@ -52,11 +98,14 @@ class Diagnoser:
         decode: Sequence[str] | None = ("libvirt-proto", "decode"),
         rules: Container[str] | None = None,
         redacted: str | None = None,
+        live: bool = False,
     ) -> None:
         self._registry = registry
         self._decode = decode
         self._rules = RULES.keys() if rules is None else [rule for rule in RULES if rule in rules]
         self._redacted = redacted
+        self._live = live
+        self._both_ends = BothEnds()
         self._pass: _Pass | None = None
         self._files: list[str] = []
         self._found: list[Finding] = []
@@ -68,7 +117,7 @@ class Diagnoser:
     def source(self, file: str) -> None:
         """Begin another recording."""
         self._end()
-        recording = Recording(file, self._registry, self._decode)
+        recording = Recording(file, self._registry, self._decode, self._both_ends)
         self._files.append(recording.file)
         self._pass = _Pass(recording, self._rules)
 
@@ -116,7 +165,10 @@ class Diagnoser:
         ended, self._pass = self._pass, None
         if ended is None:
             return
+        if self._live and ended.recording.end_ns is not None:
+            ended.recording.end_ns = max(ended.recording.end_ns, time_ns())
         self._found += ended.finish()
+        ended.recording.peers = {}  # the calls of other recordings may refer to this one
         self._counts.update(ended.counts)
         self._seen |= ended.seen
         times = [each for each in (self._start_ns, ended.start_ns) if each is not None]
@@ -135,7 +187,10 @@ class _Pass:
         self.start_ns: int | None = None
         self._rules = rules
         self._sessions = Sessions(recording.registry)
+        #: The last line that states why a connection ended, until that connection is known.
+        self._reason: LogLine | None = None
         self._peers: BoundedDict[int, Peer] = BoundedDict(MAX_PEERS)
+        recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
         self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (
@@ -162,8 +217,8 @@ class _Pass:
             self.exchanges(self._sessions.feed(item) if done is None else done)
         elif isinstance(item, ConnectionEvent):
             about = None if item.connection is None else self._peer(item.connection)
-            if about is not None and item.kind in ("client_dispose", "server_client_dispose"):
-                about.disposed = item
+            if about is not None and item.kind in ENDING_EVENTS and about.end(item, self._reason):
+                self._reason = None
             for hook in self._event:
                 hook(about, item)
         elif isinstance(item, Closed):
@@ -175,6 +230,8 @@ class _Pass:
         else:
             self.counts["lines"] += 1
             self.seen.add("log")
+            if isinstance(item, LogLine) and item.kind in ENDING_LINES:
+                self._reason = item
             for hook in self._line if isinstance(item, LogLine) else self._probe:
                 hook(item)
 
@@ -220,5 +277,6 @@ class _Pass:
         """Pass exchanges to the detectors."""
         for exchange in done:
             peer = self._peer(exchange.connection)
+            self.recording.both_ends.add(self.recording, exchange)
             for hook in self._exchange:
                 hook(peer, exchange)

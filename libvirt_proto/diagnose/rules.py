@@ -57,12 +57,7 @@ RULES: Final[Mapping[str, Rule]] = _rules(
     Rule("DAEMON_STALLED", "warning", "The daemon answered nobody for a while.", ("times",)),
     Rule("DAEMON_RESTARTED", "error", "The daemon ended or was restarted while clients were connected."),
     Rule("KEEPALIVE_TIMEOUT", "error", "One side gave up because the other did not answer its pings."),
-    Rule(
-        "LIMIT_EXCEEDED",
-        "error",
-        "A message, list or string was over its limit, and was refused.",
-        ("payloads",),
-    ),
+    Rule("LIMIT_EXCEEDED", "error", "A message, list or string was over its limit, and was refused."),
     Rule(
         "VERSION_SKEW",
         "error",
@@ -72,7 +67,7 @@ RULES: Final[Mapping[str, Rule]] = _rules(
     Rule("AUTH_WAITING", "warning", "An authentication took seconds.", ("times",)),
     Rule("CERTIFICATE_REFUSED", "error", "A TLS certificate was refused."),
     Rule("WRONG_TLS", "error", "TLS was spoken to the plain port, or the reverse."),
-    Rule("SASL_WITHOUT_TLS", "warning", "SASL was used over TCP without TLS.", ("payloads",)),
+    Rule("SASL_WITHOUT_TLS", "warning", "SASL was used over TCP without TLS."),
     Rule("READ_ONLY", "error", "A read-only connection was asked to change something."),
     Rule("ACCESS_DENIED", "error", "The access control of the daemon denied a call."),
     Rule("CONNECTION_LOST", "error", "A connection ended while calls waited for their replies."),

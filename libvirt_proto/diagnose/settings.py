@@ -12,14 +12,33 @@ DEFAULTS: Final = {
     "max_workers": 20,
     "prio_workers": 5,
     "max_client_requests": 5,
+    "admin_max_client_requests": 5,
     "keepalive_interval": 5,
     "keepalive_count": 5,
 }
-#: virtlogd's and virtlockd's default of max_client_requests.
-LOCK_AND_LOG_REQUESTS: Final = 1
+#: Daemons that serve one call of a connection at a time, which no setting changes (log_daemon.c,
+#: lock_daemon.c), and the default of their `max_clients`.
+ONE_CALL_DAEMONS: Final = frozenset(("virtlogd", "virtlockd"))
+_ONE_CALL_MAX_CLIENTS: Final = 1024
+#: Daemons with a configuration file of their name (libvirt's meson.build).
+DAEMONS: Final = frozenset(
+    (
+        *("libvirtd", "virtproxyd", "virtqemud", "virtlxcd", "virtxend", "virtvboxd", "virtvzd", "virtchd"),
+        *("virtbhyved", "virtinterfaced", "virtnetworkd", "virtnodedevd", "virtnwfilterd", "virtsecretd"),
+        *("virtstoraged", "virtlogd", "virtlockd"),
+    )
+)
 
 
-def advice(setting: str, value: int | str, file: str = "/etc/libvirt/libvirtd.conf") -> str:
-    """Return the advice to change a setting."""
-    before = f" (default {DEFAULTS[setting]})" if setting in DEFAULTS else ""
-    return f"set {setting} = {value} in {file}{before}, and restart the daemon"
+def default(setting: str, daemon: str = "") -> int:
+    """Return the default of a setting, for a daemon if it is known."""
+    if setting == "max_clients" and daemon in ONE_CALL_DAEMONS:
+        return _ONE_CALL_MAX_CLIENTS
+    return DEFAULTS[setting]
+
+
+def advice(setting: str, value: int | str, daemon: str = "") -> str:
+    """Return the advice to change a setting, in the file of a daemon if it is known."""
+    file = f"{daemon}.conf" if daemon in DAEMONS else "libvirtd.conf or virtqemud.conf"
+    before = default(setting, daemon)
+    return f"set {setting} = {value} in /etc/libvirt/{file} (default {before}), and restart the daemon"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..codec.lengths import LengthWalks, Walk
+from ..codec.types import Bound
 from ..codec.xdrtype import TypeTable
 from ..errors import OverLimit, ProtocolError
 from ..rpc.limits import longest_frame, most_descriptors
@@ -87,8 +88,8 @@ class _Walks(LengthWalks):
         super().__init__(types, types)
         self._place = place
 
-    def place(self, what: str, path: str, limit: int) -> _Place:
-        return self._place(what, path, limit)
+    def place(self, what: str, path: str, limit: Bound) -> _Place:
+        return self._place(what, path, limit.value)
 
 
 class _Place:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from msgspec import json
 
 from ..diagnose.findings import SEVERITIES, Diagnosis, Evidence, Finding
-from ..text import amount, duration, printable
+from ..text import amount, clock, duration, printable
 from .style import PLAIN, Palette, severity_colour
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INDENT: Final = "  "
 #: Severity → GitHub's command.
 _COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
@@ -89,18 +87,10 @@ def _property(text: str) -> str:
 
 
 def _observed(evidence: Evidence, *, several: bool) -> str:
-    parts = [_clock(evidence.start_ns)] if evidence.start_ns is not None else []
+    parts = [clock(evidence.start_ns)] if evidence.start_ns is not None else []
     if several:
         parts.append(f"{evidence.file}:")
     return " ".join([*parts, evidence.text])
-
-
-def _clock(time_ns: int) -> str:
-    try:
-        moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
-    except OverflowError:
-        return str(time_ns)
-    return f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
 
 
 def _summary(diagnosis: Diagnosis) -> str:

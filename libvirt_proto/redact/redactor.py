@@ -69,7 +69,7 @@ _PLAIN_NOTICES: Final = frozenset(
 _MONITOR_TEXTS: Final = frozenset(("msg", "reply", "event"))
 #: Details of a LogLine that may quote anything, and those that name an object or a peer.
 _REASONS: Final = frozenset(("reason",))
-_FREE_TEXT: Final = _REASONS | {"domain", "client"}
+_FREE_TEXT: Final = _REASONS | {"domain", "client", "server", "identity"}
 _LINE: Final = re.compile(r"line [0-9]+(?=:)")
 _LOOKS_LIKE: Final = re.compile(r"looks like .*(?=; )", re.DOTALL)
 

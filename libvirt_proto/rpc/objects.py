@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..codec import types as xdr
+from ..codec.values import XdrStruct, XdrUnion
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import TypeTable
 from ..text import uuid_text, wire_text
@@ -53,6 +54,8 @@ class ObjectFinder:
     def __init__(self, registry: Registry) -> None:
         self._names = Names(registry)
         self._visitors: dict[tuple[TypeTable, bool], _Finders] = {}
+        #: The class of a payload → its function, and whether it has a description.
+        self._known: dict[type, tuple[_Find | None, bool]] = {}
 
     def objects(self, message: Message) -> list[NamedObject]:
         """Return the objects in the payload, in order; an object's own struct precedes those in it, and all
@@ -62,10 +65,33 @@ class ObjectFinder:
     def subject(self, call: Message | None, reply: Message | None) -> NamedObject | None:
         """Return the object that a call is about: the first in the call, or else in its reply, except in a
         list, or else the one that the call describes."""
+        found: list[NamedObject] = []
         for message in (call, reply):
-            if message is not None and (objects := self._find(message, lists=False)):
-                return objects[0]
-        return next(iter(self._described(call)), None) if call is not None else None
+            find = None if message is None else self._for_subject(message)[0]
+            if message is not None and find is not None:
+                find(message.payload, found.append)
+                if found:
+                    return found[0]
+        if call is None or not self._for_subject(call)[1]:
+            return None
+        return next(iter(self._described(call)), None)
+
+    def _for_subject(self, message: Message) -> tuple[_Find | None, bool]:
+        """Return the function that finds the objects in a payload, except in lists, and whether it has a
+        description. Nearly all payloads are objects of few classes."""
+        class_ = type(message.payload)
+        known = self._known.get(class_)
+        if known is None:
+            type_ = self._names.payload_type(message)
+            if type_ is None:
+                return None, False
+            known = (
+                self._visitor(type_.types, lists=False).visit(type_.reference),
+                _DESCRIBED.fullmatch(type_.reference.name) is not None,
+            )
+            if issubclass(class_, XdrStruct | XdrUnion):
+                self._known[class_] = known
+        return known
 
     def _described(self, message: Message) -> list[NamedObject]:
         """Return the object that the payload describes, in a list."""
@@ -88,14 +114,17 @@ class ObjectFinder:
         type_ = self._names.payload_type(message)
         if type_ is None:
             return []
-        visitor = self._visitors.get((type_.types, lists))
-        if visitor is None:
-            visitor = self._visitors[type_.types, lists] = _Finders(type_.types, lists=lists)
-        find = visitor.visit(type_.reference)
+        find = self._visitor(type_.types, lists=lists).visit(type_.reference)
         found: list[NamedObject] = []
         if find is not None:
             find(message.payload, found.append)
         return found
+
+    def _visitor(self, types: TypeTable, *, lists: bool) -> _Finders:
+        visitor = self._visitors.get((types, lists))
+        if visitor is None:
+            visitor = self._visitors[types, lists] = _Finders(types, lists=lists)
+        return visitor
 
 
 class _Finders(Visitor[_Find | None]):
@@ -155,9 +184,19 @@ class _Finders(Visitor[_Find | None]):
 def _finder(node: xdr.Structure | xdr.UnionType, kind: str | None, finders: dict[str, _Find]) -> _Find | None:
     if kind is None and not finders:
         return None
+    labels = [each.name for each in node.fields] if isinstance(node, xdr.Structure) else None
+    places = [(labels.index(name), inner) for name, inner in finders.items()] if labels is not None else []
 
     def find(value: Any, add: Callable[[NamedObject], object]) -> None:
-        held = {name: part for name, _, part in parts(node, value)}
+        if labels is not None and isinstance(value, XdrStruct):
+            if kind is None:  # arguments or results: most values
+                fields = value.__struct_fields__
+                for at, inner in places:
+                    inner(getattr(value, fields[at]), add)
+                return
+            held = dict(zip(labels, map(value.__getattribute__, value.__struct_fields__), strict=False))
+        else:
+            held = {name: part for name, _, part in parts(node, value)}
         if kind is not None:
             name = next((held[field] for field in _NAMES if field in held), None)
             uuid = held.get("uuid")

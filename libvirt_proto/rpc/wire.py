@@ -39,6 +39,7 @@ TYPE_STATUS: Final = Struct(">16xi4xi")
 # Numbers
 
 REMOTE_PROGRAM: Final = 0x20008086
+ADMIN_PROGRAM: Final = 0x06900690
 KEEPALIVE_PROGRAM: Final = 0x6B656570
 #: Procedure numbers are assigned consecutively; after two decades the largest is below 500.
 MAX_PROCEDURE: Final = 9999

@@ -58,6 +58,12 @@ _GREETINGS: Final[dict[bytes, str]] = {
 #: Greetings that only scanners send to an unknown port.
 _SCANS: Final = frozenset((b"\r\n\r\n", b"HELP", b"TNMP", b"DmdT", b"\x01def"))
 
+#: The name of a protocol in the description of its bytes.
+_FAMILY: Final = re.compile(
+    r"HTTP|TLS|SSL|ONC RPC|SSH|VNC|SPICE|QMP|NBD|SMTP|FTP|Redis|memcached|AMQP|CORBA|Java RMI|LDAP|RDP"
+    r"|Telnet|X11|RTSP|PROXY|LANDesk|NetWare|LPD|QEMU migration"
+)
+
 Kind = Literal["message", "foreign", "text", "step", "unknown"]
 
 
@@ -82,6 +88,15 @@ class WrongLength(NamedTuple):
         """`"GET " (0x47455420)`."""
         number = f"{self.word:#010x}"
         return f"{quoted(self.data.decode())} ({number})" if _is_text(self.data) else number
+
+    @property
+    def protocol(self) -> str | None:
+        """The name of another protocol (`HTTP`, `TLS`, `ONC RPC`), `text` for text of an unknown one; None if
+        these are not another protocol's bytes."""
+        if self.kind == "foreign":
+            known = _FAMILY.search(self.text)
+            return known[0].replace("SSL", "TLS") if known else "text" if _is_text(self.data) else "unknown"
+        return "text" if self.kind == "text" else None
 
     def __str__(self) -> str:
         """`"GET " (0x47455420): an HTTP request, not libvirt`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache
@@ -20,6 +20,7 @@ from libvirt_proto.definitions import history as shown
 from libvirt_proto_codegen import releases
 from libvirt_proto_codegen.definitions import load_release, load_schema, schema_of
 from libvirt_proto_codegen.pipeline import generate
+from libvirt_proto_codegen.releases import renames
 from libvirt_proto_codegen.releases.archive import Release
 from libvirt_proto_codegen.releases.changes import Changes
 from libvirt_proto_codegen.releases.facts import Facts, History, HistoryError, read_history, write_history
@@ -30,6 +31,7 @@ from libvirt_proto_codegen.releases.provenance import Origins
 from libvirt_proto_codegen.releases.unfold import unfold
 from libvirt_proto_codegen.releases.version import version_key
 from libvirt_proto_codegen.schema import Schema
+from tests.support.work import assert_linear, grown
 
 REMOTE = 0x20008086
 
@@ -345,6 +347,34 @@ def test_renamed_object_keeps_its_history() -> None:
         "field x_start_args more": ["1.0.1"],
         "field x_start_args flags": ["changed xdr unsigned int flags;>hyper flags; 1.0.3"],
     }
+
+
+def fields(count: int, prefix: str) -> str:
+    return "struct s { " + " ".join(f"int {prefix}{number};" for number in range(count)) + " };"
+
+
+class CountedKey(tuple[str, ...]):
+    """A key whose comparisons are calls that tests.support.work counts."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, other)
+
+    __hash__ = tuple.__hash__
+
+
+def test_renamed_fields_are_found_in_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search of all that were found before would compare each key with each other one."""
+    key = renames._key
+    monkeypatch.setattr(renames, "_key", lambda symbol: CountedKey(key(symbol) or ()))
+
+    def act(count: int) -> Callable[[], object]:
+        old, new = (schema_of({"a.x": fields(count, prefix).encode()}, "") for prefix in "ab")
+        assert len(renames.renames(old, new)) == count
+        return lambda: renames.renames(old, new)
+
+    assert_linear(*grown(act, 100))
 
 
 def test_gaps_and_ranges_give_spans() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from libvirt_proto.codec.history import version_key
 from libvirt_proto_codegen.providers.binaries import LIBRARY, installed, version_of_path
 
 #: The roots of the installations to test, separated by colons (`make test-releases`); default: the machine's.
@@ -58,6 +59,12 @@ class Installation:
     def version(self) -> str | None:
         """The release, from the name of the library; None if there is none."""
         return version_of_path(self.binaries.get(LIBRARY, ""))
+
+
+def newest() -> Installation:
+    """The newest of the installations to test."""
+    found = map(Installation, map(Path, os.environ[ROOTS].split(os.pathsep)))
+    return max(found, key=lambda each: version_key(each.version or "0"))
 
 
 MACHINE: Final = Installation(Path("/"))

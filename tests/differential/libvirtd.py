@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,7 @@ class Libvirtd:
         self.folder = folder
         self.pid = pid
         self.installation = installation
+        self.dropped = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, program: str = "libvirtd", **environment: str) -> None:
@@ -96,11 +98,11 @@ class Libvirtd:
         return done.stderr if fails else done.stdout
 
     @contextmanager
-    def recorded(self, capture: Path, *ports: int) -> Iterator[None]:
-        """Record all of the daemon's TCP traffic in the block to a file, in pcap format; `ports` are further
-        ports."""
-        # A buffer of 64 MiB (-B counts KiB): the kernel must not drop packets on a loaded machine.
-        options = ["-i", "lo", "-s0", "-U", "-B", "65536", "--immediate-mode", "-w", "-"]
+    def recorded(self, capture: Path, *ports: int, buffer: int = 65536) -> Iterator[int]:
+        """Record all of the daemon's TCP traffic in the block to a file, in pcap format, and yield the id of
+        tcpdump's process. `ports` are further ports, `buffer` is in KiB: by default it is large enough for a
+        loaded machine. `dropped` counts the packets that the kernel dropped."""
+        options = ["-i", "lo", "-s0", "-U", "-B", str(buffer), "--immediate-mode", "-w", "-"]
         command = ["tcpdump", *options, " or ".join(f"tcp port {port}" for port in (self.port, *ports))]
         with (
             capture.open("wb") as file,
@@ -110,11 +112,13 @@ class Libvirtd:
                 assert tcpdump.stderr is not None
                 said = tcpdump.stderr.readline()
                 assert "listening on" in said or "data link type" in said, said
-                yield
+                yield tcpdump.pid
                 _wait_until_quiet(capture)
             finally:
                 tcpdump.send_signal(signal.SIGINT)
-                tcpdump.communicate()
+                _, said = tcpdump.communicate()
+                dropped = re.search(r"(\d+) packets? dropped by kernel", said)
+                self.dropped = int(dropped[1]) if dropped else 0
 
 
 @contextmanager

@@ -27,8 +27,9 @@ class Make:
     def __init__(self, root: Path, folder: Path) -> None:
         self.folder = folder / "copy"
         self.folder.mkdir()
-        for name in ("Makefile", "pyproject.toml"):
-            shutil.copy(root / name, self.folder)
+        for name in ("Makefile", "pyproject.toml", "hatch_build.py", "libvirt_proto/_native.c"):
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            shutil.copy(root / name, self.folder / name)
         self.bin = folder / "bin"
         self.bin.mkdir()
 

@@ -25,6 +25,7 @@ TOP = {
     "SECURITY.md",
     "codegen",
     "docs",
+    "hatch_build.py",
     "libvirt_proto",
     "protocol-defs",
     "pyproject.toml",

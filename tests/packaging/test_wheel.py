@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,7 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
+from tools.checkout import copy_checkout
+
+#: The native core in a wheel and in the tree.
+CORE = "libvirt_proto/_native.abi3.so"
 #: pip's error when it cannot reach an index.
 NO_NETWORK = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ProxyError|No route to host"
@@ -58,12 +64,13 @@ class Installed:
     bin: Path
     folder: Path
 
-    def run(self, *command: str, status: int = 0) -> str:
+    def run(self, *command: str, status: int = 0, **variables: str) -> str:
         """Run a command and return its standard output; standard error has no traceback."""
         done = subprocess.run(
             [str(self.bin / command[0]), *command[1:]],
             cwd=self.folder,
-            env={"PATH": f"{self.bin}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(self.folder)},
+            env={"PATH": f"{self.bin}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(self.folder)}
+            | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -75,10 +82,11 @@ class Installed:
         return done.stdout
 
 
-def quiet(command: list[str], folder: Path) -> None:
+def quiet(command: list[str], folder: Path, **variables: str) -> None:
     """Run a step that needs PyPI."""
     # pip's own cache persists; the build must not be measured.
     environment = {k: v for k, v in os.environ.items() if k != "XDG_CACHE_HOME" and not k.startswith("COV")}
+    environment.update(variables)
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
@@ -124,9 +132,83 @@ def test_wheel_contents(wheel: Path, root: Path) -> None:
         expected = {
             f"{place}/{path.relative_to(source)}"
             for path in source.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("_native.")
         }
         assert expected <= names, place
+    assert "libvirt_proto/_native.pyi" in names
+    assert "libvirt_proto/_native.c" not in names, "an installed core belongs to no source"
+
+
+def built(root: Path, folder: Path, **variables: str) -> Path:
+    """The wheel of the tree, built without isolation."""
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    quiet(command, folder, **variables)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def members(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.mark.system("gcc")
+def test_wheel_with_the_native_core(root: Path, tmp_path: Path) -> None:
+    """One wheel for all Pythons from 3.11, hardened, and without a path of the machine that built it."""
+    path = built(root, tmp_path, LIBVIRT_PROTO_NATIVE="1")
+    assert re.fullmatch(r"libvirt_proto-[\d.]+-cp311-abi3-linux_\w+\.whl", path.name)
+    with zipfile.ZipFile(path) as archive:
+        data = archive.read(CORE)
+    assert str(root).encode() not in data
+    library = ELFFile(io.BytesIO(data))
+    dynamic = library.get_section_by_name(".dynamic")
+    assert "PT_GNU_RELRO" in {segment["p_type"] for segment in library.iter_segments()}
+    assert any(tag.entry.d_tag == "DT_FLAGS" and tag.entry.d_val & 8 for tag in dynamic.iter_tags()), (
+        "BIND_NOW"
+    )
+    symbols = [symbol for symbol in library.get_section_by_name(".dynsym").iter_symbols() if symbol.name]
+    assert [s.name for s in symbols if s["st_shndx"] != "SHN_UNDEF"] == ["PyInit__native"]
+    assert "__stack_chk_fail" in {symbol.name for symbol in symbols}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"CC": "no-such-compiler"}, {"CC": "false"}, {"LIBVIRT_PROTO_NATIVE": "0"}],
+    ids=["without a compiler", "with a broken compiler", "left out"],
+)
+def test_wheel_without_the_native_core(variables: dict[str, str], root: Path, tmp_path: Path) -> None:
+    path = built(root, tmp_path, **{"LIBVIRT_PROTO_NATIVE": "auto", **variables})
+    assert path.name.endswith("-py3-none-any.whl")
+    assert CORE not in members(path)
+
+
+def test_builds_fail_without_a_required_compiler(root: Path, tmp_path: Path) -> None:
+    for variables, problem in [
+        ({"LIBVIRT_PROTO_NATIVE": "1", "CC": "no-such-compiler"}, "no-such-compiler: No such file"),
+        ({"LIBVIRT_PROTO_NATIVE": "yes"}, "LIBVIRT_PROTO_NATIVE: expected 0, 1 or auto, got 'yes'"),
+    ]:
+        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path), str(root)]
+        done = subprocess.run(
+            command, env=os.environ | variables, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 1
+        assert problem in done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.system("git")
+def test_editable_installation(root: Path, tmp_path: Path) -> None:
+    """It puts the core into the tree, and a build without a compiler removes the one that was there."""
+    tree = tmp_path / "tree"
+    copy_checkout(tree)
+    environment, core = tmp_path / "environment", tree / CORE
+    quiet([sys.executable, "-m", "venv", "--without-pip", str(environment)], tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--quiet"]
+    for compiler in [*(["gcc"] if shutil.which("gcc") else []), "no-such-compiler"]:
+        install = [*pip, "--no-deps", "--editable", str(tree)]
+        quiet(install, tmp_path, CC=compiler, LIBVIRT_PROTO_NATIVE="auto")
+        assert core.exists() == (compiler == "gcc")
+        assert not list((environment / "lib").rglob("_native.*")), "it is not in the environment"
 
 
 def test_sdist_contents(dist: Path) -> None:
@@ -136,6 +218,8 @@ def test_sdist_contents(dist: Path) -> None:
     assert {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "pyproject.toml"} <= names
     assert {"CONTRIBUTING.md", "SECURITY.md"} <= names
     assert {"tests/conftest.py", "tests/captures/tour.pcap", "docs/architecture.md"} <= names
+    assert {"hatch_build.py", "libvirt_proto/_native.c", "libvirt_proto/native.plan"} <= names
+    assert CORE not in names
     assert not [name for name in names if name.startswith((".venv", ".git/", "demo"))]
 
 
@@ -175,6 +259,23 @@ def test_help_and_version(installed: Installed, root: Path) -> None:
     assert "0.1.0" in installed.run("libvirt-proto", "--version")
     for command in COMMANDS:
         assert f"libvirt-proto {command}" in installed.run("libvirt-proto", command, "--help")
+
+
+def test_native_core_of_the_wheel(installed: Installed, wheel: Path, captures: Path) -> None:
+    """The installed package uses its core, and gives the same without it."""
+    said = installed.run("libvirt-proto", "--version")
+    expected = (
+        "compiled" if CORE in members(wheel) else "not compiled: the package was built without a C compiler"
+    )
+    assert f"native core {expected})" in said
+    off = {"LIBVIRT_PROTO_PURE": "1"}
+    assert "switched off by LIBVIRT_PROTO_PURE=1" in installed.run("libvirt-proto", "--version", **off)
+    shutil.copy(captures / "tour.pcap", installed.folder)
+    for form in ("jsonl", "monitor"):
+        command = ("libvirt-proto", "decode", "--format", form, "tour.pcap")
+        lines = installed.run(*command)
+        assert lines
+        assert lines == installed.run(*command, **off)
 
 
 def test_registry_commands(installed: Installed) -> None:

@@ -18,7 +18,7 @@ from libvirt_proto.cli import main as cli
 from tests.support import packets
 from tests.support.examples import examples
 
-pytestmark = pytest.mark.skipif(native.core() is None, reason="the native core is not compiled")
+pytestmark = pytest.mark.native
 
 CAPTURES = Path(__file__).resolve().parent.parent / "captures"
 

@@ -197,3 +197,14 @@ def test_keeps_unused_addresses() -> None:
         (names[0], names[1]),
         ("127.0.0.1:49152", "127.0.0.1:16509"),
     ]
+
+
+def test_records_who_reset_a_connection() -> None:
+    connection = Connection(1, *NAMES[0])
+    items: list[Item] = [
+        Chunk(connection, "c2s", 1, b"a"),
+        Chunk(connection, "s2c", 2, b"", end=True, reset=True),
+        Chunk(connection, "c2s", 2, b"", end=True),
+    ]
+    ends = [item for item in read_back(items) if isinstance(item, Chunk) and item.end]
+    assert [(end.direction, end.reset) for end in ends] == [("s2c", True), ("c2s", False)]

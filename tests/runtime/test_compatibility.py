@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -21,9 +22,13 @@ from tests.support.values import random_value
 DOMAIN = text(b"vm") + bytes(16) + word(1)
 
 
+#: Each release is compiled once.
+bundled = cache(registry.release)
+
+
 def told(release: str, *frames: bytes) -> list[tuple[str, str, str]]:
     """(severity, code, text) of each notice about some messages."""
-    as_of = CompatibilityCheck(registry.default(), registry.release(release))
+    as_of = CompatibilityCheck(registry.default(), bundled(release))
     for data in frames:
         as_of.add(decode_message(data))
     return [(notice.severity, notice.code, notice.text) for notice in as_of.notices()]
@@ -222,7 +227,7 @@ def test_release_understands_its_own_messages(release: str) -> None:
     """All payloads of an older release, read with the newest definitions, give no notice, except numbers that
     have a name only today, and calls whose permissions changed."""
     others = set()
-    for program in registry.release(release).programs():
+    for program in bundled(release).programs():
         for procedure in program.procedures:
             for kind, type_ in enumerate((procedure.args, procedure.ret, procedure.msg)):
                 if type_ is None:

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from libvirt_proto import native
+
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 COMMANDS: Final = HERE / "commands"
@@ -42,6 +44,7 @@ def run(command: str) -> str:
             "T": folder,
             "COLUMNS": "100",
             "LC_ALL": "C.UTF-8",
+            native.PURE: os.environ.get(native.PURE, ""),
         }
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail\n{command}"],
@@ -62,8 +65,9 @@ def run(command: str) -> str:
 
 def _neutral(text: str, folder: str) -> str:
     """The text without differences between machines."""
-    version = f"(Python {'.'.join(map(str, sys.version_info[:3]))})"
-    return text.replace(folder, "$T").replace(version, "(Python 3.x.y)")
+    python = f"(Python {'.'.join(map(str, sys.version_info[:3]))}, native core "
+    text = text.replace(folder, "$T").replace(python, "(Python 3.x.y, native core ")
+    return text.replace(f"native core {native.state()})", "native core STATE)")
 
 
 def _shortened(text: str) -> str:

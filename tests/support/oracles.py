@@ -85,7 +85,7 @@ def readable(data: bytes, format: FileFormat | None = None) -> None:
         elif isinstance(item, Notice):
             assert item.text
         else:
-            assert isinstance(item, ConnectionEvent | Closed | ProbeEvent | LogLine)
+            assert isinstance(item, ConnectionEvent | Closed | LogLine | ProbeEvent)
     assert message_bytes <= sum(len(item.data) for item in found if isinstance(item, Chunk))
 
 

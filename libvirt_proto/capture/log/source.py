@@ -16,6 +16,8 @@ from typing import Final
 
 from ...blocks import LineTooLongError, Read, line_blocks
 from ...events import Connections, Item, LogLine, Notice, NoticeCode, ProbeEvent
+from ...rpc.statements import TOKENS as STATEMENT_TOKENS
+from ...rpc.statements import Statement, fuller, may_state, program, statement
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import amount
 from ..dressing import ENCODED_MARKS, MARKS, undress, unescape
@@ -30,8 +32,6 @@ from .grammar import DEBUG_LINE, NUMBERS, Head, Problem, Record, Text, headed, i
 from .journal import ARRAY_TOKENS, JournalFields
 from .lengths import TOKEN as LENGTH_TOKEN
 from .lengths import WrongLengths
-from .statements import TOKENS as STATEMENT_TOKENS
-from .statements import may_state, program, statement
 
 #: Lines of other areas contain whole documents; none is longer than a message.
 _MAX_LINE: Final = MAX_FRAME
@@ -258,6 +258,8 @@ class _Log:
         self._recent: deque[bytes] = deque(maxlen=_MAX_ENTRY)
         #: Lines after these that were passed over: a part of a block.
         self._skipped = _NOTHING
+        #: A block, and where this line and the one after it begin.
+        self._place = b"", 0, 0
         self._waiting: _Waiting | None = None
         #: Processes whose records have a head; "" for a log without process numbers.
         self._headed: set[str] = set()
@@ -321,6 +323,7 @@ class _Log:
             if match is not None:
                 yield from self._message_line(match)
             elif not self._is_recorded(block, start, len(block) if end < 0 else end):
+                self._place = block, start, at
                 yield from self._line(block[start : len(block) if end < 0 else end])
 
     def _is_recorded(self, block: bytes, start: int, end: int) -> bool:
@@ -367,19 +370,49 @@ class _Log:
         text = undress(line)
         if '"' in text and (entries := texts_with_fields(text)):
             around = of_prefix(text[: text.find("{")])
-            stated = [(each.text, of_fields(each.fields, around)) for each in entries]
+            stated = [
+                (each.text, of_fields(each.fields, around), program(text, each.fields)) for each in entries
+            ]
         else:
+            what = statement(text)
+            if len(line) < _MAX_WRAPPED:
+                text, what = self._unwrapped(text, what)
             found = parse(text)
             context = of_prefix(text) if found.head is None else of_prefix(text[: found.head.start])
             if found.head is not None:
                 context = Context(head_time(found.head), context.process, found.head.thread)
-            stated = [(text, context)]
-        for each, context in stated:
+            stated = [(text, context, program(text))] if what is not None else []
+        for each, context, name in stated:
             if (what := statement(each)) is not None:
                 self._libvirt = self._stated = True
                 stamp, process, thread = context
-                name = program(text)
                 yield LogLine(what.kind, stamp.ns, name, process, thread, self._number, what.details)
+
+    def _unwrapped(self, text: str, what: Statement | None) -> tuple[str, Statement | None]:
+        """Return a text, and what it states, together with the lines around it if they add to that: the rest
+        of it after it, the beginning or the head before it."""
+        block, start, at = self._place
+        texts = [MARKS.sub("", text, count=1).strip()]
+        while at < len(block) and len(texts) <= _MAX_JOINED:
+            end = block.find(b"\n", at)
+            after = block[at : len(block) if end < 0 else end]
+            if not _continues(after) or statement(next_ := _unmarked(after)) is not None:
+                break
+            texts.append(next_)
+            at += len(after) + 1
+        joined = " ".join(texts)
+        more = fuller(what, statement(joined))
+        before = block[block.rfind(b"\n", 0, start - 1) + 1 : start - 1] if start else b""
+        is_head = (
+            len(before) >= _MIN_FULL and _HEAD_LINE.search(before) and not _HEAD_PART.search(text.encode())
+        )
+        if (more is None or is_head) and len(before) < _MAX_WRAPPED:
+            previous = _unmarked(before)
+            if statement(previous) is None:
+                longer = statement(f"{previous} {joined}")
+                if longer is not None:
+                    return f"{previous} {joined}", longer
+        return (text, what) if more is what else (joined, more)
 
     def _skip(self, block: bytes, start: int, end: int) -> None:
         """Pass over lines without a token, and keep the last ones."""
@@ -781,6 +814,16 @@ class _Log:
 def _check_length(length: int) -> None:
     if not MIN_FRAME <= length <= MAX_FRAME:
         raise _BadLineError(f"expected len= from {MIN_FRAME} to {MAX_FRAME}, got {length}")
+
+
+def _continues(line: bytes) -> bool:
+    """Return whether a line may continue the one before it."""
+    return bool(line.strip()) and len(line) < _MAX_WRAPPED and not _LIBVIRT_LINE.search(line)
+
+
+def _unmarked(line: bytes) -> str:
+    """Return the text of a line without the marks of a quotation."""
+    return MARKS.sub("", undress(line), count=1).strip()
 
 
 def _probe_line(line: bytes) -> Record | None:

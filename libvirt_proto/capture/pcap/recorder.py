@@ -4,10 +4,10 @@ Sources: draft-ietf-opsawg-pcapng; RFC 791, RFC 8200 and RFC 9293 for the header
 file depends only on the Chunks: little-endian, one interface of raw IP, nanoseconds.
 
 Every connection is a TCP connection, from its handshake (at the time of its first Chunk) to a FIN for each
-`end`. Addresses and ports are kept if both ends have them; a decrypted TLS connection gets port 16509, where
-Wireshark expects plain libvirt. Everything else (unix sockets, raw streams, a second simultaneous connection
-with the same addresses) goes from a separate port on loopback to 127.0.0.1:16509, with its name as the
-comment of the first packet. An unknown direction counts as from the client.
+`end`, or a RST. Addresses and ports are kept if both ends have them; a decrypted TLS connection gets port
+16509, where Wireshark expects plain libvirt. Everything else (unix sockets, raw streams, a second
+simultaneous connection with the same addresses) goes from a separate port on loopback to 127.0.0.1:16509,
+with its name as the comment of the first packet. An unknown direction counts as from the client.
 
 Missing bytes (`lost` and `cut`) are packets of which the capture holds only the first part, so that their
 number and the times of later packets remain exact. If their number is unknown, or above MAX_MISSING, the
@@ -27,7 +27,7 @@ from typing import BinaryIO, Final
 
 from ...bounded import BoundedDict
 from ...events import Chunk, Connection, Item
-from .packet import ACK, FIN, SYN
+from .packet import ACK, FIN, RST, SYN
 
 #: Maximum payload of one packet; with its headers it fits IP's 16-bit length.
 MAX_SEGMENT: Final = 65_000
@@ -107,7 +107,7 @@ class Recorder:
         elif item.data or item.cut:
             self._send(side, item.data, item.cut)
         if item.end:
-            self._end(side)
+            self._end(flow, side, reset=item.reset)
             if side.peer.ended or item.direction is None:
                 self._close(item.connection.id, flow)
 
@@ -152,8 +152,9 @@ class Recorder:
         first = flow.client if flow.client.ended else flow.server
         for side in (flow.client, flow.server):
             if not side.ended:
-                self._end(side)
-        self._packet(first, ACK)
+                self._end(flow, side)
+        if not flow.reset:
+            self._packet(first, ACK)
         self._taken.discard(self._flows.pop(number).ends)
 
     # Packets
@@ -170,10 +171,15 @@ class Recorder:
         if leap:
             side.seq += _LEAP
 
-    def _end(self, side: _Side) -> None:
-        self._packet(side, FIN | ACK)
-        side.seq += 1
+    def _end(self, flow: _Flow, side: _Side, *, reset: bool = False) -> None:
+        """Write a FIN, or a RST; nothing follows a RST, from either side."""
         side.ended = True
+        if reset:
+            flow.reset = True
+            self._packet(side, RST | ACK)
+        elif not flow.reset:
+            self._packet(side, FIN | ACK)
+            side.seq += 1
 
     def _packet(
         self,
@@ -235,13 +241,15 @@ class _Side:
 
 
 class _Flow:
-    __slots__ = ("client", "ends", "server")
+    __slots__ = ("client", "ends", "reset", "server")
 
     def __init__(self, client: Address, server: Address, isn: int) -> None:
         self.ends = frozenset((client, server))
         self.client = _Side(client, isn)
         self.server = _Side(server, isn ^ 0xFFFFFFFF)
         self.client.peer, self.server.peer = self.server, self.client
+        #: A RST was written.
+        self.reset = False
 
     def side(self, chunk: Chunk) -> _Side:
         """Return the side that a Chunk comes from."""

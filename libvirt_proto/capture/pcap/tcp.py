@@ -127,8 +127,8 @@ class _Flow:
         self.group: dict[_Flow, None] = {}
         self.known = known
         self.rejected = False
-        #: (direction, time, data, lost, end, cut, packet) that wait until the connection is admitted.
-        self.undecided: list[tuple[_Half, int | None, bytes, int, bool, int, int | None]] = []
+        #: (direction, time, data, lost, end, cut, packet, reset) that wait until the connection is admitted.
+        self.undecided: list[tuple[_Half, int | None, bytes, int, bool, int, int | None, bool]] = []
         self.undecided_bytes = 0
         self.c2s = _Half(self, "c2s")
         self.s2c = _Half(self, "s2c")
@@ -292,18 +292,19 @@ class TcpReassembler:
         for key in flow.keys:
             self._halves.pop(key, None)
 
-    def _close(self, flow: _Flow, time_ns: int | None) -> None:
-        """End both directions, and remember the connection for a while to recognise late segments."""
-        for half in (flow.c2s, flow.s2c):
+    def _close(self, flow: _Flow, time_ns: int | None, reset: _Half | None = None) -> None:
+        """End both directions, the one that was `reset` first, and remember the connection for a while to
+        recognise late segments."""
+        for half in (flow.c2s, flow.s2c) if reset is None else (reset, reset.peer):
             self._abandon_holes(half, time_ns)
-            self._end(half, time_ns)
+            self._end(half, time_ns, reset=half is reset)
         if flow.group is not self._done:
             self._move(flow, self._done, time_ns)
 
     def _reset(self, half: _Half, seq: int, time_ns: int | None) -> None:
         """A RST counts if it is in the window, or if the direction has not begun (a refused SYN)."""
         if half.next < 0 or half.distance(seq) < _MAX_WINDOW:
-            self._close(half.flow, time_ns)
+            self._close(half.flow, time_ns, half)
 
     # Data
 
@@ -440,17 +441,24 @@ class TcpReassembler:
         if half.peer.ended:
             self._close(half.flow, time_ns)
 
-    def _end(self, half: _Half, time_ns: int | None) -> None:
+    def _end(self, half: _Half, time_ns: int | None, *, reset: bool = False) -> None:
         if half.ended or half.flow.rejected:
             return
         half.ended = True
         if half.fin is None and half.next >= 0:
             half.fin = half.next
         half.next = -1
-        self._give(half, time_ns, b"", end=True)
+        self._give(half, time_ns, b"", end=True, reset=reset)
 
     def _give(
-        self, half: _Half, time_ns: int | None, data: bytes, cut: int = 0, *, end: bool = False
+        self,
+        half: _Half,
+        time_ns: int | None,
+        data: bytes,
+        cut: int = 0,
+        *,
+        end: bool = False,
+        reset: bool = False,
     ) -> None:
         """Emit a Chunk of an admitted connection, or hold it if undecided. `cut` bytes after the data are
         missing from the capture for good."""
@@ -460,14 +468,14 @@ class TcpReassembler:
             if data and flow.group is self._silent:
                 self._move(flow, self._open, time_ns)
             if not flow.known:
-                flow.undecided.append((half, time_ns, data, lost, end, cut, self._packet))
+                flow.undecided.append((half, time_ns, data, lost, end, cut, self._packet, reset))
                 flow.undecided_bytes += len(data)
                 half.first += data[: ADMIT_BYTES - len(half.first)]
                 self._decide(flow, time_ns)
                 return
             self._name(flow)
         assert half.connection is not None
-        chunk = Chunk(half.connection, half.direction, time_ns, data, lost, end, cut, self._packet)
+        chunk = Chunk(half.connection, half.direction, time_ns, data, lost, end, cut, self._packet, reset)
         self.out.append(chunk)
 
     def _name(self, flow: _Flow) -> None:
@@ -490,9 +498,9 @@ class TcpReassembler:
             self._reject(flow, time_ns)
 
     def _give_undecided(self, flow: _Flow) -> None:
-        for half, time_ns, data, lost, end, cut, packet in flow.undecided:
+        for half, time_ns, data, lost, end, cut, packet, reset in flow.undecided:
             assert half.connection is not None
-            chunk = Chunk(half.connection, half.direction, time_ns, data, lost, end, cut, packet)
+            chunk = Chunk(half.connection, half.direction, time_ns, data, lost, end, cut, packet, reset)
             self.out.append(chunk)
         flow.undecided = []
 

@@ -232,12 +232,18 @@ class _Decrypted:
         if packet.sealed and direction not in session.closed:
             yield from self._sealed(session, direction, packet.time_ns)
         if packet.ends or packet.resets:
-            session.ended |= {"c2s", "s2c"} if packet.resets else {direction}
-            if len(session.ended) > 1:
-                del self._sessions[packet.stream]
-                if session.opened:
-                    yield Chunk(session.connection, "c2s", packet.time_ns, b"", end=True)
-                    yield Chunk(session.connection, "s2c", packet.time_ns, b"", end=True)
+            yield from self._ended(session, packet, direction)
+
+    def _ended(self, session: _Session, packet: _Packet, direction: Direction) -> Iterator[Chunk]:
+        """Yield the ends that a packet brings."""
+        peer: Direction = "s2c" if direction == "c2s" else "c2s"
+        for each in (direction, peer) if packet.resets else (direction,):
+            if session.opened and each not in session.ended:
+                reset = packet.resets and each == direction and not session.ended
+                yield Chunk(session.connection, each, packet.time_ns, b"", end=True, reset=reset)
+            session.ended.add(each)
+        if len(session.ended) > 1:
+            del self._sessions[packet.stream]
 
     @staticmethod
     def _sealed(session: _Session, direction: Direction, time_ns: int | None) -> Iterator[Notice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from ctypes import CDLL
 from pathlib import Path
@@ -16,7 +17,16 @@ from tests.differential.incidents.scene import record
 from tests.differential.installation import ROOTS
 
 RECORDINGS: Final = Path(__file__).parents[2] / "diagnose" / "recordings"
-_CLONE_NEWUTS: Final = 0x04000000  # sched.h
+_CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # sched.h
+#: Gives a root the kernel's file systems and the machine's temporary folder.
+_MOUNT: Final = """\
+set -eu
+mount --make-rprivate /
+mount -t proc proc "$0/proc"
+mount -t sysfs -o ro sysfs "$0/sys"
+mount --rbind /dev "$0/dev"
+mount --bind /tmp "$0/tmp"
+"""
 
 
 def main(names: list[str]) -> None:
@@ -38,10 +48,12 @@ def main(names: list[str]) -> None:
 
 
 def _leave_host() -> None:
-    """Give this process and its children another host name: recordings contain it."""
-    if CDLL(None, use_errno=True).unshare(_CLONE_NEWUTS) != 0:
+    """Give this process and its children another host name, which recordings contain, and prepare roots."""
+    if CDLL(None, use_errno=True).unshare(_CLONE_NEWNS | _CLONE_NEWUTS) != 0:
         sys.exit("recording requires root")
     sethostname("host")
+    for root in filter(None, os.environ.get(ROOTS, "").split(os.pathsep)):
+        subprocess.run(["sh", "-c", _MOUNT, root], check=True)
 
 
 if __name__ == "__main__":

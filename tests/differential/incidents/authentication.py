@@ -50,11 +50,12 @@ BUS: Final = """\
   </policy>
 </busconfig>
 """
-#: A client that connects when its agent had time to register.
+#: A client that connects when a file exists.
 LATE: Final = """\
-import sys, time, libvirt
+import os, sys, time, libvirt
 libvirt.registerErrorHandler(lambda context, error: None, None)
-time.sleep(1.5)
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.05)
 try:
     libvirt.open(sys.argv[1])
 except libvirt.libvirtError as error:
@@ -167,11 +168,19 @@ def _polkit_waiting(scene: Scene) -> None:
 
 def _polkit_password(scene: Scene) -> None:
     """The user has an agent in a terminal, and types a wrong password after some time."""
-    client = scene.python(LATE, scene.unix_uri, user="nobody")
+    registered = scene.folder / "registered"
+    client = scene.python(LATE, scene.unix_uri, str(registered), user="nobody")
+    ready, notify = os.pipe()
     agent, terminal = pty.fork()
     if agent == 0:
-        command = MACHINE.command("pkttyagent", "--process", str(client.pid), user="nobody")
+        os.set_inheritable(notify, True)
+        words = ("pkttyagent", "--notify-fd", str(notify), "--process", str(client.pid))
+        command = MACHINE.command(*words, user="nobody")
         os.execvpe(command[0], command, os.environ | scene.environment)
+    os.close(notify)
+    os.read(ready, 1)  # until the agent closes its end
+    os.close(ready)
+    registered.touch()
     shown = b""
     while b"Password:" not in shown:
         shown += os.read(terminal, 1024)

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.differential.incidents import (
     authentication,
+    captures,
     connections,
     jobs,
     keepalive,
@@ -16,6 +17,7 @@ from tests.differential.incidents import (
     sizes,
     strangers,
     streams,
+    unanswered,
     versions,
 )
 from tests.differential.incidents.scene import Incident
@@ -25,6 +27,7 @@ MODULES: Final = (
     keepalive,
     latency,
     connections,
+    unanswered,
     jobs,
     authentication,
     sizes,
@@ -33,6 +36,7 @@ MODULES: Final = (
     streams,
     strangers,
     normal,
+    captures,
 )
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS

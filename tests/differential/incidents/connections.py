@@ -105,7 +105,7 @@ INCIDENTS = (
     Incident("reconnect-storm", frozenset({"RECONNECT_STORM"}), _reconnect_storm, settings=MESSAGES_AND_JOBS),
     Incident(
         "daemon-killed",
-        frozenset({"CONNECTION_LOST", "DAEMON_RESTARTED"}),
+        frozenset({"DAEMON_RESTARTED"}),
         _daemon_killed,
         probes=True,
         delays=True,

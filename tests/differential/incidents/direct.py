@@ -10,6 +10,7 @@ from tests.support.frames import REMOTE, frame, text, word
 
 PATIENCE = 20.0  # seconds
 HEADER = 28  # bytes
+MESSAGE = word(2)  # virNetMessageType
 
 
 class Direct(AbstractContextManager["Direct"]):
@@ -19,6 +20,8 @@ class Direct(AbstractContextManager["Direct"]):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._stream = self.socket.makefile("rb")
         self._serial = 0
+        #: Payloads of events that came before replies.
+        self.events: list[bytes] = []
 
     def __exit__(self, *_: object) -> None:
         self._stream.close()
@@ -30,7 +33,9 @@ class Direct(AbstractContextManager["Direct"]):
             procedure = registry.program(prog).procedure(procedure).number
         self.send(frame(payload, prog=prog, vers=vers, proc=procedure, serial=self._serial))
         self._serial += 1
-        return self.read()[HEADER:]
+        while (reply := self.read())[16:20] == MESSAGE:
+            self.events.append(reply[HEADER:])
+        return reply[HEADER:]
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)

@@ -116,4 +116,14 @@ INCIDENTS = (
         tools=(qemu.EMULATOR,),
         probes=True,
     ),
+    Incident(
+        "newer-state-change-lock",
+        frozenset({"STATE_CHANGE_LOCK"}),
+        _statistics_lock,
+        settings={"log_filters": f'"{LOG_FILTERS}"'},
+        prepare=qemu.prepare,
+        probes=True,
+        roots=True,
+        newer=True,
+    ),
 )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.differential import certificates
-from tests.differential.installation import MACHINE
+from tests.differential.installation import MACHINE, newest
 from tests.differential.libvirtd import Libvirtd, free_port, prepared
 from tests.differential.tracing import trace
 
@@ -39,7 +39,8 @@ class Incident:
     libvirtd.conf) runs and is recorded. `prepare` is called before the daemon starts. `tools` are needed
     beyond libvirtd, virsh and tcpdump. `probes` means that its unix socket is used and traced, `delays` that
     calls can be delayed (`Scene.delay`), `tls` that it also listens for TLS, `roots` that installations of
-    other releases are needed (ROOTS).
+    other releases are needed (ROOTS), `newer` that the daemon is of the newest of them. The network is
+    recorded while `run` runs, or by `run` if `recorded` is false.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Incident:
     delays: bool = False
     tls: bool = False
     roots: bool = False
+    newer: bool = False
+    recorded: bool = True
 
 
 class Scene:
@@ -126,6 +129,13 @@ class Scene:
         """Stop the daemon, and start it again."""
         self.stop()
         self.start()
+
+    @contextmanager
+    def recorded(self, **options: int) -> Iterator[int]:
+        """Record the network in the block, instead of earlier blocks; see `Libvirtd.recorded`."""
+        ports = (self.tls_port,) if self.tls_port else ()
+        with self.daemon.recorded(self.folder / NETWORK, *ports, **options) as pid:
+            yield pid
 
     @contextmanager
     def stopped(self, pid: int = 0) -> Iterator[None]:
@@ -222,7 +232,7 @@ def record(incident: Incident, destination: Path) -> None:
         if incident.tls:
             tls_port = free_port(TLS_PORT)
             tls = certificates.CONFIGURATION.replace("{port}", str(tls_port))
-        daemon = stack.enter_context(prepared(settings, tls))
+        daemon = stack.enter_context(prepared(settings, tls, newest() if incident.newer else MACHINE))
         scene = Scene(daemon, tls_port)
         if incident.tls:
             certificates.make(scene.folder)
@@ -236,8 +246,8 @@ def record(incident: Incident, destination: Path) -> None:
             recorders.callback(scene.end_clients)
             if incident.probes:
                 recorders.enter_context(_traced(scene))
-            ports = (tls_port,) if tls_port else ()
-            recorders.enter_context(daemon.recorded(scene.folder / NETWORK, *ports))
+            if incident.recorded:
+                recorders.enter_context(scene.recorded())
             incident.run(scene)
         destination.mkdir(parents=True)
         for name in (NETWORK, PROBES, DAEMON_LOG, CLIENT_LOG):
@@ -251,7 +261,9 @@ def _traced(scene: Scene) -> Iterator[None]:
     """Trace the daemon and its clients in the block."""
     comms = [word for comm in scene.comms.values() for word in ("--comm", comm)]
     output = scene.folder / PROBES
-    with trace("--library", MACHINE.library, *comms, "-w", output, "-o", os.devnull) as tracer:
+    libraries = {MACHINE.library, scene.daemon.installation.library}
+    options = [word for library in sorted(libraries) for word in ("--library", library)]
+    with trace(*options, *comms, "-w", output, "-o", os.devnull) as tracer:
         yield
         status, err = tracer.end()
         assert status in (0, 1), err  # 1: malformed messages

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from pathlib import Path
 
 from tests.differential.incidents.direct import Direct
 from tests.differential.incidents.scene import Incident, Scene
-from tests.differential.installation import ROOTS, Installation
+from tests.differential.installation import newest
 from tests.support.frames import word
 
 ADMIN = 0x06900690
@@ -36,14 +34,24 @@ def _older_daemon_events(scene: Scene) -> None:
 
 def _newer_virsh(scene: Scene) -> None:
     """virsh of the newest release below the roots."""
-    installation = max(
-        (Installation(Path(root)) for root in os.environ[ROOTS].split(os.pathsep)),
-        key=lambda each: [int(part) for part in (each.version or "0").split(".")],
-    )
     for command in ("autostart --once test", "nodedev-list", "event --all --timeout 1", "dominfo test"):
-        words = installation.command("virsh", "-c", scene.uri, *command.split())
+        words = newest().command("virsh", "-c", scene.uri, *command.split())
         subprocess.run(words, capture_output=True, timeout=60)
     assert "unknown procedure: 450" in scene.log
+
+
+def _newer_daemon(scene: Scene) -> None:
+    """A session of an older client, in which nothing goes wrong."""
+    for command in (
+        "list --all",
+        "dominfo test",
+        "domstats",
+        "net-list",
+        "pool-list",
+        "event --all --timeout 2",
+    ):
+        output = scene.virsh(*command.split())
+        assert "error" not in output, output
 
 
 def _unknown_program(scene: Scene) -> None:
@@ -64,4 +72,5 @@ INCIDENTS = (
     Incident(
         "unknown-program", frozenset({"VERSION_SKEW"}), _unknown_program, tools=("virt-admin",), probes=True
     ),
+    Incident("newer-daemon", frozenset(), _newer_daemon, probes=True, roots=True, newer=True),
 )

@@ -34,6 +34,17 @@ def decoding(*arguments: str | Path, **options: object) -> Iterator[subprocess.P
             process.kill()
 
 
+def wait_until_open(process: subprocess.Popen[str], path: Path) -> None:
+    """Wait until a process has opened a file."""
+    folder = Path(f"/proc/{process.pid}/fd")
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        if any(os.path.realpath(each) == str(path) for each in folder.iterdir()):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} was not opened")
+
+
 def serials(process: subprocess.Popen[str], count: int) -> list[int]:
     assert process.stdout is not None
     return [json.loads(process.stdout.readline())["serial"] for _ in range(count)]
@@ -298,7 +309,7 @@ def test_statistics_include_rotated_files(capture: bytes, tmp_path: Path) -> Non
     command = [COMMAND, "stats", "--follow", "--format", "json", path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        time.sleep(1)
+        wait_until_open(process, path)
         path.rename(tmp_path / "old.pcap")
         path.write_bytes(second)
         assert process.stderr.readline() == f"{path}: {REPLACED}"

@@ -385,3 +385,72 @@ def test_hostile_garbage_takes_linear_work() -> None:
     serials, notices = read([chunk(stream[:100_000]), chunk(stream[100_000:])])
     assert len(serials) == 40_000
     assert codes(notices) == ["bad-frame", "resynchronised"] * 19_999 + ["bad-frame", "no-message"]
+
+
+SERVER_SIDE = Connection(1, "192.0.2.7:40000", "192.0.2.1:16509@0x5605eed4b160", "log", side="server")
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([("s2c", 5, False), ("c2s", 6, False)], ("s2c", False)),
+        ([("c2s", 5, False), ("s2c", 6, False)], ("c2s", False)),
+        ([("s2c", 5, True), ("c2s", 5, False)], ("s2c", True)),
+        ([("c2s", 5, False), ("s2c", 5, False)], (None, False)),
+        ([("c2s", None, False), ("s2c", None, False)], ("c2s", False)),
+    ],
+    ids=["daemon", "client", "reset by the daemon", "at once", "without times"],
+)
+def test_closed_connection_names_the_direction_that_ended_first(
+    ends: list[tuple[Direction, int | None, bool]], expected: tuple[Direction | None, bool]
+) -> None:
+    items = [chunk(CALLS[1], time_ns=1)]
+    items += [Chunk(ONE, way, time, b"", 0, True, 0, None, reset) for way, time, reset in ends]
+    (closed,) = (
+        item for item in messages(items, decode_message, programs=PROGRAMS) if isinstance(item, Closed)
+    )
+    assert (closed.first, closed.reset) == expected
+
+
+def test_end_in_a_log_does_not_name_who_closed() -> None:
+    items = [
+        chunk(CALLS[1], connection=SERVER_SIDE),
+        chunk(b"", connection=SERVER_SIDE, end=True, time_ns=5),
+        chunk(b"", "s2c", connection=SERVER_SIDE, end=True, time_ns=6),
+    ]
+    (closed,) = (
+        item for item in messages(items, decode_message, programs=PROGRAMS) if isinstance(item, Closed)
+    )
+    assert closed.first is None
+
+
+@pytest.mark.parametrize(
+    ("data", "protocol"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + bytes(30), "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01" + bytes(40), "TLS"),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", "SSH"),
+        (b"\x80\x00\x00\x28" + bytes(40), "ONC RPC"),
+        (b"\x01\x02\x03\x04" * 20, "unknown"),
+        (b"", ""),
+    ],
+    ids=["HTTP", "TLS", "SSH", "ONC RPC", "unknown", "nothing"],
+)
+def test_notice_names_the_other_protocol(data: bytes, protocol: str) -> None:
+    items = [chunk(data), chunk(b"", end=True), chunk(b"", "s2c", end=True)]
+    _, (notice,) = read(items)
+    assert notice.protocol == protocol
+
+
+def test_connection_that_one_side_closed_ends_with_the_input() -> None:
+    """A stuck daemon never closes its side."""
+    items = [
+        chunk(CALLS[0], time_ns=1),
+        chunk(CALLS[2], "s2c", time_ns=2),
+        chunk(CALLS[1], time_ns=3),
+        chunk(b"", end=True, time_ns=4),
+    ]
+    found = list(messages(items, decode_message, programs=PROGRAMS))
+    assert [item for item in found if isinstance(item, Closed)] == [Closed(ONE, 4, "c2s")]
+    unclosed = list(messages(items[:-1], decode_message, programs=PROGRAMS))
+    assert not any(isinstance(item, Closed) for item in unclosed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from libvirt_proto.codec.lengths import MAX_PARTS, LengthWalks
+from libvirt_proto.codec.types import Bound
 from libvirt_proto.codec.xdrtype import XdrType
 from tests.support.doubling import LEVELS, NAMES, counted_visits, doubling_types
 from tests.support.frames import text, word
@@ -35,9 +36,9 @@ class Walks(LengthWalks):
         self.reports: list[Report] = []
         self.paths: list[str] = []
 
-    def place(self, what: str, path: str, limit: int) -> Place:
+    def place(self, what: str, path: str, limit: Bound) -> Place:
         self.paths.append(path)
-        return Place(f"{what} {path}", limit, self.reports)
+        return Place(f"{what} {path}", limit.value, self.reports)
 
     def absent(self, type_: str, part: str) -> None:
         self.reports.append(f"{type_}.{part}")

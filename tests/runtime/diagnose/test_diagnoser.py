@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.capture.log.statements import statement
 from libvirt_proto.diagnose import diagnoser as pass_
 from libvirt_proto.diagnose.diagnoser import DETECTORS, Diagnosed, Diagnoser
 from libvirt_proto.diagnose.findings import Diagnosis
 from libvirt_proto.diagnose.rules import RULES
 from libvirt_proto.events import Captured, Closed, Connection, ConnectionEvent, LogLine
+from libvirt_proto.rpc.statements import statement
 from tests.property.test_session import anything
 from tests.support.frames import CONNECTION, captured, frame
 

@@ -56,7 +56,7 @@ def test_error_next_to_messages() -> None:
     assert [text for *_, text in notices(items)] == [
         "line 2: received 0x20008086: the program number of remote: the stream is out of step"
     ]
-    assert len(items) == 3
+    assert [type(item).__name__ for item in items] == ["Chunk", "LogLine", "Notice", "Chunk"]
 
 
 def test_each_word_is_explained_once() -> None:

@@ -246,6 +246,8 @@ def test_reset_ends_both_directions(network: Network, direction: str) -> None:
         ("s2c", b"", 0, True),
         ("s2c", b"beyond a hole", 3, False),
     ]
+    ends = [chunk.direction for chunk in chunks if chunk.end]
+    assert ends[0] == direction  # the side that reset it closed it
 
 
 def test_reset_outside_the_window_is_ignored(network: Network) -> None:
@@ -258,7 +260,8 @@ def test_reset_outside_the_window_is_ignored(network: Network) -> None:
 def test_refused_connection_ends_without_data(network: Network) -> None:
     talk = Talk()
     chunks = network.feed(talk.packet("c2s", flags=SYN), talk.packet("s2c", flags=RST | ACK, seq=0))
-    assert seen(chunks) == [("c2s", b"", 0, True), ("s2c", b"", 0, True)]
+    assert seen(chunks) == [("s2c", b"", 0, True), ("c2s", b"", 0, True)]
+    assert [chunk.reset for chunk in chunks] == [True, False]
 
 
 def test_keepalive_probes_and_window_probes(network: Network) -> None:

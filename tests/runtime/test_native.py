@@ -1,0 +1,105 @@
+"""States of the native core: compiled, switched off, stale, absent."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from libvirt_proto import native
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Each test finds the core anew."""
+    native._found.cache_clear()
+    native._warn.cache_clear()
+    yield
+    native._found.cache_clear()
+    native._warn.cache_clear()
+
+
+@pytest.fixture
+def stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that has changed since the core was compiled."""
+    changed = tmp_path / "_native.c"
+    changed.write_text("/* changed */")
+    monkeypatch.setattr(native, "_SOURCE", changed)
+    monkeypatch.delenv(native.PURE, raising=False)
+
+
+def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.PURE, "1")
+    assert native.core() is None
+    assert native.is_switched_off()
+    assert native.state() == "switched off by LIBVIRT_PROTO_PURE=1"
+
+
+@pytest.mark.native
+def test_compiled() -> None:
+    assert native.core() is not None
+    assert native.is_active()
+    assert native.state() == "compiled"
+
+
+@pytest.mark.native
+def test_installed_package_has_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "_SOURCE", tmp_path / "_native.c")
+    assert native.core() is not None
+
+
+@pytest.mark.native
+@pytest.mark.usefixtures("stale")
+def test_stale_core_is_not_used_and_warned_of_once(recwarn: pytest.WarningsRecorder) -> None:
+    assert not native.is_active()
+    assert not recwarn.list, "nothing wanted to use it yet"
+    with pytest.warns(
+        RuntimeWarning, match="the native core is not used: it is compiled from another source"
+    ):
+        assert native.core() is None
+    assert native.core() is None
+    assert native.state() == "compiled from another source: run `make native`"
+
+
+@pytest.mark.native
+def test_core_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("libvirt_proto._native")
+    monkeypatch.setitem(sys.modules, "libvirt_proto._native", None)
+    assert native.core() is None
+    assert native.state().startswith("not loaded: import of libvirt_proto._native halted")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("command", ["decode", "--version", "doctor"])
+def test_commands_with_a_stale_core(command: str, captures: Path, tmp_path: Path) -> None:
+    """The warning is one line on standard error, and only of the command that would use the core."""
+    (tmp_path / "_native.c").write_text("/* changed */")
+    script = (
+        "import sys; from pathlib import Path; from libvirt_proto import native\n"
+        f"native._SOURCE = Path({str(tmp_path)!r}, '_native.c')\n"
+        "from libvirt_proto.__main__ import main; main()"
+    )
+    words = (
+        ["decode", "--format", "monitor", str(captures / "tour.pcap")] if command == "decode" else [command]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        capture_output=True,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != native.PURE},
+        check=False,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr
+    warned = done.stderr.count("the native core is not used")
+    if command == "decode":
+        assert (done.returncode, warned) == (0, 1)
+        assert len(done.stdout.splitlines()) > 5000
+    else:
+        assert warned == 0
+        assert "compiled from another source" in " ".join(done.stdout.split())
+        assert "make native" in " ".join(done.stdout.split())

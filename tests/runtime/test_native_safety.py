@@ -1,0 +1,480 @@
+"""The native core with hostile plans, bytes and callers: errors and refusals, never undefined behaviour.
+
+`make sanitize` runs these tests with AddressSanitizer and UndefinedBehaviorSanitizer.
+"""
+
+from __future__ import annotations
+
+import gc
+import struct
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from libvirt_proto import native, native_kinds, registry
+from libvirt_proto.cli import main as cli
+from libvirt_proto.native_plan import FORMAT, NONE, build
+from tests.support import packets
+
+if TYPE_CHECKING:
+    from libvirt_proto._native import Scanner
+
+pytestmark = pytest.mark.native
+
+VOID, INT, UHYPER, DOUBLE, ENUM, ARRAY, STRING, STRUCT, UNION = 0, 1, 4, 6, 8, 14, 12, 16, 17
+FIXED_ARRAY, OPTIONAL = 13, 15
+ONE_OF, BITS, BY = 1, 2, 3
+_HEADER, _ROW = 4, 6
+KEY = bytes(12)
+
+
+def core() -> Any:
+    """The module, of any type: these tests call it wrongly."""
+    return native.core()
+
+
+def words_of(rows: list[tuple[int, ...]], pool: tuple[int, ...] = ()) -> bytes:
+    """The words of a plan."""
+    flat = [FORMAT, len(rows), 0, 0, *(word for row in rows for word in row), *pool]
+    return struct.pack(f"<{len(flat)}I", *flat)
+
+
+def pool_of(rows: int) -> int:
+    """The place of the pool after a number of rows."""
+    return _HEADER + rows * _ROW
+
+
+def row(kind: int, limit: int = NONE, count: int = 0, entries: int = 0, arms: int = 0) -> tuple[int, ...]:
+    """A row of a plan."""
+    return kind, limit, count, entries, arms, NONE
+
+
+class TestPlans:
+    @pytest.mark.parametrize("seed", range(20))
+    def test_damaged_plans(self, seed: int) -> None:
+        """A plan with damaged words is refused, or reads any bytes without harm."""
+        whole = build(registry.default())
+        rng = Random(seed)
+        data = [rng.randbytes(200), bytes(200), b"\0\0\0\1" * 50]
+        accepted = 0
+        for _ in range(100):
+            words = bytearray(whole.words)
+            for _ in range(rng.randrange(1, 5)):
+                at = rng.randrange(4, len(words) // 4) * 4
+                words[at : at + 4] = struct.pack("<I", rng.choice((0, 1, 17, NONE, rng.getrandbits(16))))
+            text = whole.text[: rng.choice((0, 1000, len(whole.text)))]
+            try:
+                plan = core().Plan(bytes(words), text)
+            except ValueError:
+                continue
+            accepted += 1
+            for number in rng.sample(range(len(whole.rows())), 20):
+                for each in data:
+                    assert plan.check(number, each) is None or plan.check(number, each) <= 200
+                    plan.json(number, each)
+        assert accepted or seed
+
+    @pytest.mark.parametrize("kind", [VOID, UHYPER, DOUBLE])
+    def test_rejects_union_by_no_integer(self, kind: int) -> None:
+        """Its arm would be chosen by another number than the one that was read."""
+        place = pool_of(2)
+        pool = (0, 0, 0, 0, 0, 0, 0, 0)
+        with pytest.raises(ValueError, match="plan"):
+            core().Plan(words_of([row(kind), row(UNION, 1, 0, place, place)], pool), b"")
+        core().Plan(words_of([row(INT), row(UNION, 1, 0, place, place)], pool), b"")
+
+    def test_union_by_hyper_is_left_to_python(self, tmp_path: Path) -> None:
+        (tmp_path / "wide.x").write_text(
+            "union wide switch (unsigned hyper size) { case 1: int a; default: void; };\n"
+            "struct both { int before; wide after; };\n"
+        )
+        plan = build(registry.load(tmp_path))
+        built = core().Plan(plan.words, plan.text)
+        data = struct.pack(">IQI", 1, 1, 2)
+        assert built.check(plan.rows()["both"], data) is None
+        assert built.check(plan.rows()["wide"], data[4:]) is None
+
+    def test_rejects_shared_entries_without_bound(self) -> None:
+        """Validation takes time in proportion to the plan: each of these fields has the same 60,000 names."""
+        rows, fields, known = 500, 256, 60_000
+        place = pool_of(rows)
+        entries = tuple(word for _ in range(fields) for word in (0, 0, 0, place + fields * 4))
+        names = (ONE_OF, known, place + fields * 4 + 7, 0, 0, 0, 0)
+        data = words_of(
+            [row(INT), *[row(STRUCT, NONE, fields, place)] * (rows - 1)],
+            (*entries, *names, *(0,) * known * 4),
+        )
+        with pytest.raises(ValueError, match="plan"):
+            core().Plan(data, b"")
+
+    def test_values_without_size_end(self) -> None:
+        """2^32 values of no bytes, and 2^90 of them by nesting, are refused, not counted."""
+        levels = 90
+        rows = [row(VOID), row(FIXED_ARRAY, NONE, 0), *(row(FIXED_ARRAY, 2, at) for at in range(1, levels))]
+        plan = core().Plan(words_of([*rows, row(FIXED_ARRAY, 3, 0)]), b"")
+        assert plan.check(1, b"") is None
+        assert plan.check(levels, b"") is None
+        assert plan.json(levels, b"") is None
+        assert plan.decode(levels, b"") is None
+        assert plan.check(levels + 1, b"") == 0
+
+    def test_rejects_row_beyond_32_bits(self) -> None:
+        plan = core().Plan(words_of([row(INT)]), b"")
+        for number in (1, -1, 2**32):
+            with pytest.raises(IndexError):
+                plan.check(number, bytes(4))
+        with pytest.raises(OverflowError):
+            plan.check(2**70, bytes(4))
+        for start in (-1, 5):
+            with pytest.raises(IndexError):
+                plan.check(0, bytes(4), start)
+
+    def test_releases_buffers_after_errors(self) -> None:
+        plan = core().Plan(words_of([row(INT)]), b"")
+        data = bytearray(4)
+        for arguments in ((1, data), (0, data, 9), (0, data, "x"), (0, data)):
+            try:
+                plan.check(*arguments)
+                plan.json(*arguments)
+                plan.decode(*arguments)
+            except (IndexError, TypeError):
+                pass
+        data.clear()  # raises BufferError while something holds it
+        assert not data
+
+
+class TestObjects:
+    @staticmethod
+    def plan(resolver: Callable[[int], object] | None) -> Any:
+        """Row 0: int; row 1: a struct of one int; row 2: an array of these; row 3: an enum."""
+        place = pool_of(4)
+        rows = [row(INT), row(STRUCT, NONE, 1, place), row(ARRAY, NONE, 1), row(ENUM, NONE, 0, place)]
+        return core().Plan(words_of(rows, (0, 0, 0, 0)), b"", resolver)
+
+    def test_error_of_resolver_passes(self) -> None:
+        def resolver(number: int) -> object:
+            raise KeyError(number)
+
+        with pytest.raises(KeyError):
+            self.plan(resolver).decode(1, bytes(4))
+
+    def test_error_of_class_passes(self) -> None:
+        calls = []
+
+        def build_one(value: int) -> object:
+            calls.append(value)
+            if len(calls) == 3:
+                raise ZeroDivisionError
+            return value
+
+        data = struct.pack(">5I", 4, 1, 2, 3, 4)
+        with pytest.raises(ZeroDivisionError):
+            self.plan(lambda number: build_one).decode(2, data)
+        assert calls == [1, 2, 3]
+
+    def test_members_of_wrong_type_are_an_error(self) -> None:
+        with pytest.raises(TypeError):
+            self.plan(lambda number: 7).decode(3, bytes(4))
+
+    def test_without_resolver(self) -> None:
+        assert self.plan(None).decode(1, bytes(4)) is None
+
+    def test_resolver_may_use_the_plan(self) -> None:
+        """It asks for the same row again, and the object found first stays in use."""
+        plans: list[Any] = []
+        depth = 0
+
+        def resolver(number: int) -> object:
+            nonlocal depth
+            depth += 1
+            if depth == 1:
+                assert plans[0].decode(number, bytes(4)) == ((2, 0), 4)
+            at = depth
+            return lambda value: (at, value)
+
+        plans.append(self.plan(resolver))
+        assert plans[0].decode(1, bytes(4)) == ((2, 0), 4)
+        assert plans[0].decode(1, bytes(4)) == ((2, 0), 4)
+
+    def test_threads_share_what_the_first_resolver_found(self) -> None:
+        """A second answer for a row does not free the class that another thread is using."""
+        both, built = threading.Barrier(2, timeout=60), []
+
+        class Class:
+            def __call__(self, value: int) -> tuple[Class, int]:
+                return self, value
+
+        def resolver(number: int) -> object:
+            both.wait()
+            return Class()
+
+        plan = self.plan(resolver)
+        threads = [threading.Thread(target=lambda: built.append(plan.decode(1, bytes(4)))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({id(value[0][0]) for value in built}) == 1
+
+    def test_bytes_cannot_change_size_while_they_are_read(self) -> None:
+        data = bytearray(struct.pack(">3I", 2, 1, 2))
+
+        def build_one(value: int) -> object:
+            with pytest.raises(BufferError):
+                data.clear()
+            return value
+
+        assert self.plan(lambda number: build_one).decode(2, data) == ([1, 2], 12)
+
+    def test_cycle_of_plan_and_resolver_is_collected(self) -> None:
+        class Resolver:
+            def __call__(self, number: int) -> object:
+                return lambda value: value
+
+        resolver = Resolver()
+        resolver.plan = self.plan(resolver)  # type: ignore[attr-defined]
+        assert resolver.plan.decode(1, bytes(4)) == (0, 4)  # type: ignore[attr-defined]
+        gone = weakref.ref(resolver)
+        del resolver
+        gc.collect()
+        assert gone() is None
+
+    def test_reference_counts(self) -> None:
+        """A hundred thousand decoded and refused values keep no reference."""
+        marks = (object(), object())
+        members = {0: marks[0], 1: marks[1]}
+        plan = self.plan(lambda number: members)
+        before = [sys.getrefcount(mark) for mark in marks]
+        for _ in range(50_000):
+            plan.decode(3, bytes(4))
+            plan.decode(3, b"\0\0\0\1")
+            plan.decode(3, b"\0")
+        assert [sys.getrefcount(mark) for mark in marks] == before
+
+
+def frame_of(payload: bytes) -> bytes:
+    """A call with zeros in its header."""
+    return struct.pack(">I", 28 + len(payload)) + bytes(24) + payload
+
+
+def record_of(data: bytes, next_: int) -> bytes:
+    """A pcap record with a raw IPv4 packet of the connection 0.0.0.0:0, sequence number `next_`."""
+    tcp = struct.pack(">HHIIBBHHH", 0, 0, next_, 0, 0x50, 0x10, 0, 0, 0)
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 40 + len(data), 0, 0, 64, 6, 0, 0, 0)
+    packet = ip + tcp + data
+    return struct.pack("<IIII", 1, 0, len(packet), len(packet)) + packet
+
+
+class TestScanners:
+    PLAN = words_of([row(INT), row(FIXED_ARRAY, 3, 0)])
+    KIND = bytes(21)
+
+    def scanner(self, *classes: object) -> Any:
+        return core().Scanner(core().Plan(self.PLAN, b""), 0, *classes)
+
+    @staticmethod
+    def scan(scanner: Scanner, data: bytes, limit: int = 1 << 18) -> Any:
+        return scanner.scan(data, 0, False, False, limit, ((101, 1, 0),), 0, 0, 0)
+
+    def test_rejects_what_is_no_plan(self) -> None:
+        for other in (None, 5, object(), core().Plan):
+            with pytest.raises(TypeError):
+                core().Scanner(other, 0)
+
+    def test_rejects_some_of_the_classes(self) -> None:
+        plan = core().Plan(self.PLAN, b"")
+        for classes in ({"header": int}, {"captured": int}, {"captured": int, "message": int}):
+            with pytest.raises(TypeError):
+                core().Scanner(plan, 0, **classes)
+
+    @pytest.mark.parametrize("kind", [BITS, BY])
+    def test_rejects_fault_names_of_another_kind(self, kind: int) -> None:
+        """Their entries have another size: what would be read as the place of a text is a number."""
+        place = pool_of(1)
+        names = (kind, 2, place + 7, 0, 0, 0, 0)
+        entries = (0, 0, NONE, NONE, 0, 0) * 2 if kind == BY else (0, 0, 0, 0) * 2
+        plan = core().Plan(words_of([row(INT)], (*names, *entries)), b"")
+        with pytest.raises(ValueError, match="names"):
+            core().Scanner(plan, place)
+
+    def test_plans_serve_any_number_of_scanners(self) -> None:
+        place = pool_of(1)
+        plan = core().Plan(words_of([row(INT)], (ONE_OF, 1, place + 7, 0, 0, 0, 0, 0, 7, 0, 0)), b"")
+        for _ in range(200):
+            core().Scanner(plan, place)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (b"", 0, False, ()),
+            (bytes(22), 0, False, ()),
+            (KIND, 2, False, ()),
+            (KIND, 0, False, (0,)),
+            (KIND, 0, False, (99,)),
+            (KIND, 0, False, (9,)),  # error codes, without their names
+            (KIND, 0, False, (-1,)),
+            (KIND, 0, False, ("x",)),
+        ],
+    )
+    def test_rejects_kinds(self, arguments: tuple[object, ...]) -> None:
+        scanner = self.scanner()
+        with pytest.raises((ValueError, OverflowError, TypeError)):
+            scanner.learn(*arguments)
+        assert scanner.learn(self.KIND, 1, False, (b"line\n",)), "nothing was learned before"
+
+    def test_reads_lines(self) -> None:
+        scanner = self.scanner()
+        assert scanner.learn(self.KIND, 1, False, (b"line ", 1, b"\n"))
+        assert scanner.open(KEY, 7, 0, b"conn")
+        frame = frame_of(bytes(12))
+        data = record_of(frame[: 50 - 20], 7) + record_of(frame[50 - 20 :] + frame, 37)
+        assert self.scan(scanner, data)[:4] == (len(data), b"line 1\nline 2\n", 2, 2)
+        assert scanner.take(KEY) == (7 + 80, b"", 2)
+        assert scanner.take(KEY) is None
+
+    def test_stops_before_a_packet_over_the_limit(self) -> None:
+        scanner = self.scanner()
+        scanner.open(KEY, 7, 0, b"conn")
+        record = record_of(b"", 7)
+        assert self.scan(scanner, record)[0] == len(record)
+        assert self.scan(scanner, record, 39)[0] == 0
+
+    @pytest.mark.parametrize("start", [-(2**63), 2**63 - 1])
+    def test_clocks_that_overflow_are_refused(self, start: int) -> None:
+        scanner = self.scanner()
+        scanner.learn(self.KIND, 1, False, (3, b"\n"))
+        scanner.open(KEY, 7, 0, b"conn")
+        data = record_of(frame_of(bytes(12)), 7)
+        assert scanner.scan(data, 0, False, False, 1 << 18, ((101, 1, 0),), 0, 0, start)[:3] == (0, b"", 0)
+
+    def test_classes_cannot_use_a_scanner_in_a_scan(self) -> None:
+        """It would change the bytes that are being read."""
+        refused = []
+
+        def captured(*fields: object) -> object:
+            for use in (
+                lambda: scanner.take(KEY),
+                lambda: scanner.open(KEY, 0, 0, None),
+                lambda: scanner.learn(self.KIND, 1, False, (0,) * 6),
+                lambda: self.scan(scanner, data),
+            ):
+                with pytest.raises(RuntimeError, match="in use"):
+                    use()
+                refused.append(use)
+            return fields[0]
+
+        scanner = self.scanner(captured, lambda *fields: fields, lambda *fields: fields)
+        scanner.learn(self.KIND, NONE, False, (0,) * 6)
+        scanner.open(KEY, 7, 0, None)
+        frame = frame_of(b"")
+        data = record_of(frame[:10], 7) + record_of(frame[10:], 17)
+        assert self.scan(scanner, data)[1] == (1,)
+        assert len(refused) == 4
+        assert scanner.take(KEY) == (7 + 28, b"", 2)
+
+    def test_error_of_a_class_leaves_no_messages(self) -> None:
+        """Later scans do not return messages from before the error."""
+        calls = 0
+
+        def captured(*fields: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise ZeroDivisionError
+            return calls
+
+        scanner = self.scanner(captured, lambda *fields: fields, lambda *fields: fields)
+        scanner.learn(self.KIND, NONE, False, (0,) * 6)
+        scanner.open(KEY, 7, 0, None)
+        frame = frame_of(b"")
+        with pytest.raises(ZeroDivisionError):
+            self.scan(scanner, record_of(frame, 7) + record_of(frame, 35))
+        assert self.scan(scanner, record_of(frame, 35))[1] == (3,)
+
+    def test_reference_counts(self) -> None:
+        mark, calls = object(), 0
+
+        def captured(*fields: object) -> object:
+            nonlocal calls
+            calls += 1
+            return mark
+
+        scanner = self.scanner(captured, lambda *fields: mark, lambda *fields: mark)
+        scanner.learn(self.KIND, NONE, False, (mark,) * 6)
+        frame = frame_of(b"")
+        before = sys.getrefcount(mark)
+        for _ in range(2000):
+            scanner.open(KEY, 7, 0, mark)
+            assert self.scan(scanner, record_of(frame * 2 + b"\0\0\0\0", 7))[0] == 0, "no length"
+            self.scan(scanner, record_of(frame * 2, 7))
+            scanner.take(KEY)
+        assert calls == 8000
+        assert sys.getrefcount(mark) == before + 1, "the lane has the last connection"
+        del scanner
+        assert sys.getrefcount(mark) == before - 6
+
+    def test_cycle_of_scanner_and_connection_is_collected(self) -> None:
+        class Connection:
+            scanner: Any
+
+        connection = Connection()
+        scanner = self.scanner(tuple, tuple, tuple)
+        scanner.open(KEY, 7, 0, connection)
+        connection.scanner = scanner
+        gone = weakref.ref(connection)
+        del connection, scanner
+        gc.collect()
+        assert gone() is None
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_damaged_records(self, seed: int) -> None:
+        """Damaged packets stop a scan, or are read; positions stay inside of the buffer."""
+        rng = Random(seed)
+        frame = frame_of(bytes(12))
+        whole = b"".join(record_of(frame, 7 + 40 * at) for at in range(20))
+        for _ in range(200):
+            scanner = self.scanner()
+            scanner.learn(self.KIND, 1, False, (7, b"\n"))
+            scanner.open(KEY, 7, 0, b"conn")
+            data = bytearray(whole)
+            for _ in range(rng.randrange(1, 6)):
+                data[rng.randrange(len(data))] = rng.choice((0, 1, 0x45, 0x60, 0xFF, rng.getrandbits(8)))
+            size = rng.randrange(len(data))
+            link = rng.choice((0, 1, 12, 101, 113, 276))
+            got = scanner.scan(
+                bytes(data[:size]), 0, rng.random() < 0.2, False, 1 << 18, ((link, 1, 0),), 0, 0, 0
+            )
+            assert 0 <= got[0] <= size
+
+
+class TestCaptures:
+    @pytest.mark.parametrize(
+        "ticks", [(2**63, 10**15), (2**64 - 1, 2**64 - 1), (10**15, 2**64 - 1), (0, 10**15)]
+    )
+    @pytest.mark.parametrize("form", ["monitor", "jsonl"])
+    def test_times_of_any_size(
+        self, ticks: tuple[int, int], form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ticks of 64 bits give times that exceed them; lines count from the first one."""
+        monkeypatch.setattr(native_kinds, "WORTH", (0, 0))
+        talk = packets.Talk()
+        start = talk.handshake()
+        call, reply = packets.message(proc=59), packets.message(b"\0\0\0\4host", proc=59, type=1)
+        every = [*start, *(talk.packet(*each) for _ in range(20) for each in (("c2s", call), ("s2c", reply)))]
+        blocks = [packets.enhanced(each, ticks[at > len(start)], "<") for at, each in enumerate(every)]
+        file = tmp_path / "times.pcapng"
+        file.write_bytes(b"".join((packets.section("<"), packets.interface("<"), *blocks)))
+        found = []
+        for pure in ("1", "0"):
+            monkeypatch.setenv(native.PURE, pure)
+            found.append(CliRunner().invoke(cli.main, ["decode", "--format", form, str(file)]))
+        assert found[0].exit_code == found[1].exit_code == 0, found[1].output
+        assert found[0].stdout == found[1].stdout
+        assert len(found[1].stdout.splitlines()) == 40
