@@ -20,12 +20,13 @@ enum { OK = 0, REFUSED = -1, NO_MEMORY = -2, RAISED = -3 };
 
 typedef struct {
     const uint8_t *at, *end;
-    uint64_t steps; /* values that may still be read: a plan may have values of no size in any number */
+    size_t values; /* that may still be read */
 } Cursor;
 
-static inline Cursor cursor_of(const uint8_t *at, const uint8_t *end)
+/* Real types have less than two values for each byte; types without a size could have any number. */
+static inline Cursor cursor(const uint8_t *at, const uint8_t *end)
 {
-    Cursor in = {at, end, 4096 + 8 * (uint64_t)(end - at)};
+    Cursor in = {at, end, 2 * (size_t)(end - at) + 1024};
     return in;
 }
 
@@ -217,14 +218,15 @@ static int put_string(Out *out, const uint8_t *at, size_t size)
     return put(out, "\"", 1);
 }
 
-/* Bytes as `{"base64":...}` (RFC 4648 section 4): a string that is not UTF-8. */
+/* Bytes as JSON, in base64 (RFC 4648 section 4). */
 static int put_base64(Out *out, const uint8_t *data, size_t size)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    int status = put(out, "{\"base64\":\"", 11);
-    if (status || (status = out_room(out, (size + 2) / 3 * 4)))
+    int status = out_room(out, (size + 2) / 3 * 4 + 2);
+    if (status)
         return status;
     char *to = out->data + out->size;
+    *to++ = '"';
     for (size_t i = 0; i < size; i += 3) {
         const uint32_t bits = (uint32_t)data[i] << 16 | (i + 1 < size ? (uint32_t)data[i + 1] << 8 : 0) |
                               (i + 2 < size ? data[i + 2] : 0);
@@ -233,8 +235,9 @@ static int put_base64(Out *out, const uint8_t *data, size_t size)
         *to++ = i + 1 < size ? digits[bits >> 6 & 63] : '=';
         *to++ = i + 2 < size ? digits[bits & 63] : '=';
     }
+    *to++ = '"';
     out->size = (size_t)(to - out->data);
-    return put(out, "\"}", 2);
+    return OK;
 }
 
 /* A number that JSON lacks, as text: jsonlines/encode.py. */
@@ -302,6 +305,7 @@ enum {
 };
 enum { ONE_OF = 1, BITS, BY };
 #define NONE 0xFFFFFFFFu
+#define ANY 0xFFFFFFFEu
 #define MAX_NESTING 100
 #define MAX_FIELDS 256
 
@@ -319,8 +323,7 @@ typedef struct {
     uint32_t *words;
     size_t rows, words_count, pool;
     char *text;
-    size_t text_size;
-    uint64_t entries;   /* entries of tables that may still be checked: tables may overlap */
+    size_t text_size, checks; /* that its validation may still take: entries of names can be shared */
     PyObject **bound;   /* row -> class of a struct or a union, dict of an enum; NULL until it is needed */
     PyObject **known;   /* row -> names of the class's attributes, class of the enum's members */
     PyObject *resolver; /* row -> such an object */
@@ -336,13 +339,9 @@ static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t a
     return (const Entry *)(plan->words + place) + at;
 }
 
-/* Whether a table is in the pool; and the work of checking plans stays linear. */
-static int table_fits(Plan *plan, uint32_t place, uint64_t count, uint64_t words)
+static int words_fit(const Plan *plan, uint32_t place, uint64_t words)
 {
-    if (place < plan->pool || place > plan->words_count || count * words > plan->words_count - place || count > plan->entries)
-        return 0;
-    plan->entries -= count;
-    return 1;
+    return place >= plan->pool && place <= plan->words_count && words <= plan->words_count - place;
 }
 
 static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
@@ -357,15 +356,15 @@ enum { NAMES_WORDS = 7 };
 
 static int valid_names(Plan *plan, uint32_t place)
 {
-    if (!table_fits(plan, place, 1, NAMES_WORDS))
+    if (!words_fit(plan, place, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
     uint32_t size = names[0] == BY ? 6 : 4;
-    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || 
-        !table_fits(plan, names[2], names[1], size))
+    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
         return 0;
-    if (names[0] == BY && names[3] >= MAX_FIELDS)
+    if ((names[0] == BY && names[3] >= MAX_FIELDS) || names[1] >= plan->checks)
         return 0;
+    plan->checks -= names[1];
     for (uint32_t i = 0; i < names[1]; i++) {
         const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
         if (!text_fits(plan, entry[0], entry[1]))
@@ -376,8 +375,9 @@ static int valid_names(Plan *plan, uint32_t place)
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
 {
-    if (!table_fits(plan, place, count, 4))
+    if (!words_fit(plan, place, count * 4) || count >= plan->checks)
         return 0;
+    plan->checks -= (size_t)count;
     for (uint64_t i = 0; i < count; i++) {
         const Entry *entry = entry_of(plan, place, (uint32_t)i);
         if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
@@ -387,15 +387,16 @@ static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
     return 1;
 }
 
-/* The types of a discriminant (RFC 4506 section 4.15). */
-static int is_integer(uint32_t kind) { return kind == INT || kind == UINT || kind == BOOL || kind == ENUM; }
+/* Four bytes that are an integer (RFC 4506 section 4.15). */
+static int is_discriminant(uint32_t kind) { return kind == INT || kind == UINT || kind == BOOL || kind == ENUM; }
 
 static int valid_row(Plan *plan, const Row *row)
 {
     switch (row->kind) {
     case ENUM: /* entries: value, text, length */
-        if (!table_fits(plan, row->entries, row->count, 3))
+        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3) || row->count >= plan->checks)
             return 0;
+        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++) {
             const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
             if (!text_fits(plan, entry[1], entry[2]))
@@ -409,10 +410,13 @@ static int valid_row(Plan *plan, const Row *row)
     case STRUCT:
         return row->count <= MAX_FIELDS && valid_entries(plan, row->entries, row->count);
     case UNION: /* entries: the discriminant, then the arms; arms: label, number of the entry */
-        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) || !is_integer(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
+        if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) ||
+            !is_discriminant(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
             return 0;
-        if (!table_fits(plan, row->arms, row->count, 2) || (row->fallback != NONE && row->fallback > row->limit))
+        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || row->count >= plan->checks ||
+            (row->fallback != NONE && row->fallback > row->limit))
             return 0;
+        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++)
             if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
                 return 0;
@@ -430,7 +434,7 @@ static int valid_plan(Plan *plan)
     if (plan->rows > (plan->words_count - HEADER_WORDS) / ROW_WORDS)
         return 0;
     plan->pool = HEADER_WORDS + plan->rows * ROW_WORDS;
-    plan->entries = 65536 + 64 * (uint64_t)plan->words_count;
+    plan->checks = 64 * plan->words_count + (1 << 20);
     for (size_t i = 0; i < plan->rows; i++)
         if (!valid_row(plan, row_of(plan, (uint32_t)i)))
             return 0;
@@ -601,7 +605,7 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
     uint32_t word = 0;
     uint64_t wide = 0;
     int status;
-    if (depth > MAX_NESTING || !in->steps--)
+    if (depth > MAX_NESTING || !in->values--)
         return REFUSED;
     switch (row->kind) {
     case VOID_:
@@ -666,8 +670,10 @@ static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64
             const size_t before = out->size;
             if ((status = put_string(out, data, word)) != REFUSED)
                 return status;
-            out->size = before;
-            return put_base64(out, data, word);
+            out->size = before; /* it is not UTF-8: jsonlines/encode.py */
+            if ((status = put(out, "{\"base64\":", 10)) || (status = put_base64(out, data, word)))
+                return status;
+            return put(out, "}", 1);
         }
         if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, word)))
             return status;
@@ -709,15 +715,16 @@ static PyObject *bound(Plan *plan, uint32_t row)
 {
     if (plan->bound[row] == NULL && plan->resolver != NULL) {
         PyObject *found = PyObject_CallFunction(plan->resolver, "I", row);
-        if (found != NULL && row_of(plan, row)->kind == ENUM && !PyDict_Check(found)) {
-            PyErr_SetString(PyExc_TypeError, "expected the members of an enum by number");
-            Py_CLEAR(found);
-        }
         if (found == NULL)
             return NULL;
+        if (row_of(plan, row)->kind == ENUM && !PyDict_Check(found)) {
+            Py_DECREF(found);
+            PyErr_SetString(PyExc_TypeError, "expected the members of an enum by number");
+            return NULL;
+        }
         if (plan->bound[row] == NULL)
             plan->bound[row] = found;
-        else /* the resolver or another thread came here, too: the first one may be in use */
+        else /* by another thread, which may be using it */
             Py_DECREF(found);
     }
     return plan->bound[row];
@@ -783,7 +790,7 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
     const uint8_t *data;
     uint32_t word = 0;
     uint64_t wide = 0;
-    if (depth > MAX_NESTING || !in->steps--)
+    if (depth > MAX_NESTING || !in->values--)
         return NULL;
     switch (row->kind) {
     case VOID_:
@@ -902,12 +909,10 @@ static PyObject *known(Plan *plan, uint32_t at)
         PyErr_SetString(PyExc_TypeError, "expected a class with the fields of the type");
         Py_CLEAR(found);
     }
-    if (found == NULL)
-        return NULL;
     if (plan->known[at] == NULL)
         plan->known[at] = found;
     else
-        Py_DECREF(found);
+        Py_XDECREF(found);
     return plan->known[at];
 }
 
@@ -1187,9 +1192,9 @@ static int parse(const Plan *plan, PyObject *const *args, Py_ssize_t count, Payl
         PyErr_SetString(PyExc_TypeError, "expected a row, bytes, and a position");
         return 0;
     }
-    const unsigned long row = PyLong_AsUnsignedLong(args[0]);
-    Py_ssize_t size, start = count == 3 ? PyLong_AsSsize_t(args[2]) : 0;
-    if (PyErr_Occurred())
+    const Py_ssize_t row = PyLong_AsSsize_t(args[0]), start = count == 3 ? PyLong_AsSsize_t(args[2]) : 0;
+    Py_ssize_t size;
+    if ((row == -1 || start == -1) && PyErr_Occurred())
         return 0;
     payload->released = PyBytes_CheckExact(args[1]);
     if (payload->released) {
@@ -1202,13 +1207,13 @@ static int parse(const Plan *plan, PyObject *const *args, Py_ssize_t count, Payl
         payload->first = payload->buffer.buf;
         size = payload->buffer.len;
     }
-    if (row >= plan->rows || start < 0 || start > size) {
+    if (row < 0 || (size_t)row >= plan->rows || start < 0 || start > size) {
         release(payload);
         PyErr_SetString(PyExc_IndexError, "no such row or position");
         return 0;
     }
     payload->row = (uint32_t)row;
-    payload->in = cursor_of(payload->first + start, payload->first + size);
+    payload->in = cursor(payload->first + start, payload->first + size);
     return 1;
 }
 
@@ -1280,8 +1285,8 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
         PyErr_SetString(PyExc_TypeError, "encode() takes a row and a value");
         return NULL;
     }
-    const unsigned long row = PyLong_AsUnsignedLong(args[0]);
-    if (row >= plan->rows) {
+    const Py_ssize_t row = PyLong_AsSsize_t(args[0]);
+    if (row < 0 || (size_t)row >= plan->rows) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_IndexError, "no such row");
         return NULL;
@@ -1297,6 +1302,8 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
     out_free(&to.out);
     return data;
 }
+
+#define FAST(function) (PyCFunction)(void (*)(void))(function)
 
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 
@@ -1349,7 +1356,7 @@ typedef struct {
 #define MAX_KINDS 8192
 
 /* Parts of a line: text, or a value. */
-enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, SLOTS };
+enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 
 typedef struct {
     uint32_t slot, text, length;
@@ -1358,7 +1365,7 @@ typedef struct {
 typedef struct {
     uint8_t key[KIND_KEY];
     uint8_t used, failed;
-    uint32_t row; /* NONE: no payload */
+    uint32_t row; /* NONE: no payload; ANY: bytes without a type */
     uint32_t first, count; /* parts */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
 } Kind;
@@ -1380,16 +1387,8 @@ typedef struct {
     /* For objects: classes of messages, the two directions, (), and what was found. */
     PyObject *captured, *message, *header, *directions[2], *empty, *found;
     uint64_t held; /* bytes of the messages found */
-    int busy;      /* while a scan may call Python code */
+    int busy; /* in a scan, which calls Python code */
 } Scanner;
-
-/* Classes of messages, a resolver or another thread may come back to a scanner that scans. */
-static int is_busy(const Scanner *self)
-{
-    if (self->busy)
-        PyErr_SetString(PyExc_RuntimeError, "the scanner is scanning");
-    return self->busy;
-}
 
 static uint32_t hash(const uint8_t *data, size_t size)
 {
@@ -1430,9 +1429,6 @@ static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t di
 
 /* ---- lines ---- */
 
-/* Times of hostile captures may overflow, as they do in no other. */
-static inline int64_t sum(int64_t time_ns, uint64_t more) { return (int64_t)((uint64_t)time_ns + more); }
-
 /* Seconds since the beginning with three decimals, in seven columns, and a space: presenters/clock.py. */
 static int put_clock(Out *out, int64_t since_ns)
 {
@@ -1459,7 +1455,7 @@ static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, cons
 {
     const Plan *plan = self->plan;
     const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
-    Cursor in = cursor_of(payload, end);
+    Cursor in = cursor(payload, end);
     uint32_t code, domain, present, size;
     const uint8_t *text;
     int status;
@@ -1500,8 +1496,9 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 {
     Out *out = &self->out;
     int64_t number;
+    const int typed = kind->row != NONE && kind->row != ANY;
     int status = OK, payload_done = 0;
-    Cursor in = cursor_of(frame + HEADER_END, frame + length);
+    Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->row == NONE && length != HEADER_END)
         return REFUSED;
     for (uint32_t i = 0; i < kind->count; i++) {
@@ -1510,20 +1507,25 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
         case TEXT: status = put(out, self->text.data + part->text, part->length); break;
         case NUMBER: status = put_unsigned(out, self->messages + 1); break;
         case TIME_NS: status = put_signed(out, time_ns); break;
-        case CLOCK: status = put_clock(out, sum(time_ns, -(uint64_t)self->start_ns)); break;
+        case CLOCK:
+            status = __builtin_sub_overflow(time_ns, self->start_ns, &number) ? REFUSED : put_clock(out, number);
+            break;
         case CONN: status = put(out, lane->conn.data, lane->conn.size); break;
         case LENGTH: status = put_unsigned(out, length); break;
         case SERIAL: status = put_unsigned(out, word_at(frame + 20)); break;
         case PACKET: status = put_unsigned(out, packet); break;
         case FAULT: status = put_fault(self, out, frame + HEADER_END, frame + length); break;
+        case DATA: status = put_base64(out, frame + HEADER_END, length - HEADER_END); break;
         default: /* PAYLOAD */
-            payload_done = 1;
-            status = kind->row == NONE ? put(out, "null", 4) : take_value(self->plan, kind->row, &in, out, &number, 0);
+            payload_done = typed;
+            status = typed ? take_value(self->plan, kind->row, &in, out, &number, 0) : put(out, "null", 4);
         }
         if (status)
             return status;
     }
-    if (!payload_done && kind->row != NONE && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
+    if (kind->row == ANY)
+        in.at = in.end;
+    if (!payload_done && typed && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
         return status;
     if (in.at != in.end)
         return REFUSED;
@@ -1548,10 +1550,16 @@ static PyObject *called(PyObject *class, PyObject *fields)
 static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                       int64_t time_ns, uint64_t packet)
 {
-    Cursor in = cursor_of(frame + HEADER_END, frame + length);
+    Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
-    PyObject *payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
+    PyObject *payload, *data = Py_None;
+    if (kind->row == ANY) {
+        payload = data = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
+        in.at = in.end;
+    }
+    else
+        payload = kind->row == NONE ? Py_NewRef(Py_None) : build_value(self->plan, kind->row, &in, 0);
     if (payload == NULL)
         return PyErr_Occurred() ? RAISED : REFUSED;
     if (in.at != in.end) {
@@ -1564,8 +1572,8 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
     PyObject *header = called(self->header, Py_BuildValue("(OOOOIO)", fields[0], fields[1], fields[2], fields[3],
                                                           word_at(frame + 20), fields[4]));
     PyObject *message = header == NULL ? NULL
-                                       : called(self->message, Py_BuildValue("(OIOOO)", header, length, Py_None, fields[5],
-                                                                             payload));
+                                       : called(self->message, Py_BuildValue("(OIOOOO)", header, length, Py_None, fields[5],
+                                                                             data == Py_None ? payload : Py_None, data));
     PyObject *captured =
         message == NULL ? NULL
                         : called(self->captured,
@@ -1635,7 +1643,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
             status = REFUSED;
         else if (size - at >= HEADER_END && (kind = kind_of(self, data + at, lane->direction)) == NULL)
             status = REFUSED;
-        if (status || kind == NULL || size - at < length) /* no kind: not the whole header */
+        if (status || size - at < length)
             break;
         status = self->found ? put_object(self, lane, kind, data + at, length, time_ns, packet)
                              : put_line(self, lane, kind, data + at, length, time_ns, packet);
@@ -1754,7 +1762,7 @@ static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8
         const size_t size = ordered(at + 8, big);
         if (size > (size_t)(end - at) - 16 || size > limit || ordered(at + 12, big) > size)
             break;
-        const int64_t time_ns = sum((int64_t)ordered(at, big) * 1000000000, ordered(at + 4, big) * face->ns);
+        const int64_t time_ns = (int64_t)ordered(at, big) * 1000000000 + (int64_t)(ordered(at + 4, big) * face->ns);
         if ((*status = take_packet(self, face->link, at + 16, size, time_ns, self->packets + 1)))
             break;
         self->packets++;
@@ -1770,15 +1778,15 @@ static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_
     while (end - at >= 32 && !is_full(self)) {
         const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
         const uint32_t number = ordered(at + 8, big);
-        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) ||
-            length > limit || ordered(at + length - 4, big) != length)
+        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) || length > limit ||
+            ordered(at + length - 4, big) != length)
             break;
         if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
             break;
         const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
         if (ticks > (uint64_t)4000000000000000000 / faces[number].ns)
             break;
-        const int64_t time_ns = sum(faces[number].offset, ticks * faces[number].ns);
+        const int64_t time_ns = (int64_t)(ticks * faces[number].ns) + faces[number].offset;
         if ((*status = take_packet(self, faces[number].link, at + 28, size, time_ns, self->packets + 1)))
             break;
         self->packets++;
@@ -1805,7 +1813,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
-/* Without fields, every message is refused. */
+/* What is left refuses every message. */
 static int scanner_clear(PyObject *object)
 {
     Scanner *self = (Scanner *)object;
@@ -1852,18 +1860,18 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI|OOO:Scanner", names, &plan, &fault_names, &captured, &message,
                                      &header))
         return NULL;
-    if ((captured == NULL) != (header == NULL) || (message == NULL) != (header == NULL)) {
-        PyErr_SetString(PyExc_TypeError, "expected three classes or none");
-        return NULL;
-    }
     if (PyType_GetSlot(Py_TYPE(plan), Py_tp_dealloc) != (void *)plan_dealloc) {
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
         return NULL;
     }
     Plan *of = &((PlanObject *)plan)->plan;
-    of->entries = of->words_count;
+    of->checks = of->words_count;
     if (fault_names && (!valid_names(of, fault_names) || of->words[fault_names] != ONE_OF)) {
         PyErr_SetString(PyExc_ValueError, "no such names");
+        return NULL;
+    }
+    if ((captured == NULL) != (header == NULL) || (message == NULL) != (header == NULL)) {
+        PyErr_SetString(PyExc_TypeError, "expected all classes of messages, or none");
         return NULL;
     }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -1896,6 +1904,14 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
+/* The classes of messages are Python code: it must not use the scanner that is calling it. */
+static int is_busy(const Scanner *self)
+{
+    if (self->busy)
+        PyErr_SetString(PyExc_RuntimeError, "the scanner is in use");
+    return self->busy;
+}
+
 static PyObject *scanner_learn(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
@@ -1904,14 +1920,13 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
-    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts))
+    if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
+        is_busy(self))
         return NULL;
-    if (key_size != KIND_KEY || (row != NONE && row >= self->plan->rows)) {
+    if (key_size != KIND_KEY || (row != NONE && row != ANY && row >= self->plan->rows)) {
         PyErr_SetString(PyExc_ValueError, "no such kind or row");
         return NULL;
     }
-    if (is_busy(self))
-        return NULL;
     Kind *kind = kind_slot(self, (const uint8_t *)key);
     Py_ssize_t count = PyTuple_Size(parts);
     if (kind->used || self->kind_count == MAX_KINDS || count > 64)
@@ -1977,7 +1992,7 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
     unsigned int next;
     int direction;
     PyObject *connection;
-    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection))
+    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection) || is_busy(self))
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
@@ -1985,8 +2000,6 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
-    if (is_busy(self))
-        return NULL;
     Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
     if (lane == NULL) {
         if (self->lane_count == MAX_LANES)
@@ -1999,17 +2012,17 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
             at = (at + 1) % (2 * MAX_LANES);
         self->lane_slots[at] = ++self->lane_count;
     }
+    PyObject *before = lane->connection;
     lane->conn.size = lane->pending.size = 0;
-    PyObject *former = lane->connection;
+    lane->open = 0;
     lane->connection = Py_NewRef(connection);
+    Py_XDECREF(before);
+    if (put(&lane->conn, conn, (size_t)conn_size))
+        return PyErr_NoMemory();
     lane->next = next;
     lane->packet = 0;
     lane->direction = (uint8_t)direction;
-    lane->open = put(&lane->conn, conn, (size_t)conn_size) == OK;
-    const int failed = !lane->open;
-    Py_XDECREF(former);
-    if (failed)
-        return PyErr_NoMemory();
+    lane->open = 1;
     Py_RETURN_TRUE;
 }
 
@@ -2063,18 +2076,17 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*nppnO!KKL:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple, &messages,
                           &packets, &start_ns))
         return NULL;
-    if (pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
+    if (is_busy(self) || pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
         PyBuffer_Release(&buffer);
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "no such position or interfaces");
         return NULL;
     }
-    /* Messages from before an error are not returned. */
-    if (is_busy(self) || (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0)) {
+    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
+    if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
         PyBuffer_Release(&buffer);
         return NULL;
     }
-    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
     self->busy = 1;
     self->out.size = 0;
     self->messages = messages;

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
@@ -59,10 +58,12 @@ def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
             return None, "not compiled: the package was built without a C compiler"
         return None, f"not loaded: {error}"
     try:
-        source = sha256(_SOURCE.read_bytes()).hexdigest()
+        source = _SOURCE.read_bytes()
     except OSError:
-        source = _native.SOURCE  # an installed package has no source
-    if source != _native.SOURCE:
+        return _native, "compiled"  # an installed package has no source
+    from hashlib import sha256  # slow to load
+
+    if sha256(source).hexdigest() != _native.SOURCE:
         return None, STALE
     return _native, "compiled"
 

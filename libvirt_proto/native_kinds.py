@@ -14,7 +14,7 @@ from .events import Captured, Connection
 from .native import core
 from .native_plan import has_file
 from .native_types import NativeTypes, native_types
-from .rpc.message import Header, Message, settled_type
+from .rpc.message import Header, Message, Status, Type, settled_type
 from .rpc.wire import REMOTE_PROGRAM
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ WORTH: Final = (32, 4096)
 _MAX_KINDS: Final = 8192
 _KEY: Final = Struct(">IIiii")
 _DIRECTIONS: Final = {"c2s": b"\0", "s2c": b"\1"}
+#: In place of a row: no payload, and bytes without a type.
 _NO_ROW: Final = 0xFFFFFFFF
+_ANY_BYTES: Final = 0xFFFFFFFE
+#: Data of a stream.
+_DATA: Final = (Type.VIR_NET_STREAM, Status.VIR_NET_CONTINUE)
 #: A security layer may begin after these.
 _SASL: Final = frozenset((68, 69))
 
@@ -60,15 +64,21 @@ class Learning:
         key = numbers + _DIRECTIONS[direction]
         if key in self._known or (header.prog == REMOTE_PROGRAM and header.proc in _SASL):
             return
-        settled, type_ = settled_type(header, self._registry)
-        assert self._types is not None
-        row = _NO_ROW if type_ is None else self._types.row(type_)
+        settled, row = self._row(header)
         parts = parts_of(captured) if settled and row is not None else None
         if parts is None or row is None:
             return
         self._known.add(key)
         assert self.scanner is not None
         self.scanner.learn(key, row, header.status == 1, parts)
+
+    def _row(self, header: Header) -> tuple[bool, int | None]:
+        """Return whether the header alone determines the payload, and the payload's row."""
+        if (header.type, header.status) == _DATA:
+            return True, _ANY_BYTES
+        settled, type_ = settled_type(header, self._registry)
+        assert self._types is not None
+        return settled, _NO_ROW if type_ is None else self._types.row(type_)
 
     def _build(self) -> None:
         native = core()
@@ -102,7 +112,6 @@ def _fields(captured: Captured) -> tuple[Any, ...] | None:
     if (
         message.error is not None
         or message.raw is not None
-        or message.data is not None
         or message.fds is not None
         or message.spare
         or message.remarks

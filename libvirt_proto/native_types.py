@@ -52,7 +52,7 @@ class NativePayloads:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is a native core."""
+        """True if there is a native core."""
         return core() is not None
 
     def is_worth_it(self, payloads: int = 1) -> bool:

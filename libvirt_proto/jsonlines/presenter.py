@@ -148,21 +148,26 @@ class JsonLinesPresenter:
 
     def placeholders(self, captured: Captured) -> bytes:
         """Return the line of a message, with bytes 1 and 2 for the numbers and the JSON that differ: n, time,
-        connection, length, serial, payload and number of the packet."""
+        connection, length, serial, payload (or data) and number of the packet."""
         line: Any = self.line(captured)
         line.n = line.time_ns = line.length = line.serial = _NUMBER
-        line.conn = line.payload = _JSON
+        line.conn = _JSON
+        if captured.message.data is None:
+            line.payload = _JSON
+        else:
+            line.data = _JSON
         if captured.packet is not None:
             line.frame = _NUMBER
         return self._encode(line) + b"\n"
 
-    def is_plain(self, captured: Captured) -> bool:
-        """Return whether the line of a message has the form of its kind."""
+    def is_plain(self, captured: Captured, *, data: bool = False) -> bool:
+        """Return whether the line of a message has the form of its kind; with `data`, that of bytes without a
+        type, too."""
         message = captured.message
         return not (
             message.error is not None
             or message.raw is not None
-            or message.data is not None
+            or (message.data is not None and not data)
             or message.fds is not None
             or message.spare
             or message.remarks

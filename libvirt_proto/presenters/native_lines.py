@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .monitor import MonitorPresenter
 
 #: Parts of a line: text, or the number of one of these values.
-NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT = range(1, 10)
+NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA = range(1, 11)
 Parts = tuple[bytes | int, ...]
 
 
@@ -52,10 +52,11 @@ class JsonLines:
 
     def parts(self, captured: Captured) -> Parts | None:
         """Return the parts of a line."""
-        if captured.packet is None or not self._presenter.is_plain(captured):
+        if captured.packet is None or not self._presenter.is_plain(captured, data=True):
             return None
         pieces = re.split(rb"[\1\2]", self._presenter.placeholders(captured))
-        slots = (NUMBER, TIME_NS, CONN, LENGTH, SERIAL, PAYLOAD, PACKET)
+        value = PAYLOAD if captured.message.data is None else DATA
+        slots = (NUMBER, TIME_NS, CONN, LENGTH, SERIAL, value, PACKET)
         return _joined(pieces, slots) if len(pieces) == len(slots) + 1 else None
 
 

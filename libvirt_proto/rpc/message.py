@@ -44,7 +44,7 @@ _KINDS: dict[tuple[int, int], Literal["args", "ret", "msg", "error", "abort", "h
 _SETTLED: Final = frozenset(
     key
     for key, kind in _KINDS.items()
-    if kind in ("args", "ret", "msg", "error") and key[0] not in TYPES_WITH_FDS
+    if kind in ("args", "ret", "msg", "error", "nothing") and key[0] not in TYPES_WITH_FDS
 )
 #: Messages after which the native core is asked for.
 _ASKED: Final = 1000

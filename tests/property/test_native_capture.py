@@ -185,3 +185,32 @@ def test_share_of_a_clean_capture(tmp_path: Path) -> None:
         with libvirt_proto.open(file) as capture:
             assert sum(1 for _ in capture) == 10_000
     assert 1 <= len(learned) <= 10
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "monitor", None])
+def test_stream_data_is_read_natively(tmp_path: Path, format_: str | None) -> None:
+    """A download in small packets, and its end; both ways give the same."""
+    talk = packets.Talk()
+    data = b"".join(
+        packets.message(bytes(range(250)) * 2, proc=211, type=3, status=2, serial=7) for _ in range(50)
+    )
+    data += packets.message(proc=211, type=3, status=2, serial=7)
+    data += packets.message(proc=211, type=3, status=0, serial=7)
+    start, learned = talk.handshake(), []
+    pieces = [talk.packet("s2c", data[at : at + 88]) for at in range(0, len(data), 88)]
+    file = tmp_path / "stream.pcap"
+    file.write_bytes(packets.pcap([*start, *pieces]))
+    with pytest.MonkeyPatch.context() as patch:
+        if format_ is not None:
+            python, core = both(patch, file, ("decode", "--format", format_))
+            assert core == python
+        patch.setenv(native.PURE, "1")
+        with libvirt_proto.open(file) as capture:
+            expected = [each.captured for each in capture]
+        add = native_kinds.Learning.add
+        patch.setattr(native_kinds.Learning, "add", lambda *args: (learned.append(1), add(*args)))
+        patch.setenv(native.PURE, "0")
+        with libvirt_proto.open(file) as capture:
+            assert [each.captured for each in capture] == expected
+    assert len(expected) == 52
+    assert 1 <= len(learned) <= 3
