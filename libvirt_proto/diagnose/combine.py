@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from .findings import CERTAINTIES, SEVERITIES, Evidence, Finding
 from .rules import RULES
+from .settings import UNKNOWN_DOMAIN
 
 #: Clocks of one machine, and the time between a cause and its effect.
 _NEAR_NS: Final = 3 * 10**9
@@ -19,6 +20,7 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "MONITOR_NO_REPLY": frozenset(
         ("STATE_CHANGE_LOCK", "BLOCKED_OBJECT", "UNFINISHED_JOB", "KEEPALIVE_TIMEOUT", "STILL_WAITING")
     ),
+    "AGENT_NO_REPLY": frozenset(("STATE_CHANGE_LOCK", "BLOCKED_OBJECT")),
     "UNFINISHED_JOB": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST", "STILL_WAITING")),
     "CLIENT_REQUEST_LIMIT": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
     "WORKERS_EXHAUSTED": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
@@ -127,16 +129,22 @@ def _merge(group: list[Finding]) -> Finding:
     )
 
 
-def _detail(finding: Finding) -> tuple[bool, int]:
+def _detail(finding: Finding) -> tuple[bool, bool, int]:
     """Return a key that sorts findings with messages, which name calls and connections, before those that a
-    log only states, and then the most certain first."""
-    return not any(each.messages for each in finding.evidence), CERTAINTIES.index(finding.certainty)
+    log only states; those that name the domain before others; and then the most certain first."""
+    unnamed = any(UNKNOWN_DOMAIN in step.split() for step in finding.advice)
+    messages = any(each.messages for each in finding.evidence)
+    return not messages, unnamed, CERTAINTIES.index(finding.certainty)
 
 
 def _steps(advice: Sequence[str]) -> tuple[str, ...]:
-    """Return the advice of several findings; of a step that begins another one, only the longer one."""
-    longest = (max((o for o in advice if o.startswith(each)), key=len) for each in advice)
-    return tuple(dict.fromkeys(longest))
+    """Return the advice of several findings, the most detailed one first; of a step that begins another one,
+    only the longer one, and of steps that only differ after a colon (in a name, or a figure), the first."""
+    steps: dict[str, str] = {}
+    for each in advice:
+        step = max((other for other in advice if other.startswith(each)), key=len)
+        steps.setdefault(step.partition(": ")[0], step)
+    return tuple(steps.values())
 
 
 def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[str]]) -> bool:

@@ -3,6 +3,7 @@
 The messages are libvirt's; hosts, times, processes and prose are made up.
 """
 
+# ruff: noqa: E501 - lines of logs
 from __future__ import annotations
 
 import re
@@ -133,8 +134,29 @@ CASES: dict[str, tuple[str, str, str]] = {
     ),
     "guest agent": (
         "error: Guest agent is not responding: QEMU guest agent is not connected\n",
-        "MONITOR_NO_REPLY",
+        "AGENT_NO_REPLY",
         r"agent",
+    ),
+    "guest agent of an old release": (
+        "error: internal error Guest agent not available for now\n",
+        "AGENT_NO_REPLY",
+        r"^The guest agent of a domain did not answer, so a call failed\.$",
+    ),
+    "guest agent of a new release": (
+        "2026-10-01 08:00:00.123+0000: 81: error : qemuAgentSend:843 : guest agent command timed out: guest agent didn't respond to command within '5' seconds\n",
+        "AGENT_NO_REPLY",
+        r"did not answer within 5 s",
+    ),
+    "no channel": (
+        "error: Failed to shutdown domain web\nerror: argument unsupported: QEMU guest agent is not configured\n",
+        "AGENT_NO_REPLY",
+        r"^The XML of a domain has no channel for a guest agent",
+    ),
+    "manager in a container": (
+        '{"component":"virt-launcher","level":"error","msg":"Guest agent is not responding: QEMU guest agent is not connected","pos":"qemuDomainAgentAvailable:9520","subcomponent":"libvirt","timestamp":"2026-05-03T10:34:04.619000Z"}\n'
+        '{"component":"virt-launcher","level":"error","msg":"Qemu agent poller error","pos":"agent_poller.go:102","reason":"virError(Code=86, Domain=10, Message=\'Guest agent is not responding: QEMU guest agent is not connected\')","timestamp":"2026-05-03T10:34:04.619523Z"}\n',
+        "AGENT_NO_REPLY",
+        r"^No guest agent is connected in a domain",
     ),
     "journal in JSON": (
         '{"MESSAGE":"internal error: connection closed due to keepalive timeout","_PID":"7034","SYSLOG_IDENTIFIER":"virtqemud","__REALTIME_TIMESTAMP":"1764500000000000"}\n',
