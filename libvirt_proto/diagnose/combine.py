@@ -72,19 +72,22 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
             group.append(finding)
     merged = [*map(_merge, groups)]
     kept: list[Finding] = []
-    explained = {id(each) for cause in merged for each in merged if _is_effect(cause, each, EXPLAINS)}
+    #: A cause → its effects; each is shown once, with the cause that is first in EXPLAINS.
+    effects: dict[int, list[Finding]] = {}
+    explained: set[int] = set()
+    for effect in merged:
+        causes = [each for each in merged if _is_effect(each, effect, EXPLAINS)]
+        if causes:
+            explained.add(id(effect))
+            cause = min(causes, key=lambda each: [*EXPLAINS].index(each.rule))
+            effects.setdefault(id(cause), []).append(effect)
     for finding in merged:
         if id(finding) in explained:
             continue
         severities = [each.severity for each in merged if _is_effect(finding, each, CAUSES)]
         severity = min((finding.severity, *severities), key=SEVERITIES.index)
-        effects = [each for each in merged if _is_effect(finding, each, EXPLAINS)]
-        more = tuple(
-            replace(evidence, text=f"{each.summary.rstrip('.')} ({evidence.text})")
-            for each in effects
-            for evidence in each.evidence[:1]
-        )
-        kept.append(replace(finding, severity=severity, evidence=_unique((*finding.evidence, *more))))
+        more = [evidence for effect in effects.get(id(finding), ()) for evidence in effect.evidence[:1]]
+        kept.append(replace(finding, severity=severity, evidence=_with(finding.evidence, more)))
     order = list(RULES)  # causes first
     return sorted(
         kept,
@@ -125,8 +128,13 @@ def _merge(group: list[Finding]) -> Finding:
         severity=min((each.severity for each in group), key=SEVERITIES.index),
         subject=next((each.subject for each in group if each.subject), ""),
         evidence=_unique(evidence for each in group for evidence in each.evidence),
-        advice=_steps([step for each in group for step in each.advice]),
+        advice=_steps([step for each in group if _as_certain(each, group[0]) for step in each.advice]),
     )
+
+
+def _as_certain(one: Finding, two: Finding) -> bool:
+    """Return whether a finding is not less certain than another one, whose advice is then better."""
+    return CERTAINTIES.index(one.certainty) <= CERTAINTIES.index(two.certainty)
 
 
 def _detail(finding: Finding) -> tuple[bool, bool, int]:
@@ -161,3 +169,17 @@ def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[
 
 def _unique(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     return tuple(dict.fromkeys(evidence))
+
+
+def _with(evidence: Sequence[Evidence], more: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Return evidence with that of effects, unless it only repeats messages."""
+    kept = [*evidence]
+    shown: dict[str, set[int]] = {}
+    for each in evidence:
+        shown.setdefault(each.file, set()).update(each.messages)
+    for each in more:
+        numbers = shown.setdefault(each.file, set())
+        if not each.messages or not numbers.issuperset(each.messages):
+            kept.append(each)
+            numbers.update(each.messages)
+    return _unique(kept)

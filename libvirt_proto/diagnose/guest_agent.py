@@ -16,7 +16,7 @@ from ..bounded import BoundedDict
 from ..events import LogLine
 from ..rpc.reported import LibvirtError
 from ..session import Exchange
-from ..text import amount
+from ..text import amount, listed
 from .detector import Recording
 from .dispatchers import Dispatchers
 from .errors import ErrorDetector, Failure, Group, described
@@ -35,8 +35,7 @@ _REASONS: Final = {
 }
 _SILENT: Final = "The guest agent of {domain} did not answer{within}"
 _CHANNEL: Final = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
-#: Names in a text, and names that are kept.
-_LISTED: Final = 3
+#: Names that are kept.
 _MAX_NAMES: Final = 1000
 
 
@@ -117,8 +116,7 @@ class GuestAgents(ErrorDetector):
         failed = names[0] if count == len(names) == 1 else "a call" if count == 1 else f"{count:,} calls"
         text = amount(count, "failed call")
         if names:
-            more = len(names) - _LISTED
-            text += f" ({', '.join(names[:_LISTED])}{f' and {more} more' if more > 0 else ''})"
+            text += f" ({listed(names)})"
         if group.first.error is not None:
             text += f": {described(group.first.error)}"
         domains = [*agents.domains]
@@ -142,8 +140,7 @@ def ping_advice(domain: str) -> str:
 def _domains(names: list[str]) -> str:
     if len(names) < 2:
         return f"domain {names[0]}" if names else "a domain"
-    more = len(names) - _LISTED
-    return f"{amount(len(names), 'domain')} ({', '.join(names[:_LISTED])}{', …' if more > 0 else ''})"
+    return f"{amount(len(names), 'domain')} ({listed(names)})"
 
 
 def _advice(reason: str, domain: str) -> tuple[str, ...]:

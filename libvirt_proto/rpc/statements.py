@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 
 class Statement(NamedTuple):
-    """What a text states: a kind of `LogLine`, and its details."""
+    """The statement of a text: a kind of `LogLine`, and its details."""
 
     kind: str
     details: dict[str, str]

@@ -1,4 +1,4 @@
-"""What people paste into public bug reports, with the cause that the first sentence must name.
+"""Texts of public bug reports, each with the cause that the first sentence must name.
 
 The messages are libvirt's; hosts, times, processes and prose are made up.
 """

@@ -70,7 +70,10 @@ def test_agents_that_answered_and_other_errors_have_no_finding(error: tuple[int,
 def test_calls_with_one_reason_are_one_finding() -> None:
     items = [failed((86, NOT_CONNECTED), domain=f"vm{n}", serial=n + 1) for n in range(5)]
     found = finding(RULE, *items)
-    assert found.summary == "No guest agent is connected in 5 domains (vm0, vm1, vm2, …), so 5 calls failed."
+    assert (
+        found.summary
+        == "No guest agent is connected in 5 domains (vm0, vm1, vm2 and 2 more), so 5 calls failed."
+    )
     assert found.evidence[0].count == 5
     assert "virsh dumpxml DOMAIN" in found.advice[1]
 
