@@ -3,7 +3,7 @@
 A block is fenced as ```console (```console jq stap names tools without which it is skipped). Lines that begin
 with `$ ` are commands, `> ` continues one, the rest is their output, standard error included. `...` matches
 anything within a line, and on a separate line any lines. Each block starts in a folder that contains only
-tests/captures and protocol-defs.
+tests/captures, tests/diagnose/recordings and protocol-defs.
 
 ```pycon blocks are doctests; the blocks of a file share their names.
 """
@@ -76,7 +76,7 @@ def console_cases() -> Iterator[object]:
 
 @pytest.mark.parametrize("text", list(console_cases()))
 def test_console_blocks_match_output(text: str, tmp_path: Path) -> None:
-    for folder in ("tests/captures", "protocol-defs"):
+    for folder in ("tests/captures", "tests/diagnose/recordings", "protocol-defs"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     environment = dict(os.environ, COLUMNS="110", NO_COLOR="1", LC_ALL="C.UTF-8")
     if kernels := sorted(path.parent.name for path in Path("/lib/modules").glob("*/build")):

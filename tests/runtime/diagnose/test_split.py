@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from libvirt_proto import registry
+from libvirt_proto.diagnose import both_ends
 from libvirt_proto.diagnose.diagnoser import Diagnoser
 from libvirt_proto.diagnose.findings import Finding
 from libvirt_proto.events import Connection
@@ -142,3 +143,19 @@ def test_similar_clients_are_not_copies() -> None:
         diagnoser.add(item)
     assert diagnoser._pass is not None
     assert diagnoser._pass.recording.copies == set()
+
+
+def test_calls_that_wait_for_their_other_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(both_ends, "_MAX_CALLS", 100)
+    diagnoser = Diagnoser(registry.default())
+    for name in ("one.pcap", "two.pcap"):
+        diagnoser.source(name)
+        talk = Talk()
+        for number in range(1_000):
+            talk.call("domain_get_info", domain("a" * (number % 50)), at=number, takes=MS, conn=number % 10)
+        for item in talk:
+            diagnoser.add(item)
+    known = diagnoser._both_ends
+    assert len(known._calls) <= 100
+    assert max(map(len, known._calls.values())) <= 4
+    diagnoser.finish()
