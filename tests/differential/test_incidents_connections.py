@@ -1,0 +1,18 @@
+"""Incidents of connections, TLS and authentication, run live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.differential.incidents import authentication, connections, strangers
+from tests.differential.incidents.live import check, incidents_of
+from tests.differential.incidents.scene import Incident
+
+
+@pytest.mark.parametrize("incident", incidents_of(authentication, connections, strangers))
+def test_finds_the_rules_of_an_incident(
+    incident: Incident, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    check(incident, tmp_path, request)
