@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 #: Numbers with separators, the suffixes of literals, and hex without 0x. Compiled on first use.
@@ -76,6 +78,14 @@ def clock(time_ns: int) -> str:
 def amount(number: int, one: str, many: str | None = None) -> str:
     """`1 byte`, `3,412 bytes`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Collection[str], most: int = 3) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b, c and 12 more`: names, at most `most` of them."""
+    shown = [*islice(names, most)]
+    rest = len(names) - len(shown)
+    last = f"{rest:,} more" if rest else shown.pop() if shown else ""
+    return f"{', '.join(shown)} and {last}" if shown else last
 
 
 def duration(ns: int, resolution_ns: int = 1) -> str:

@@ -12,7 +12,7 @@ from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Not
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import amount, printable, shorten
+from ..text import amount, listed, printable, shorten
 from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
-#: Calls that it names.
+#: Different calls that it names.
 _NAMED: Final = 3
 #: Suffix of a compressed file → the command that writes its text.
 _READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
@@ -133,12 +133,12 @@ class Recording:
         return f"{name} ({shorten(str(subject))})" if subject is not None else name
 
     def calls(self, what: str, calls: Collection[Captured], *, peer: Peer | None = None) -> Evidence:
-        """Return evidence that consists of calls, the oldest first, with the names of the first ones."""
-        shown = list(islice(calls, MAX_NUMBERS))
-        names = [self.call(call) for call in shown[:_NAMED]]
-        more = len(calls) - len(names)
-        text = f"{amount(len(calls), 'call')} {what}: {', '.join(names)}"
-        return self.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
+        """Return evidence that consists of calls, with the names of the first different ones."""
+        return self.messages(f"{amount(len(calls), 'call')} {what}: {self.names(calls)}", calls, peer=peer)
+
+    def names(self, calls: Iterable[Captured]) -> str:
+        """Return what calls are about, each once: `domain_get_info (vm1), connect_close and 3 more`."""
+        return listed(dict.fromkeys(map(self.call, islice(calls, MAX_NUMBERS))), _NAMED)
 
     def lines(self, text: str, seen: Iterable[LogLine] | Lines) -> Evidence:
         """Return evidence that consists of lines of the log."""

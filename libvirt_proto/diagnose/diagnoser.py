@@ -23,6 +23,7 @@ from .detector import Detector, Hook, Recording, overridden
 from .disconnects import Disconnects
 from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
+from .guest_agent import GuestAgents
 from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
 from .latency import Latency
@@ -54,6 +55,7 @@ DETECTORS: Final[tuple[type[Detector], ...]] = (
     Clients,
     EventStream,
     Disconnects,
+    GuestAgents,
     Keepalive,
     Limits,
     Latency,

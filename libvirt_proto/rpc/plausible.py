@@ -1,4 +1,4 @@
-"""Whether bytes can be a message of libvirt's."""
+"""Whether bytes can be a libvirt message."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.differential.incidents import (
+    agents,
     authentication,
     captures,
     connections,
@@ -29,6 +30,7 @@ MODULES: Final = (
     connections,
     unanswered,
     jobs,
+    agents,
     authentication,
     sizes,
     versions,

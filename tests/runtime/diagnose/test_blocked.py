@@ -31,7 +31,7 @@ def test_calls_that_end_with_an_earlier_one_waited_for_it() -> None:
     assert (finding.certainty, finding.subject) == ("likely", "web")
     first, waiting = finding.evidence
     assert first.text == "domain_shutdown of 192.0.2.1:40001, answered after 4.00 s"
-    assert waiting.text == ("waiting: domain_suspend of 192.0.2.1:40002, domain_resume of 192.0.2.1:40003")
+    assert waiting.text == ("waiting: domain_suspend of 192.0.2.1:40002 and domain_resume of 192.0.2.1:40003")
     assert waiting.count == 4
     assert any("1:util.threadjob" in step for step in finding.advice)
 
