@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.incidents import captures, jobs, unanswered
+from tests.differential.incidents.catalog import JOBS
 from tests.differential.incidents.live import check, incidents_of
 from tests.differential.incidents.scene import Incident
 
 
-@pytest.mark.parametrize("incident", incidents_of(jobs, unanswered, captures))
+@pytest.mark.parametrize("incident", incidents_of(*JOBS))
 def test_finds_the_rules_of_an_incident(
     incident: Incident, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

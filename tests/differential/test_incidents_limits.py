@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.differential.incidents import keepalive, latency, limits
+from tests.differential.incidents.catalog import LIMITS
 from tests.differential.incidents.live import check, incidents_of
 from tests.differential.incidents.scene import Incident
 
 
-@pytest.mark.parametrize("incident", incidents_of(keepalive, latency, limits))
+@pytest.mark.parametrize("incident", incidents_of(*LIMITS))
 def test_finds_the_rules_of_an_incident(
     incident: Incident, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
