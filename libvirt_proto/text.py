@@ -109,6 +109,11 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def file_argument(file: str) -> str:
+    """Return a file name as an argument of a command that is no option; `-` stays standard input."""
+    return f"./{file}" if file.startswith("-") and file != "-" else file
+
+
 def number(text: str) -> int | None:
     """Return the value of a decimal, 0x or 0 number as C writes them, or None."""
     try:

@@ -12,7 +12,7 @@ from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Not
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import amount, listed, printable, shorten
+from ..text import amount, file_argument, listed, printable, shorten
 from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
@@ -172,14 +172,14 @@ class Recording:
         """Return the command that shows messages with some options."""
         if self._decode is None:
             return None
-        return shlex.join([*self._decode, *options, _path(self.file)])
+        return shlex.join([*self._decode, *options, file_argument(self.file)])
 
     def _on_text(self, *command: str) -> str:
         """Return a command on the lines of the file, which may be compressed."""
         reader = _READERS.get(PurePath(self.file).suffix)
         if reader is None:
-            return shlex.join([*command, _path(self.file)])
-        return f"{reader} {shlex.quote(_path(self.file))} | {shlex.join(command)}"
+            return shlex.join([*command, file_argument(self.file)])
+        return f"{reader} {shlex.quote(file_argument(self.file))} | {shlex.join(command)}"
 
 
 class Sample:
@@ -318,8 +318,3 @@ def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
             first = last = number
     if first is not None and last is not None:
         yield first, last
-
-
-def _path(file: str) -> str:
-    """Return a file name that is neither an option nor standard input."""
-    return f"./{file}" if file.startswith("-") and file != "-" else file

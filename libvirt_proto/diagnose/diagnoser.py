@@ -44,21 +44,22 @@ from .workers import Workers
 if TYPE_CHECKING:
     from ..registry import Registry
 
+#: The items of a recording that detectors see.
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
-#: All detectors, in no particular order: none depends on another.
+#: All detectors, by name: none depends on another.
 DETECTORS: Final[tuple[type[Detector], ...]] = (
     Authentication,
     BlockedObjects,
     Certificates,
     Chatter,
     Clients,
-    EventStream,
     Disconnects,
+    EventStream,
     GuestAgents,
     Keepalive,
-    Limits,
     Latency,
+    Limits,
     MonitorCommands,
     OtherProtocols,
     Permissions,

@@ -34,8 +34,9 @@ DAEMONS: Final = frozenset(
 
 
 def quoted_domain(name: str | None) -> str:
-    """Return the name of a domain, which may be unknown, as a word of a command."""
-    return shlex.quote(name or UNKNOWN_DOMAIN)
+    """Return the name of a domain, which may be unknown, as a word of virsh that is no other option."""
+    word = shlex.quote(name or UNKNOWN_DOMAIN)
+    return f"--domain={word}" if name and name.startswith("-") else word
 
 
 def default(setting: str, daemon: str = "") -> int:
