@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 #: Numbers with separators, the suffixes of literals, and hex without 0x. Compiled on first use.
@@ -78,6 +80,14 @@ def amount(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def listed(names: Collection[str], most: int = 3) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b, c and 12 more`: names, at most `most` of them."""
+    shown = [*islice(names, most)]
+    rest = len(names) - len(shown)
+    last = f"{rest:,} more" if rest else shown.pop() if shown else ""
+    return f"{', '.join(shown)} and {last}" if shown else last
+
+
 def duration(ns: int, resolution_ns: int = 1) -> str:
     """`850 ns`, `131 µs`, `1.24 ms`, `12.3 s`: three significant digits, or all those before the point.
 
@@ -97,6 +107,11 @@ def size(count: float) -> str:
         if abs(count) >= scale:
             return f"{_three(count / scale)} {unit}"
     return f"{count:.0f} B"
+
+
+def file_argument(file: str) -> str:
+    """Return a file name as an argument of a command that is no option; `-` stays standard input."""
+    return f"./{file}" if file.startswith("-") and file != "-" else file
 
 
 def number(text: str) -> int | None:

@@ -48,16 +48,17 @@ RELEASES: Final = (
 #: Runs a command in a root.
 _IN_ROOT: Final = (*debian.ISOLATED, "sh", "-c", 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"')
 #: Runs a command in a mount namespace, in which roots have the kernel's file systems and the machine's
-#: temporary folder; arguments: the number of roots, the roots, the command. Traces need the machine's process
-#: ids.
+#: temporary folder, and are also at their own path inside, where bpftrace looks for the files of a process;
+#: arguments: the number of roots, the roots, the command. Traces need the machine's process ids.
 _WITH_ROOTS: Final = r"""
 set -eu
 count=$1; shift
 while [ "$count" -gt 0 ]; do
     mount -t proc proc "$1/proc"
     mount -t sysfs -o ro sysfs "$1/sys"
-    mkdir -p "$1$TEMPORARY"
+    mkdir -p "$1$TEMPORARY" "$1$1"
     mount --bind "$TEMPORARY" "$1$TEMPORARY"
+    mount --bind "$1" "$1$1"
     count=$((count - 1)); shift
 done
 exec "$@"

@@ -1,4 +1,4 @@
-"""What works on this machine: the checks of `doctor`."""
+"""The checks of `doctor`: features that work on this machine."""
 
 from __future__ import annotations
 

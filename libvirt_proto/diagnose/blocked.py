@@ -16,7 +16,7 @@ from ..bounded import BoundedDict
 from ..events import LogLine, ProbeEvent
 from ..rpc.objects import NamedObject
 from ..session import Exchange
-from ..text import amount, clock, duration
+from ..text import amount, clock, duration, listed
 from .calls import Call
 from .detector import Detector, Recording, Sample
 from .dispatchers import Dispatchers
@@ -116,10 +116,16 @@ class BlockedObjects(Detector):
 
     def findings(self) -> Iterator[Finding]:
         """Report a finding per object."""
+        # On a busy host the two ends of a connection begin at different times: its other calls show them.
+        copies = self.recording.copies
+        of_objects = {
+            object_: [call for call in calls if call.conn not in copies]
+            for object_, calls in self._calls.items()
+        }
         ends = sorted(
-            call.end_ns for calls in self._calls.values() for call in calls if call.end_ns is not None
+            call.end_ns for calls in of_objects.values() for call in calls if call.end_ns is not None
         )
-        for object_, calls in self._calls.items():
+        for object_, calls in of_objects.items():
             found = [*_released(calls, ends), *self._open(calls)]
             if found:
                 yield self._of(object_, found)
@@ -186,10 +192,8 @@ class BlockedObjects(Detector):
             sample.add(call.call)
             if call.reply is not None:
                 sample.add(call.reply)
-        listed = [f"{call.name} of {call.client}" for call in blocked.waiting[:_LISTED]]
-        more = len(blocked.waiting) - len(listed)
-        text = f"waiting: {', '.join(listed)}" + (f" and {more} more" if more else "")
-        yield self.recording.messages(text, sample)
+        names = [f"{call.name} of {call.client}" for call in blocked.waiting]
+        yield self.recording.messages(f"waiting: {listed(names, _LISTED)}", sample)
 
     def _of_jobs(self, domain: str, jobs: list[WorkerJob]) -> Iterator[Finding]:
         """Yield the finding about worker jobs on a domain, "" if it is unknown."""
@@ -212,7 +216,7 @@ class BlockedObjects(Detector):
             "BLOCKED_OBJECT",
             f"{amount(count, 'job')} on {what} waited for {name} for {duration(end_ns - start_ns)}, and ended"
             " when it did.",
-            [self.recording.lines(f"{text} {', '.join(list(names)[:_LISTED])}", lines)],
+            [self.recording.lines(f"{text} {listed(names, _LISTED)}", lines)],
             subject=domain,
             certainty="likely" if domain else "possible",
             advice=_advice(NamedObject("domain", domain or None)),

@@ -32,8 +32,9 @@ _MOST: Final = 0.8
 #: The address of an object in libvirt's log or trace.
 _OBJECT: Final = re.compile(r"@0x[0-9a-f]+")
 
-#: Program, version, procedure, serial, length of the call, length of the reply.
-_Key = tuple[int, int, int, int, int, int]
+#: Program, version, procedure, serial, length of the call, length of the reply; for the calls of one
+#: recording, its identity before these.
+_AnyKey = tuple[int, ...]
 
 
 class End(NamedTuple):
@@ -112,7 +113,9 @@ class BothEnds:
     """The calls of all recordings of a diagnosis, and those that were seen twice."""
 
     def __init__(self) -> None:
-        self._calls: BoundedDict[_Key, list[_Seen]] = BoundedDict(_MAX_CALLS)
+        self._calls: BoundedDict[_AnyKey, list[_Seen]] = BoundedDict(_MAX_CALLS)
+        #: Those of each recording.
+        self._own: BoundedDict[_AnyKey, list[_Seen]] = BoundedDict(_MAX_CALLS)
         self.pairs: BoundedDict[tuple[int, int, int, int], Pair] = BoundedDict(_MAX_PAIRS)
 
     def add(self, recording: Recording, exchange: Exchange) -> None:
@@ -129,21 +132,38 @@ class BothEnds:
             call.message.length,
             reply.message.length,
         )
-        known = self._calls.get(key)
         seen = _Seen(recording, call.connection, call.n, call.time_ns, reply.time_ns)
-        if known is None:
-            self._calls.put(key, [seen])
+        # A recording of both ends does not depend on others.
+        own = self._own.get((id(recording), *key))
+        if own is not None and self._find(own, seen, same=True):
             return
+        self._keep(self._own, (id(recording), *key), seen)
+        known = self._calls.get(key)
+        if known is None or not self._find(known, seen, same=False):
+            self._keep(self._calls, key, seen)
+
+    def _find(self, known: list[_Seen], seen: _Seen, *, same: bool) -> bool:
+        """Find the other end of a call, in the same recording or in another one, and pair them."""
         # Nearly always the calls of one recording do not overlap.
         alike = [
             other
             for other in known
-            if (other.reply_ns >= seen.call_ns or other.recording is not recording) and _same(other, seen)
+            if (other.recording is seen.recording) is same
+            and (other.reply_ns >= seen.call_ns or not same)
+            and _same(other, seen)
         ]
-        if alike:
-            other = max(alike, key=lambda each: self._likeness(each, seen))
-            known.remove(other)
-            self._pair(other, seen)
+        if not alike:
+            return False
+        other = max(alike, key=lambda each: self._likeness(each, seen))
+        known.remove(other)
+        self._pair(other, seen)
+        return True
+
+    @staticmethod
+    def _keep(calls: BoundedDict[_AnyKey, list[_Seen]], key: _AnyKey, seen: _Seen) -> None:
+        known = calls.get(key)
+        if known is None:
+            calls.put(key, [seen])
             return
         known.append(seen)
         if len(known) > _MAX_ALIKE:

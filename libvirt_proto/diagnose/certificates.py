@@ -29,6 +29,8 @@ _MAX_SESSIONS: Final = 1024
 _REFUSALS: Final = ("tls_context_session_deny", "tls_context_session_fail")
 #: Different names that are kept.
 _MAX_NAMES: Final = 32
+#: Characters of a name that would be more than itself in a list of patterns in quotes.
+_PATTERN: Final = frozenset('*?[]\\"')
 _NOT_ALLOWED: Final = "not on the list of allowed clients (tls_allowed_dn_list)"
 #: virErrorNumber: INTERNAL_ERROR, SYSTEM_ERROR, RPC, AUTH_FAILED.
 _CODES: Final = frozenset((1, 38, 39, 45))
@@ -206,9 +208,13 @@ def _is_generic(reason: str) -> bool:
 def _advice(reason: str, names: list[str]) -> tuple[str, ...]:
     """Return what helps against a refusal."""
     if reason == _NOT_ALLOWED:
-        name = names[0] if names else "the name that virt-pki-query-dn clientcert.pem prints"
-        quoted = f'"{name}"' if names else name
-        return (f"add {quoted} to tls_allowed_dn_list in /etc/libvirt/libvirtd.conf, and restart the daemon",)
+        # The peer chose its name, and entries of the list are patterns (virtlscontext.c).
+        is_plain = bool(names) and _PATTERN.isdisjoint(names[0])
+        quoted = f'"{names[0]}"' if is_plain else "the name that virt-pki-query-dn clientcert.pem prints"
+        return (
+            f"if this client may connect, add {quoted} to tls_allowed_dn_list in"
+            " /etc/libvirt/libvirtd.conf, and restart the daemon",
+        )
     if "expired" in reason or "not yet active" in reason:
         return (
             "issue a new certificate (certtool --generate-certificate), and check the clocks of both hosts",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed
-from ..text import amount, duration
+from ..text import amount, duration, listed
 from .bulk_calls import BULK, CONSTANT, EVENTS, NAME_LISTS, PROGRESS, Bulk
 from .detector import Detector, Recording, Sample
 from .findings import Finding
@@ -432,9 +432,8 @@ class Chatter(Detector):
     def _of_lookups(self, found: list[_Lookups]) -> Finding:
         found.sort(key=lambda each: -each.count)
         objects = found[0].objects
-        top = sorted(objects, key=lambda name: -objects[name])[:_LISTED]
-        what = ", ".join(f"{name} ({objects[name]:,} times)" for name in top)
-        more = f" and {len(objects) - len(top):,} more" if len(objects) > len(top) else ""
+        top = sorted(objects, key=lambda name: -objects[name])
+        what = listed([f"{name} ({objects[name]:,} times)" for name in top], _LISTED)
         evidence = [
             self.recording.messages(
                 f"{amount(use.sample.count, 'look-up')} by {use.kind.name}"
@@ -447,7 +446,7 @@ class Chatter(Detector):
         total = sum(each.count - len(each.objects) for each in found)
         return self.finding(
             "REPEATED_LOOKUP",
-            f"{_who(found)} looked up the same objects again and again: {what}{more}.",
+            f"{_who(found)} looked up the same objects again and again: {what}.",
             evidence,
             subject=", ".join(top),
             advice=(
@@ -472,9 +471,7 @@ def _who(found: list[_Result]) -> str:
 
 def _names(uses: Iterable[_Use]) -> str:
     """Return the names of the procedures, the most frequent first."""
-    names = list(dict.fromkeys(use.kind.name for use in uses))
-    listed = ", ".join(names[:_LISTED])
-    return listed if len(names) <= _LISTED else f"{listed} and {len(names) - _LISTED} more"
+    return listed(dict.fromkeys(use.kind.name for use in uses), _LISTED)
 
 
 def _took(found: list[_OneByOne], saved: int, calls: int) -> str:

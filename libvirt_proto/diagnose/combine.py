@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from .findings import CERTAINTIES, SEVERITIES, Evidence, Finding
 from .rules import RULES
+from .settings import UNKNOWN_DOMAIN
 
 #: Clocks of one machine, and the time between a cause and its effect.
 _NEAR_NS: Final = 3 * 10**9
@@ -19,6 +20,7 @@ CAUSES: Final[Mapping[str, frozenset[str]]] = {
     "MONITOR_NO_REPLY": frozenset(
         ("STATE_CHANGE_LOCK", "BLOCKED_OBJECT", "UNFINISHED_JOB", "KEEPALIVE_TIMEOUT", "STILL_WAITING")
     ),
+    "AGENT_NO_REPLY": frozenset(("STATE_CHANGE_LOCK", "BLOCKED_OBJECT")),
     "UNFINISHED_JOB": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST", "STILL_WAITING")),
     "CLIENT_REQUEST_LIMIT": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
     "WORKERS_EXHAUSTED": frozenset(("KEEPALIVE_TIMEOUT", "CONNECTION_LOST")),
@@ -70,19 +72,22 @@ def combined(findings: Iterable[Finding]) -> list[Finding]:
             group.append(finding)
     merged = [*map(_merge, groups)]
     kept: list[Finding] = []
-    explained = {id(each) for cause in merged for each in merged if _is_effect(cause, each, EXPLAINS)}
+    #: A cause → its effects; each is shown once, with the cause that is first in EXPLAINS.
+    effects: dict[int, list[Finding]] = {}
+    explained: set[int] = set()
+    for effect in merged:
+        causes = [each for each in merged if _is_effect(each, effect, EXPLAINS)]
+        if causes:
+            explained.add(id(effect))
+            cause = min(causes, key=lambda each: [*EXPLAINS].index(each.rule))
+            effects.setdefault(id(cause), []).append(effect)
     for finding in merged:
         if id(finding) in explained:
             continue
         severities = [each.severity for each in merged if _is_effect(finding, each, CAUSES)]
         severity = min((finding.severity, *severities), key=SEVERITIES.index)
-        effects = [each for each in merged if _is_effect(finding, each, EXPLAINS)]
-        more = tuple(
-            replace(evidence, text=f"{each.summary.rstrip('.')} ({evidence.text})")
-            for each in effects
-            for evidence in each.evidence[:1]
-        )
-        kept.append(replace(finding, severity=severity, evidence=_unique((*finding.evidence, *more))))
+        more = [evidence for effect in effects.get(id(finding), ()) for evidence in effect.evidence[:1]]
+        kept.append(replace(finding, severity=severity, evidence=_with(finding.evidence, more)))
     order = list(RULES)  # causes first
     return sorted(
         kept,
@@ -123,20 +128,31 @@ def _merge(group: list[Finding]) -> Finding:
         severity=min((each.severity for each in group), key=SEVERITIES.index),
         subject=next((each.subject for each in group if each.subject), ""),
         evidence=_unique(evidence for each in group for evidence in each.evidence),
-        advice=_steps([step for each in group for step in each.advice]),
+        advice=_steps([step for each in group if _as_certain(each, group[0]) for step in each.advice]),
     )
 
 
-def _detail(finding: Finding) -> tuple[bool, int]:
+def _as_certain(one: Finding, two: Finding) -> bool:
+    """Return whether a finding is not less certain than another one, whose advice is then better."""
+    return CERTAINTIES.index(one.certainty) <= CERTAINTIES.index(two.certainty)
+
+
+def _detail(finding: Finding) -> tuple[bool, bool, int]:
     """Return a key that sorts findings with messages, which name calls and connections, before those that a
-    log only states, and then the most certain first."""
-    return not any(each.messages for each in finding.evidence), CERTAINTIES.index(finding.certainty)
+    log only states; those that name the domain before others; and then the most certain first."""
+    unnamed = any(UNKNOWN_DOMAIN in step.split() for step in finding.advice)
+    messages = any(each.messages for each in finding.evidence)
+    return not messages, unnamed, CERTAINTIES.index(finding.certainty)
 
 
 def _steps(advice: Sequence[str]) -> tuple[str, ...]:
-    """Return the advice of several findings; of a step that begins another one, only the longer one."""
-    longest = (max((o for o in advice if o.startswith(each)), key=len) for each in advice)
-    return tuple(dict.fromkeys(longest))
+    """Return the advice of several findings, the most detailed one first; of a step that begins another one,
+    only the longer one, and of steps that only differ after a colon (in a name, or a figure), the first."""
+    steps: dict[str, str] = {}
+    for each in advice:
+        step = max((other for other in advice if other.startswith(each)), key=len)
+        steps.setdefault(step.partition(": ")[0], step)
+    return tuple(steps.values())
 
 
 def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[str]]) -> bool:
@@ -153,3 +169,17 @@ def _is_effect(cause: Finding, effect: Finding, effects: Mapping[str, frozenset[
 
 def _unique(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
     return tuple(dict.fromkeys(evidence))
+
+
+def _with(evidence: Sequence[Evidence], more: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Return evidence with that of effects, unless it only repeats messages."""
+    kept = [*evidence]
+    shown: dict[str, set[int]] = {}
+    for each in evidence:
+        shown.setdefault(each.file, set()).update(each.messages)
+    for each in more:
+        numbers = shown.setdefault(each.file, set())
+        if not each.messages or not numbers.issuperset(each.messages):
+            kept.append(each)
+            numbers.update(each.messages)
+    return _unique(kept)

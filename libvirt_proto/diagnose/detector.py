@@ -12,7 +12,7 @@ from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Not
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
-from ..text import amount, printable, shorten
+from ..text import amount, file_argument, listed, printable, shorten
 from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import Peer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Numbers of messages or lines that an Evidence lists.
 MAX_NUMBERS: Final = 20
-#: Calls that it names.
+#: Different calls that it names.
 _NAMED: Final = 3
 #: Suffix of a compressed file → the command that writes its text.
 _READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
@@ -133,12 +133,12 @@ class Recording:
         return f"{name} ({shorten(str(subject))})" if subject is not None else name
 
     def calls(self, what: str, calls: Collection[Captured], *, peer: Peer | None = None) -> Evidence:
-        """Return evidence that consists of calls, the oldest first, with the names of the first ones."""
-        shown = list(islice(calls, MAX_NUMBERS))
-        names = [self.call(call) for call in shown[:_NAMED]]
-        more = len(calls) - len(names)
-        text = f"{amount(len(calls), 'call')} {what}: {', '.join(names)}"
-        return self.messages(text + (f" and {more} more" if more else ""), calls, peer=peer)
+        """Return evidence that consists of calls, with the names of the first different ones."""
+        return self.messages(f"{amount(len(calls), 'call')} {what}: {self.names(calls)}", calls, peer=peer)
+
+    def names(self, calls: Iterable[Captured]) -> str:
+        """Return what calls are about, each once: `domain_get_info (vm1), connect_close and 3 more`."""
+        return listed(dict.fromkeys(map(self.call, islice(calls, MAX_NUMBERS))), _NAMED)
 
     def lines(self, text: str, seen: Iterable[LogLine] | Lines) -> Evidence:
         """Return evidence that consists of lines of the log."""
@@ -172,14 +172,14 @@ class Recording:
         """Return the command that shows messages with some options."""
         if self._decode is None:
             return None
-        return shlex.join([*self._decode, *options, _path(self.file)])
+        return shlex.join([*self._decode, *options, file_argument(self.file)])
 
     def _on_text(self, *command: str) -> str:
         """Return a command on the lines of the file, which may be compressed."""
         reader = _READERS.get(PurePath(self.file).suffix)
         if reader is None:
-            return shlex.join([*command, _path(self.file)])
-        return f"{reader} {shlex.quote(_path(self.file))} | {shlex.join(command)}"
+            return shlex.join([*command, file_argument(self.file)])
+        return f"{reader} {shlex.quote(file_argument(self.file))} | {shlex.join(command)}"
 
 
 class Sample:
@@ -318,8 +318,3 @@ def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
             first = last = number
     if first is not None and last is not None:
         yield first, last
-
-
-def _path(file: str) -> str:
-    """Return a file name that is neither an option nor standard input."""
-    return f"./{file}" if file.startswith("-") and file != "-" else file

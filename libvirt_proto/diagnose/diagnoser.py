@@ -23,6 +23,7 @@ from .detector import Detector, Hook, Recording, overridden
 from .disconnects import Disconnects
 from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
+from .guest_agent import GuestAgents
 from .jobs import UnfinishedJobs
 from .keepalive import Keepalive
 from .latency import Latency
@@ -43,20 +44,22 @@ from .workers import Workers
 if TYPE_CHECKING:
     from ..registry import Registry
 
+#: The items of a recording that detectors see.
 Diagnosed: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Closed
 
-#: All detectors, in no particular order: none depends on another.
+#: All detectors, by name: none depends on another.
 DETECTORS: Final[tuple[type[Detector], ...]] = (
     Authentication,
     BlockedObjects,
     Certificates,
     Chatter,
     Clients,
-    EventStream,
     Disconnects,
+    EventStream,
+    GuestAgents,
     Keepalive,
-    Limits,
     Latency,
+    Limits,
     MonitorCommands,
     OtherProtocols,
     Permissions,

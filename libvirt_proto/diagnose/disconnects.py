@@ -16,7 +16,7 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, Side
 from ..rpc.message import Header, Status
 from ..session import Exchange, role
-from ..text import amount, duration, size
+from ..text import amount, duration, listed, size
 from .detector import MAX_NUMBERS, Detector, Recording
 from .end_reasons import CLOSED_BEFORE, Meaning, is_daemon, meaning
 from .findings import Finding
@@ -108,7 +108,8 @@ class Disconnects(Detector):
         if role(captured.message.header) == "call" and captured is not peer.closing:
             before, now = peer.broken.time_ns, captured.time_ns
             idle = None if before is None or now is None else now - before
-            self._add("unnoticed", peer, captured, idle)
+            if idle is None or idle >= _PAUSE_NS:
+                self._add("unnoticed", peer, captured, idle)
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note a stream in the middle of which the connection ended, and a call that found it ended."""
@@ -212,7 +213,7 @@ class Disconnects(Detector):
         text = {
             "unnoticed": "calls that failed",
             "stream": "calls whose streams have no end",
-        }.get(how, "the last messages before")
+        }.get(how, "the last messages before the connection ended")
         evidence = [
             self.recording.messages(text, shown, peer=peer if one else None, exchanges=how == "stream")
         ]
@@ -328,7 +329,7 @@ class _Storms:
                 if key in self._headers
             ]
             did = [name for name, _ in names if name not in _USUAL][:_NAMED]
-            what = f" for {', '.join(did)}" if did else ""
+            what = f" for {listed(did, _NAMED)}" if did else ""
             who = name or "A local client"
             lasted = duration(max(end - start, 1))
             mean = sum(last - first for first, last in host.spans) // len(host.spans)

@@ -96,8 +96,10 @@ class ErrorDetector(Detector):
         return True
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
-        """Look at a reply with an error."""
-        if exchange.outcome != "ok" and (reply := exchange.reply) is not None:
+        """Look at a reply with an error, once if both ends of its connection are recorded."""
+        if exchange.outcome == "ok" or peer.connection.id in self.recording.copies:
+            return
+        if (reply := exchange.reply) is not None:
             self._failure(peer, exchange, reply)
 
     def line(self, line: LogLine) -> None:

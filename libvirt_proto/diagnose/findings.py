@@ -18,7 +18,7 @@ CERTAINTIES: Final[tuple[Certainty, ...]] = ("certain", "likely", "possible")
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """One observation behind a finding.
+    """One observation that supports a finding.
 
     `text` is a sentence without a full stop. `messages` are the numbers of the messages in `file`, at most
     20 of `count`; `lines` are line numbers of a log. `start_ns` and `end_ns` span what was observed. `conn`

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from ..events import LogLine, ProbeEvent
-from ..text import amount, clock, duration
+from ..text import amount, clock, duration, listed
 from .calls import waiting_calls
 from .detector import MAX_NUMBERS, Detector, Recording
 from .dispatchers import Dispatchers
@@ -160,10 +160,9 @@ class UnfinishedJobs(Detector):
         for each in stuck:
             names.setdefault(each.name, []).append(each.job)
         for name, jobs in islice(names.items(), _LISTED):
-            threads = ", ".join(map(_thread, jobs[:_LISTED]))
-            more = f" and {len(jobs) - _LISTED} more" if len(jobs) > _LISTED else ""
+            threads = listed([*map(_thread, jobs)], _LISTED)
             many = "thread" if len(jobs) == 1 else "threads"
-            text = f"{name} began and did not end in {many} {threads}{more}"
+            text = f"{name} began and did not end in {many} {threads}"
             yield self.recording.lines(text, [job.begin for job in jobs])
 
     def _calls(self, stuck: list[_Stuck]) -> Iterator[Evidence]:

@@ -267,7 +267,7 @@ class Keepalive(Detector):
         calls, count = _in_flight(case), _count(case)
         if not calls:
             return ""
-        oldest = self._call(calls[0]) + (" in flight" if count == 1 else "")
+        oldest = self.recording.call(calls[0]) + (" in flight" if count == 1 else "")
         start_ns = calls[0].time_ns
         if start_ns is not None and case.end_ns is not None:
             oldest += f" for {duration(max(0, case.end_ns - start_ns))}"
@@ -291,10 +291,7 @@ class Keepalive(Detector):
             yield self.recording.messages(text, pings.unanswered, peer=peer)
         calls, count = _in_flight(case), _count(case)
         if calls:
-            names = ", ".join(self._call(call) for call in calls[:_LISTED])
-            more = f" and {count - _LISTED} more" if count > _LISTED else ""
-            order = ", the oldest first" if count > 1 else ""
-            text = f"{amount(count, 'call')} in flight{order}: {names}{more}"
+            text = f"{amount(count, 'call')} in flight: {self.recording.names(calls)}"
             yield self.recording.messages(text, calls, peer=peer)
         elif pings is None:
             yield self.recording.messages("the last message before", [peer.last], peer=peer)
@@ -319,11 +316,6 @@ class Keepalive(Detector):
         start, end = pings.unanswered.start_ns, pings.unanswered.end_ns
         if start is not None and end is not None and start <= heard.time_ns <= end:
             yield self.recording.messages("meanwhile the daemon answered another client", [heard])
-
-    def _call(self, call: Captured) -> str:
-        name = self.recording.procedure(call.message.header)
-        subject = self.recording.subject(call.message)
-        return f"{name} ({subject})" if subject is not None else name
 
     def _of_log(self, lines: Sequence[LogLine]) -> Finding:
         program = next((line.program for line in lines if line.program), "")
@@ -365,7 +357,7 @@ def _count(case: _Case) -> int:
 def _advice(pinger: Direction | None, *, saturated: bool, in_flight: int, stopped: bool) -> tuple[str, ...]:
     """Return what helps, by the side that gave up."""
     slow = (
-        "find the call that took so long: libvirt-proto stats lists the slowest, and log_filters="
+        "find the slow call: libvirt-proto stats lists the slowest, and log_filters="
         '"1:util.threadjob" logs what each worker of the daemon is doing'
     )
     more = advice("max_client_requests", max(20, in_flight + 1))

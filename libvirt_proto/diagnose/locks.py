@@ -8,7 +8,6 @@ name of the dispatcher that holds it (virdomainjob.c).
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -21,8 +20,10 @@ from .calls import Call, waiting_calls
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
+from .guest_agent import ping_advice
 from .monitor_commands import process_advice
 from .peers import Peer
+from .settings import quoted_domain
 from .worker_jobs import READING, WorkerJob, WorkerJobs, may_last
 
 #: VIR_ERR_OPERATION_FAILED: too many calls wait (max_queued in qemu.conf); VIR_ERR_OPERATION_TIMEOUT.
@@ -112,8 +113,6 @@ class StateChangeLocks(Detector):
         self._starters: BoundedDict[tuple[int, int], Call] = BoundedDict(_MAX_STARTERS)
         self._asynchronous = _asynchronous(recording)
         self._searches = 0
-        #: Lines about a guest agent that does not respond.
-        self._silent: list[LogLine] = []
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a failed call, and at the reply of a holder."""
@@ -141,9 +140,6 @@ class StateChangeLocks(Detector):
                 self._refuse(evicted[1], None)
         elif line.kind == "lock-timeout":
             self._timeout(line)
-        elif line.kind == "agent-silent":
-            if len(self._silent) < MAX_NUMBERS:
-                self._silent.append(line)
         else:
             self._jobs.add(line)
 
@@ -322,8 +318,6 @@ class StateChangeLocks(Detector):
             ended = _ended(begin.time_ns, None if end is None else end.time_ns, answered=end is not None)
             lines = [begin] if end is None else [begin, end]
             yield self.recording.lines(f"{name or 'the job'} in thread {lock.job.thread[1]}, {ended}", lines)
-        if lock.kind == "agent" and self._silent:
-            yield self.recording.lines("the guest agent does not respond", self._silent)
 
 
 def _is_dispatched(call: Captured, job: WorkerJob) -> bool:
@@ -401,12 +395,11 @@ def _asynchronous(recording: Recording) -> frozenset[tuple[int, int]]:
 
 
 def _advice(lock: _Lock) -> tuple[str, ...]:
-    quoted = shlex.quote(lock.domain or "DOMAIN")
+    quoted = quoted_domain(lock.domain)
     steps: list[str] = []
     if lock.kind == "agent":
         steps += [
-            "see whether the guest agent runs in the guest:"
-            f' virsh qemu-agent-command --timeout 5 {quoted} \'{{"execute":"guest-ping"}}\'',
+            ping_advice(lock.domain),
             f"limit the time that calls wait for it: virsh guest-agent-timeout {quoted} --timeout 5",
         ]
     elif lock.kind == "asynchronous":

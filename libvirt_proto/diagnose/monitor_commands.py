@@ -18,6 +18,7 @@ from ..text import amount, clock, duration
 from .detector import Detector, Recording
 from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
+from .settings import quoted_domain
 from .worker_jobs import WorkerJobs
 
 #: QEMU answers in milliseconds, and a user notices seconds.
@@ -176,7 +177,7 @@ class MonitorCommands(Detector):
             certainty="certain" if seen else "likely",
             advice=(
                 process_advice(domain),
-                f"end it if it does not continue: virsh destroy {shlex.quote(domain or 'DOMAIN')}",
+                f"end it if it does not continue: virsh destroy {quoted_domain(domain)}",
             ),
         )
 

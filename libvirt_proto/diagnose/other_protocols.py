@@ -12,7 +12,7 @@ from ..events import Captured, Connection, ConnectionEvent, LogLine, Notice, Not
 from ..rpc.wire import WORD_SIZE
 from ..rpc.wronglength import explain
 from ..session import Exchange
-from ..text import amount
+from ..text import amount, listed
 from .detector import MAX_NUMBERS, Detector, Recording
 from .findings import Evidence, Finding
 from .peers import MAX_PEERS, Peer, host
@@ -357,5 +357,4 @@ def _pair(connection: Connection) -> _Pair:
 
 def _listed(names: Iterable[str]) -> str:
     """`HTTP, SSH and TLS`."""
-    *others, last = ("an unknown protocol" if name == "unknown" else name for name in names)
-    return f"{', '.join(others)} and {last}" if others else last
+    return listed(["an unknown protocol" if name == "unknown" else name for name in names], 20)

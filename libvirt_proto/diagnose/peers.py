@@ -1,4 +1,4 @@
-"""What is known of each connection while its messages pass."""
+"""Connections while their messages pass."""
 
 from __future__ import annotations
 

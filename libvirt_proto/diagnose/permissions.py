@@ -17,7 +17,7 @@ from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
 from ..rpc.wire import REMOTE_PROGRAM
 from ..session import Exchange
-from ..text import amount
+from ..text import amount, listed
 from .detector import Recording
 from .ends import over_tcp, read_only_socket
 from .errors import ErrorDetector, Failure, Group, described
@@ -212,9 +212,7 @@ def _by_count(groups: BoundedDict[str, Group]) -> list[tuple[str, Group]]:
 def _names(groups: BoundedDict[str, Group]) -> str:
     """Return what was called, the most frequent first: `domain_suspend and 3 other procedures`."""
     names = [name for name, _ in _by_count(groups) if name]
-    if len(names) <= _LISTED:
-        return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-    return f"{names[0]} and {len(names) - 1} other procedures"
+    return listed(names) if len(names) <= _LISTED else f"{names[0]} and {len(names) - 1} other procedures"
 
 
 def _subject(groups: BoundedDict[str, Group]) -> str:

@@ -30,6 +30,7 @@ def _rules(*rules: Rule) -> Mapping[str, Rule]:
 #: Identifier → rule; causes precede their effects, and findings of equal severity have this order.
 RULES: Final[Mapping[str, Rule]] = _rules(
     Rule("MONITOR_NO_REPLY", "error", "QEMU did not answer a command on its monitor.", ("log",)),
+    Rule("AGENT_NO_REPLY", "error", "A guest agent did not answer, or is not connected."),
     Rule("STATE_CHANGE_LOCK", "error", "A call failed because another one held the lock of its domain."),
     Rule(
         "BLOCKED_OBJECT",

@@ -1,9 +1,12 @@
-"""Settings of libvirt's daemons that advice names, with their defaults (libvirtd.conf of 11.3.0)."""
+"""Parts of advice: names of domains, settings of daemons and their defaults (libvirtd.conf of 11.3.0)."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
+#: The name of an unknown domain in commands.
+UNKNOWN_DOMAIN: Final = "DOMAIN"
 #: Setting → its default.
 DEFAULTS: Final = {
     "max_clients": 5000,
@@ -28,6 +31,12 @@ DAEMONS: Final = frozenset(
         *("virtstoraged", "virtlogd", "virtlockd"),
     )
 )
+
+
+def quoted_domain(name: str | None) -> str:
+    """Return the name of a domain, which may be unknown, as a word of virsh that is no other option."""
+    word = shlex.quote(name or UNKNOWN_DOMAIN)
+    return f"--domain={word}" if name and name.startswith("-") else word
 
 
 def default(setting: str, daemon: str = "") -> int:

@@ -277,7 +277,9 @@ class VersionSkew(ErrorDetector):
                 " driver lacks the"
                 f" flag{on}."
             )
-        return self._finding(things, summary, certainty, severity, first.release)
+        newest = max(version_key(thing.release or "0") for thing in things)
+        release = next(thing.release for thing in things if version_key(thing.release or "0") == newest)
+        return self._finding(things, summary, certainty, severity, release)
 
     def _of_unknown(self, things: list[_Thing]) -> Finding:
         newest = self.recording.registry.release

@@ -13,7 +13,7 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, NoticeCode, Side
 from ..rpc.message import Type
 from ..session import Exchange
-from ..text import amount, duration
+from ..text import amount, duration, listed
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Certainty, Evidence, Finding, Severity
 from .peers import MAX_PEERS, CallKey, Peer, call_key, stated
@@ -332,9 +332,10 @@ class Unanswered(Detector):
         else:
             summary = f"{what[0].upper()}{what[1:]} ended while {calls} ({names}){for_}."
             certainty = "likely"
-        evidence = [
-            self.recording.calls("without a reply, the oldest first", group.calls, peer=peer if one else None)
-        ]
+        advice = _LOST_ADVICE[who]
+        if who == "server" and all(peer.calls == 1 for peer in group.peers):
+            advice = (*advice, _FIRST_CALL_ADVICE)
+        evidence = [self.recording.calls("without a reply", group.calls, peer=peer if one else None)]
         if group.reasons:
             evidence.append(self.recording.lines(stated(group.reasons[0]), group.reasons))
         return self.finding(
@@ -344,7 +345,7 @@ class Unanswered(Detector):
             subject=peer.subject if one else "",
             certainty=certainty,
             severity=severity,
-            advice=_LOST_ADVICE[who],
+            advice=advice,
         )
 
     # Restarts
@@ -470,10 +471,9 @@ class Unanswered(Detector):
         )
 
     def _of_peers(self, what: str, peers: list[Peer]) -> Evidence:
-        names = ", ".join(str(peer) for peer in peers[:3])
-        more = f" and {len(peers) - 3} more" if len(peers) > 3 else ""
+        names = listed([*map(str, peers)])
         last = [peer.last for peer in peers if peer.last is not None]
-        return self.recording.messages(f"{what}: {names}{more} (their last messages)", last)
+        return self.recording.messages(f"{what}: {names} (their last messages)", last)
 
     # Calls that wait
 
@@ -546,12 +546,13 @@ _RESTART_ADVICE: Final = (
     "let clients connect again when a call fails with a closed connection"
     " (virConnectRegisterCloseCallback reports it)",
 )
+_FIRST_CALL_ADVICE: Final = (
+    "check that the port speaks what the client expects: TLS on 16514, plain RPC on 16509"
+)
 _LOST_ADVICE: Final[dict[Side | None, tuple[str, ...]]] = {
     "server": (
         "see the daemon's log at that time: journalctl -u libvirtd -u virtqemud; a crash is listed by"
         " coredumpctl list",
-        "if it was the first call of the connection, check that the port speaks what the client expects:"
-        " TLS on 16514, plain RPC on 16509",
     ),
     "client": ("close connections with virConnectClose, after the calls in progress have returned",),
     None: (

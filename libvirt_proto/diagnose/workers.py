@@ -233,16 +233,14 @@ class Workers(Detector):
             shortage.prompt.add(call)
 
     def _of_quiet(self, name: str, quiet: _Quiet) -> Finding:
-        names = [self.recording.procedure(call.message.header) for call in quiet.calls[:_LISTED]]
-        more = quiet.in_flight - len(names)
-        text = f"{amount(quiet.in_flight, 'call')} in flight, the oldest first: {', '.join(names)}"
+        text = f"{amount(quiet.in_flight, 'call')} in flight: {self.recording.names(quiet.calls)}"
         return self.finding(
             "WORKERS_EXHAUSTED",
             f"The daemon{name and f' {name}'} answered no call of low priority of any client for"
             f" {duration(quiet.end_ns - quiet.start_ns)}, with {quiet.in_flight} in flight, while calls of"
             " high priority were answered: all its workers were busy (max_workers).",
             [
-                self.recording.messages(text + (f" and {more} more" if more else ""), quiet.calls),
+                self.recording.messages(text, quiet.calls),
                 self.recording.messages(
                     f"{amount(len(quiet.prompt), 'call')} of high priority answered meanwhile",
                     quiet.prompt,

@@ -18,7 +18,7 @@ from ..rpc.message import Header, Status
 from ..rpc.objects import ObjectFinder
 from ..rpc.reported import reported_error
 from ..session import Exchange, Sessions, Stream, role
-from ..text import resolution
+from ..text import file_argument, resolution
 from . import negotiation
 from .limit_usage import LimitUsage
 from .results import (
@@ -322,9 +322,7 @@ class Measure:
     def _show(self, *options: str, files: Sequence[str]) -> str | None:
         if self._decode is None:
             return None
-        # Neither an option nor standard input.
-        paths = [f"./{file}" if file.startswith("-") and file != "-" else file for file in files]
-        return shlex.join([*self._decode, *options, *paths])
+        return shlex.join([*self._decode, *options, *map(file_argument, files)])
 
 
 class _Calls:

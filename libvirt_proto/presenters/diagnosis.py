@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,6 +14,9 @@ from ..text import amount, clock, duration, printable
 from .style import PLAIN, Palette, severity_colour
 
 _INDENT: Final = "  "
+#: Observations of a finding that the text lists: of each file, and of all.
+_PER_FILE: Final = 3
+_OBSERVATIONS: Final = 8
 #: Severity → GitHub's command.
 _COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -40,10 +44,13 @@ class DiagnosisText:
         paint = severity_colour(finding.severity, colour)
         yield f"{paint}{finding.severity} {finding.rule}{colour.off} ({finding.certainty})"
         yield from self._wrapped(finding.summary, _INDENT)
-        for evidence in finding.evidence:
+        shown = _first(finding.evidence)
+        for evidence in shown:
             yield from self._wrapped(_observed(evidence, several=several), f"{_INDENT}- ", _INDENT * 2)
             if evidence.command:
                 yield f"{_INDENT * 2}{colour.quiet}{printable(evidence.command)}{colour.off}"
+        if rest := len(finding.evidence) - len(shown):
+            yield f"{_INDENT}- {amount(rest, 'more observation')}: see --format json"
         for step in finding.advice:
             yield from self._wrapped(step, f"{_INDENT}→ ", _INDENT * 2)
 
@@ -84,6 +91,17 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(printable(text)).replace(":", "%3A").replace(",", "%2C")
+
+
+def _first(evidence: tuple[Evidence, ...]) -> list[Evidence]:
+    """Return the first observations of each file."""
+    count: Counter[str] = Counter()
+    shown: list[Evidence] = []
+    for each in evidence:
+        count[each.file] += 1
+        if count[each.file] <= _PER_FILE and len(shown) < _OBSERVATIONS:
+            shown.append(each)
+    return shown
 
 
 def _observed(evidence: Evidence, *, several: bool) -> str:

@@ -1,4 +1,4 @@
-"""Whether bytes can be a message of libvirt's."""
+"""A test of bytes: a plausible libvirt message or not."""
 
 from __future__ import annotations
 

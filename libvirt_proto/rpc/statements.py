@@ -4,8 +4,8 @@ worker thread, a domain's lock, a limit or a refusal.
 The texts are in English, and those of old and new releases. Sources: virnetserverclient.c,
 virkeepalive.c, virnetserver.c, virnetsocket.c, virnetclient.c, virnetserverprogram.c, virnetclientprogram.c,
 virnetmessage.c, virnettlscontext.c, virnetsaslcontext.c, virpolkit.c, virthreadjob.c, virdomainjob.c (older:
-qemu_domain.c, qemu_domainjob.c), gendispatch.pl and virerror.c. systemd and the kernel state the end of a
-daemon. A text from a peer or a user is limited in size.
+qemu_domain.c, qemu_domainjob.c), qemu_agent.c, gendispatch.pl and virerror.c. systemd and the kernel state
+the end of a daemon. A text from a peer or a user is limited in size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 
 class Statement(NamedTuple):
-    """What a text states: a kind of `LogLine`, and its details."""
+    """The statement of a text: a kind of `LogLine`, and its details."""
 
     kind: str
     details: dict[str, str]
@@ -96,7 +96,15 @@ _FORMS: Final[dict[str, tuple[bytes, str]]] = {
         r"Disconnected from (?P<server>\S{1,200}) due to (?P<reason>end of file|I/O error)",
     ),
     "operation-timeout": (b"Timed out during operation", r"Timed out during operation: (?P<reason>.{1,160})"),
-    "agent-silent": (b"agent is not responding", r"agent is not responding: (?P<reason>.{1,160})"),
+    # Error 86, and 112 since 11.2.0; other codes before 0.10.0, and for a domain without a channel.
+    "agent-silent": (
+        b"uest agent ",
+        r"(?:(?:Guest agent is not responding|guest agent command timed out): )?"
+        r"(?P<reason>QEMU guest agent is not (?:connected|configured|available due to an error)"
+        r"|Guest agent not available for now|Guest agent disappeared while executing command"
+        r"|guest agent didn't respond to \w{1,20} within '?(?P<seconds>\d{1,10})'? seconds)"
+        r"|Guest agent is not responding|guest agent command timed out",
+    ),
     "tls-failed": (
         b"ertificate",
         r"(?P<checked>Certificate check failed )?"

@@ -26,3 +26,11 @@ def test_capture_trace_and_log_give_one_finding(name: str, rule: str, subject: s
     assert {each.file for each in finding.evidence} == {str(file) for file in files}
     assert finding.subject == subject
     assert "domain web" in finding.summary
+
+
+def test_trace_of_both_ends_counts_calls_once_next_to_other_files() -> None:
+    files = [path for path in sorted((RECORDINGS / "slow-calls").iterdir()) if path.suffix != ".toml"]
+    (finding,) = file_findings(*files, rules={"SLOW_CALLS"})
+    assert len(finding.evidence) == len(files)
+    assert {each.text.partition(" slow calls")[0] for each in finding.evidence} == {"3"}
+    assert all("the median of 60 is" in each.text for each in finding.evidence)

@@ -1,4 +1,4 @@
-"""What people paste into public bug reports gives the right first sentence: public_cases.toml."""
+"""Texts of public bug reports give the right first sentence: public_cases.toml."""
 
 from __future__ import annotations
 

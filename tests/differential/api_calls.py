@@ -1,4 +1,4 @@
-"""Calls functions of libvirt's client library by their descriptions (libvirt-api.xml). Run as a program:
+"""Call functions of the libvirt client library by their descriptions (libvirt-api.xml). Run as a program:
 
     python -m tests.differential.api_calls SOCKET LOG [FUNCTION …]
 

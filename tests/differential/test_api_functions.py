@@ -1,4 +1,4 @@
-"""The procedures that the functions of libvirt's public API call, compared with those that a real libvirtd
+"""The procedures that functions of the public API call, compared with those that a real libvirtd
 receives when its client library calls the functions."""
 
 from __future__ import annotations

@@ -80,6 +80,9 @@ COMMANDS: Final = tuple(
     decode --format pretty log/NAME
     decode --format monitor log/NAME
     decode --format jsonl log/NAME
+    diagnose NAME
+    diagnose --rule NAME none
+    diagnose --release NAME none
     stats NAME
     stats capture/NAME
     stats garbage/NAME

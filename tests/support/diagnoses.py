@@ -26,12 +26,14 @@ def findings(*items: Diagnosed, rules: Iterable[str] | None = None) -> list[Find
     return diagnoser.finish().findings
 
 
-def file_findings(*files: Path, rules: Iterable[str] | None = None) -> list[Finding]:
-    """The findings about files."""
+def file_findings(
+    *files: Path, rules: Iterable[str] | None = None, ports: Iterable[int] = ()
+) -> list[Finding]:
+    """The findings about files; `ports` are the daemon's."""
     diagnoser = Diagnoser(registry.default(), rules=None if rules is None else set(rules))
     for file in files:
         diagnoser.source(str(file))
-        with open_capture(file) as capture:
+        with open_capture(file, ports=ports) as capture:
             capture.examine(diagnoser)
     return diagnoser.finish().findings
 

@@ -57,7 +57,7 @@ def work(function: Callable[[], object]) -> Work:
         after = held()[0]
     finally:
         tracemalloc.stop()
-    # What was allocated was either released by the next call, or is held at the end.
+    # Allocated memory was either released by the next call, or is held at the end.
     return Work(int(calls), int(released) + after - before, top - before)
 
 

@@ -24,7 +24,7 @@ _MAX_SEARCHES: Final = 4096
 
 @cache
 def _programs() -> frozenset[int]:
-    """The numbers of libvirt's programs."""
+    """Numbers of the libvirt programs."""
     from ...registry import default
 
     return default().numbers

@@ -1,4 +1,4 @@
-"""What is known of a record outside its text: its time, its process and its thread."""
+"""Details of a record outside its text: its time, its process and its thread."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NO_TIME: Final = Stamp(None, "none")
 
 
 class Context(NamedTuple):
-    """What is before a record, or in the same entry. `process` is empty if unknown."""
+    """The text before a record, or in the same entry. `process` is empty if unknown."""
 
     stamp: Stamp = NO_TIME
     process: str = ""

@@ -1,4 +1,4 @@
-"""Records of libvirt's log in a text, wherever they begin.
+"""Records of a libvirt log in a text, wherever they begin.
 
     2026-11-22 21:45:10.120+0000: 19725: info : virNetServerClientDispatchRead:1224 : \
 RPC_SERVER_CLIENT_MSG_RX: client=0x55bef0a18050 len=28 prog=536903814 vers=1 proc=66 type=0 status=0 serial=0

@@ -160,7 +160,7 @@ class NotALogError(ValueError):
 
 
 def is_libvirt_text(data: bytes) -> bool:
-    """Return whether these bytes contain a line of libvirt's log."""
+    """Return whether these bytes contain a line of a libvirt log."""
     return _LIBVIRT_LINE.search(data) is not None
 
 

@@ -165,7 +165,7 @@ def number_of(value: Value) -> int:
 
 
 def text_of(value: Value, meaning: Meaning) -> str:
-    """Return an argument in the notation of libvirt's log."""
+    """Return an argument as libvirt's log writes it."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     match meaning:

@@ -1,4 +1,7 @@
-"""Record incidents into tests/diagnose/recordings: `python -m tests.differential.incidents [NAME…]`."""
+"""Record incidents into tests/diagnose/recordings: `python -m tests.differential.incidents [NAME…]`.
+
+What must be found in a recording (expected.toml) is kept, except for the daemon's ports.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from typing import Final
 from tests.differential.incidents.catalog import INCIDENTS
 from tests.differential.incidents.scene import record
 from tests.differential.installation import ROOTS
+from tests.support.incidents import EXPECTED, RECORDINGS, with_ports
 
-RECORDINGS: Final = Path(__file__).parents[2] / "diagnose" / "recordings"
 _CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # sched.h
 #: Gives a root the kernel's file systems and the machine's temporary folder.
 _MOUNT: Final = """\
@@ -40,9 +43,12 @@ def main(names: list[str]) -> None:
             print(f"{name}: skipped, because {ROOTS} is not set")
             continue
         with TemporaryDirectory() as folder:
-            record(INCIDENTS[name], Path(folder) / name)
-            shutil.rmtree(RECORDINGS / name, ignore_errors=True)
-            shutil.copytree(Path(folder) / name, RECORDINGS / name)
+            new, old = Path(folder) / name, RECORDINGS / name
+            ports = record(INCIDENTS[name], new)
+            if (old / EXPECTED).exists():
+                (new / EXPECTED).write_text(with_ports((old / EXPECTED).read_text("utf-8"), ports), "utf-8")
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.copytree(new, old)
         sizes = (f"{file.name} {file.stat().st_size:,}" for file in sorted((RECORDINGS / name).iterdir()))
         print(f"{name}: {', '.join(sizes)}", flush=True)
 

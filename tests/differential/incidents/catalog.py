@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.differential.incidents import (
+    agents,
     authentication,
     captures,
     connections,
@@ -22,22 +23,12 @@ from tests.differential.incidents import (
 )
 from tests.differential.incidents.scene import Incident
 
-MODULES: Final = (
-    limits,
-    keepalive,
-    latency,
-    connections,
-    unanswered,
-    jobs,
-    authentication,
-    sizes,
-    versions,
-    polling,
-    streams,
-    strangers,
-    normal,
-    captures,
-)
+# A test file each, which run in parallel and take about the same time.
+LIMITS: Final = (limits, keepalive, latency)
+CONNECTIONS: Final = (connections, strangers, authentication)
+JOBS: Final = (jobs, agents, unanswered, captures)
+MESSAGES: Final = (sizes, versions, polling, streams, normal)
+MODULES: Final = (*LIMITS, *CONNECTIONS, *JOBS, *MESSAGES)
 INCIDENTS: Final[dict[str, Incident]] = {
     incident.name: incident for module in MODULES for incident in module.INCIDENTS
 }

@@ -38,6 +38,20 @@ connection.close()
 """
 )
 
+#: A client that makes a call some seconds after a file exists. Arguments: the URI, the file, the seconds.
+CALL_AT_START = (
+    _NO_EVENTS
+    + """\
+import os
+domain = connection.lookupByName("test")
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.01)
+time.sleep(float(sys.argv[3]))
+domain.info()
+connection.close()
+"""
+)
+
 #: A client that keeps its connection open. Arguments: the URI, the seconds.
 IDLE = (
     _EVENT_LOOP

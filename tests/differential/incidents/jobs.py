@@ -82,7 +82,7 @@ def _unfinished_job(scene: Scene) -> None:
 INCIDENTS = (
     Incident(
         "state-change-lock",
-        frozenset({"STATE_CHANGE_LOCK", "MONITOR_NO_REPLY", "UNFINISHED_JOB", "STILL_WAITING"}),
+        frozenset({"STATE_CHANGE_LOCK", "MONITOR_NO_REPLY", "UNFINISHED_JOB"}),
         _state_change_lock,
         settings={"log_filters": f'"{LOG_FILTERS}"'},
         prepare=qemu.prepare,

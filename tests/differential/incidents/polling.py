@@ -81,7 +81,7 @@ def _run(code: str, domains: int) -> Callable[[Scene], None]:
 
 
 INCIDENTS = (
-    Incident("polling-client", frozenset({"POLLING", "CALL_PER_OBJECT"}), _run(POLL, 3), probes=True),
+    Incident("polling-client", frozenset({"CALL_PER_OBJECT"}), _run(POLL, 3), probes=True),
     Incident("call-per-domain", frozenset({"CALL_PER_OBJECT"}), _run(PER_DOMAIN, 40), probes=True),
     Incident("repeated-lookups", frozenset({"REPEATED_LOOKUP"}), _run(LOOK_UPS, 3), probes=True),
     Incident("bulk-statistics", frozenset(), _run(BULK, 5), probes=True),

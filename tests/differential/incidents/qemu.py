@@ -47,10 +47,10 @@ def uri(scene: Scene) -> str:
     return f"qemu+tcp://127.0.0.1:{scene.port}/session"
 
 
-def start(scene: Scene, *options: str) -> int:
-    """Start the domain until the recordings are written, and return the id of its process."""
-    output = scene.virsh("create", str(scene.folder / "web.xml"), *options, uri=uri(scene))
+def start(scene: Scene, *options: str, name: str = "web") -> int:
+    """Start a domain until the recordings are written, and return the id of its process."""
+    output = scene.virsh("create", str(scene.folder / f"{name}.xml"), *options, uri=uri(scene))
     assert "created" in output, output
-    pid = int((scene.folder / "libvirt/qemu/run/web.pid").read_text())
+    pid = int((scene.folder / f"libvirt/qemu/run/{name}.pid").read_text())
     scene.afterwards.callback(os.kill, pid, signal.SIGKILL)
     return pid

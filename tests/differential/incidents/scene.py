@@ -224,8 +224,9 @@ class Scene:
             client.communicate()
 
 
-def record(incident: Incident, destination: Path) -> None:
-    """Run an incident, and write its recordings to a new folder."""
+def record(incident: Incident, destination: Path) -> tuple[int, ...]:
+    """Run an incident, and write its recordings to a new folder. Return the daemon's ports, that without TLS
+    first."""
     with ExitStack() as stack:
         settings = {"log_filters": f'"{LOG_FILTERS}"'} | dict(incident.settings)
         tls, tls_port = "listen_tls = 0\n", 0
@@ -241,7 +242,8 @@ def record(incident: Incident, destination: Path) -> None:
         stack.enter_context(scene.afterwards)
         incident.prepare(scene)
         scene.start()
-        stack.callback(scene.stop)
+        # The recordings are written; a daemon whose calls wait for QEMU ends slowly.
+        stack.callback(scene.kill)
         with ExitStack() as recorders:
             recorders.callback(scene.end_clients)
             if incident.probes:
@@ -254,6 +256,7 @@ def record(incident: Incident, destination: Path) -> None:
             path = scene.folder / ("log" if name == DAEMON_LOG else name)
             if path.exists() and path.stat().st_size > _EMPTY:
                 _write(destination / name, path.read_bytes(), scene)
+        return (scene.port, tls_port) if tls_port else (scene.port,)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 
 from libvirt_proto.capture.sources import open_source, read_source
 from libvirt_proto.errors import SourceError
-from libvirt_proto.events import Chunk, Notice
+from libvirt_proto.events import Chunk, LogLine, Notice
 from tests.support import packets
 from tests.support.packets import ACK, SYN, Talk, message
 
@@ -169,7 +169,9 @@ LIBVIRT_LINE = b"2026-11-22 21:45:08.121+0000: 19725: info : libvirt version: 9.
 @pytest.mark.parametrize("line", [LIBVIRT_LINE, b"Nov 22 21:45:08 host libvirtd[123]: " + LIBVIRT_LINE])
 @pytest.mark.parametrize("before", [b"", b"the end of a document\n", b"prose\n" * 50_000])
 def test_text_with_libvirt_lines_is_a_log(before: bytes, line: bytes) -> None:
-    (notice,) = open_bytes(before + line)
+    stated, notice = open_bytes(before + line)
+    assert isinstance(stated, LogLine)
+    assert stated.kind == "started"
     assert isinstance(notice, Notice)
     assert notice.code == "no-rpc-lines"
 

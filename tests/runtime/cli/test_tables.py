@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -32,13 +33,15 @@ OTHERS = [
     "doctor",
     "generate --list-releases",
 ]
+#: The bar of a command that takes long on a busy machine.
+PROGRESS = re.compile(r"[^\n]*\x1b\[[^\n]*\n?")
 
 
 def lines(root: Path, commands: list[str], columns: int) -> dict[str, list[str]]:
     words = {command: shlex.split(command) for command in commands}
     shown = on_terminals(words, root, {"COLUMNS": str(columns), "NO_COLOR": "1"})
     assert {command: status for command, (status, _) in shown.items() if status} == {}
-    return {command: text.splitlines() for command, (_, text) in shown.items()}
+    return {command: PROGRESS.sub("", text).splitlines() for command, (_, text) in shown.items()}
 
 
 @pytest.mark.parametrize("columns", [80, 120])

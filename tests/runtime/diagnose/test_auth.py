@@ -167,10 +167,10 @@ def test_texts_of_bug_reports(text: str, summary: str, advice: str) -> None:
 
 
 def test_redacted_texts_are_no_reasons() -> None:
-    refused = start(b"XXXXXXXXXX", connection(1), error=(45, b"xxxxxxxxxxxxxxxxxxxx"))
+    refused = start(b"X" * 10, connection(1), error=(45, b"x" * 20))
     assert rules(refused) == {"AUTH_REFUSED"}
     found = finding("AUTH_REFUSED", refused)
-    assert "xxx" not in found.summary
+    assert "xx" not in found.summary
     assert found.evidence[0].text == "1 refusal: error 45 (VIR_ERR_AUTH_FAILED): authentication failed"
 
 

@@ -31,7 +31,7 @@ def test_calls_that_end_with_an_earlier_one_waited_for_it() -> None:
     assert (finding.certainty, finding.subject) == ("likely", "web")
     first, waiting = finding.evidence
     assert first.text == "domain_shutdown of 192.0.2.1:40001, answered after 4.00 s"
-    assert waiting.text == ("waiting: domain_suspend of 192.0.2.1:40002, domain_resume of 192.0.2.1:40003")
+    assert waiting.text == ("waiting: domain_suspend of 192.0.2.1:40002 and domain_resume of 192.0.2.1:40003")
     assert waiting.count == 4
     assert any("1:util.threadjob" in step for step in finding.advice)
 
@@ -102,6 +102,18 @@ def test_recording_of_both_ends_has_each_call_once() -> None:
     client = Client(1).call(0, "domain_shutdown", 4)
     server = Client(2).call(0.001, "domain_shutdown", 3.999)
     assert not found(client, server)
+
+
+def test_ends_of_a_connection_that_begin_at_different_times_have_each_call_once() -> None:
+    """The daemon of a busy host reads the first call 30 ms later; it answers first."""
+    sender, daemon = Client(1), Client(2)
+    for second in range(3):
+        sender.call(second, "domain_get_info", second + 0.05)
+        daemon.call(second + 0.03, "domain_get_info", second + 0.04)
+    sender.call(4, "domain_shutdown", 8.02)
+    daemon.call(4.01, "domain_shutdown", 8)
+    (summary,) = found(sender, daemon, Client(3).call(5, "domain_suspend", 8.03))
+    assert summary.startswith("1 call waited for domain_shutdown on domain web, called by 192.0.2.1:40002,")
 
 
 def test_calls_that_wait_at_the_end() -> None:

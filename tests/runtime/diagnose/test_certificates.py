@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from libvirt_proto.diagnose.certificates import _advice
 from libvirt_proto.events import LogLine
 from tests.support.failures import MS, SECOND, call, connection, event, finding, findings, line
 from tests.support.frames import text
@@ -29,7 +30,8 @@ def test_name_that_is_not_allowed() -> None:
         " tls_allowed_dn_list."
     )
     assert found.advice == (
-        'add "CN=web,O=Example" to tls_allowed_dn_list in /etc/libvirt/libvirtd.conf, and restart the daemon',
+        'if this client may connect, add "CN=web,O=Example" to tls_allowed_dn_list in'
+        " /etc/libvirt/libvirtd.conf, and restart the daemon",
     )
 
 
@@ -89,6 +91,13 @@ def test_side_that_was_refused_sees_no_reason() -> None:
     )
     assert found.certainty == "likely"
     assert "log of the other side" in found.advice[0]
+
+
+@pytest.mark.parametrize("name", ["*", "CN=w?b", "CN=[a-z]", 'CN=web", "*'])
+def test_name_of_a_peer_is_never_advised_as_a_pattern(name: str) -> None:
+    advice = _advice("not on the list of allowed clients (tls_allowed_dn_list)", [name])
+    assert name not in advice[0]
+    assert "virt-pki-query-dn" in advice[0]
 
 
 def test_another_daemon_refuses_a_migration() -> None:

@@ -137,7 +137,7 @@ def looked_up(count: int, names: tuple[str, ...], *, others: int = 1, error: byt
 def test_repeated_lookups() -> None:
     findings = found("REPEATED_LOOKUP", looked_up(60, ("web", "mail")))
     assert len(findings) == 1
-    assert findings[0].summary.endswith("again and again: web (30 times), mail (30 times).")
+    assert findings[0].summary.endswith("again and again: web (30 times) and mail (30 times).")
     assert findings[0].evidence[0].count == 60
     assert "saves 58 round trips" in findings[0].advice[0]
 

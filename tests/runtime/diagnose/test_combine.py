@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from libvirt_proto.diagnose.combine import CAUSES, EXPLAINS, combined
 from libvirt_proto.diagnose.findings import Certainty, Evidence, Finding, Severity
@@ -20,9 +21,10 @@ def finding(
     subject: str = "",
     severity: Severity | None = None,
     certainty: Certainty = "likely",
+    messages: tuple[int, ...] = (),
 ) -> Finding:
     time = None if start is None else start * SECOND
-    evidence = Evidence("something", file, conn=conn, start_ns=time)
+    evidence = Evidence(f"seen by {rule}", file, conn=conn, start_ns=time, messages=messages)
     return Finding(
         rule,
         severity or RULES[rule].severity,
@@ -47,7 +49,7 @@ def test_same_finding_of_two_files_is_one() -> None:
     )
     assert found.summary == "KEEPALIVE_TIMEOUT in b.log."
     assert {each.file for each in found.evidence} == {"a.pcap", "b.log"}
-    assert found.advice == ("do b.log", "do a.pcap")
+    assert found.advice == ("do b.log",)  # of the more certain one
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,33 @@ def test_times_may_be_unknown() -> None:
 def test_consequence_becomes_evidence() -> None:
     (found,) = combined([finding("CONNECTION_LOST", conn="1"), finding("KEEPALIVE_TIMEOUT", conn="1")])
     assert found.rule == "KEEPALIVE_TIMEOUT"
-    assert found.evidence[1].text == "CONNECTION_LOST in a.pcap (something)"
+    assert [each.text for each in found.evidence] == ["seen by KEEPALIVE_TIMEOUT", "seen by CONNECTION_LOST"]
+
+
+def test_consequence_of_two_causes_is_shown_once() -> None:
+    found = combined(
+        [finding(rule, conn="1") for rule in ("CONNECTION_LOST", "KEEPALIVE_TIMEOUT", "UNFINISHED_JOB")]
+    )
+    texts = [each.text for finding in found for each in finding.evidence]
+    assert names(found) == ["UNFINISHED_JOB", "KEEPALIVE_TIMEOUT"]
+    assert texts == ["seen by UNFINISHED_JOB", "seen by KEEPALIVE_TIMEOUT", "seen by CONNECTION_LOST"]
+
+
+@pytest.mark.parametrize(("messages", "count"), [((3,), 1), ((3, 4), 2)])
+def test_consequence_with_the_same_messages_adds_nothing(messages: tuple[int, ...], count: int) -> None:
+    lost = finding("CONNECTION_LOST", conn="1", messages=messages)
+    (found,) = combined([lost, finding("KEEPALIVE_TIMEOUT", conn="1", messages=(2, 3))])
+    assert len(found.evidence) == count
+
+
+def test_advice_that_differs_in_a_name_is_given_once() -> None:
+    steps = ("look: at DOMAIN", "wait"), ("look: at web", "restart it")
+    one, two = (
+        replace(finding("KEEPALIVE_TIMEOUT", file), advice=advice)
+        for file, advice in zip(("a.pcap", "b.log"), steps, strict=True)
+    )
+    (found,) = combined([one, two])
+    assert found.advice == ("look: at web", "restart it", "wait")
 
 
 @pytest.mark.parametrize("other", [{"conn": "2"}, {"conn": "1", "start": 60}])
@@ -100,3 +128,8 @@ def test_tables_name_rules_and_have_no_cycles(table: dict[str, frozenset[str]]) 
 
     for rule in table:
         follow(rule, ())
+
+
+def test_advice_of_equally_certain_findings_is_joined() -> None:
+    (found,) = combined([finding("KEEPALIVE_TIMEOUT"), finding("KEEPALIVE_TIMEOUT", "b.log")])
+    assert found.advice == ("do a.pcap", "do b.log")

@@ -351,22 +351,6 @@ def test_single_lines_of_public_reports(tmp_path: Path, line: str, cause: str) -
     assert finding.summary == f"A call failed because {cause}"
 
 
-def test_guest_agent_that_does_not_respond(tmp_path: Path) -> None:
-    place = "qemuDomainAgentAvailable:6000"
-    (finding,) = of_log(
-        tmp_path,
-        head("10:00:00.200", 8, "error", place)
-        + "Guest agent is not responding: QEMU guest agent is not connected\n"
-        + head("10:00:30.200", 8, "error", "virDomainObjBeginJobInternal:468")
-        + HELD.replace("monitor", "agent")
-        + "\n",
-    )
-    assert [(each.text, each.lines) for each in finding.evidence] == [
-        ("1 failed call; its holder is remoteDispatchDomainShutdown", (2,)),
-        ("the guest agent does not respond", (1,)),
-    ]
-
-
 def test_interleaved_refusals_and_errors_are_pairs(tmp_path: Path) -> None:
     lines = [
         "Mar 12 17:23:37 host libvirtd[9]: " + text

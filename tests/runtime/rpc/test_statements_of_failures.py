@@ -46,6 +46,24 @@ STATEMENTS = [
     ),
     ("operation virDomainSave forbidden for read only access", "read-only", {"older": "virDomainSave"}),
     ("access denied: 'QEMU' denied access", "access-denied", {"reason": "'QEMU' denied access"}),
+    # qemu_domain.c, qemu_agent.c; the last until 0.9.13
+    (
+        "Guest agent is not responding: QEMU guest agent is not connected",
+        "agent-silent",
+        {"reason": "QEMU guest agent is not connected"},
+    ),
+    (
+        "Guest agent is not responding: guest agent didn't respond to synchronization within '5' seconds",
+        "agent-silent",
+        {"seconds": "5"},
+    ),
+    ("Guest agent is not responding: L'agent n'est pas disponible", "agent-silent", {}),
+    ("guest agent command timed out", "agent-silent", {}),
+    (
+        "internal error Guest agent not available for now",
+        "agent-silent",
+        {"reason": "Guest agent not available for now"},
+    ),
     # virnetserverprogram.c, virnetclientprogram.c
     ("unknown procedure: 450", "unknown-procedure", {"number": "450"}),
     ("Cannot find program 110102160 version 1", "unknown-program", {"program": "110102160", "version": "1"}),

@@ -1,0 +1,18 @@
+"""Incidents of calls that wait for QEMU or get no reply, run live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.differential.incidents.catalog import JOBS
+from tests.differential.incidents.live import check, incidents_of
+from tests.differential.incidents.scene import Incident
+
+
+@pytest.mark.parametrize("incident", incidents_of(*JOBS))
+def test_finds_the_rules_of_an_incident(
+    incident: Incident, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    check(incident, tmp_path, request)
