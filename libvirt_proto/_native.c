@@ -909,11 +909,11 @@ static PyObject *known(Plan *plan, uint32_t at)
         PyErr_SetString(PyExc_TypeError, "expected a class with the fields of the type");
         Py_CLEAR(found);
     }
-    if (plan->known[at] == NULL)
+    if (found != NULL && plan->known[at] != NULL) /* the class came here, too: the first answer may be in use */
+        Py_DECREF(found);
+    else if (found != NULL)
         plan->known[at] = found;
-    else
-        Py_XDECREF(found);
-    return plan->known[at];
+    return found == NULL ? NULL : plan->known[at];
 }
 
 static int write_value(Writer *to, uint32_t at, PyObject *value, int depth);
@@ -1302,8 +1302,6 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
     out_free(&to.out);
     return data;
 }
-
-#define FAST(function) (PyCFunction)(void (*)(void))(function)
 
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 
@@ -1784,9 +1782,10 @@ static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_
         if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
             break;
         const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
-        if (ticks > (uint64_t)4000000000000000000 / faces[number].ns)
+        int64_t time_ns;
+        if (ticks > (uint64_t)4000000000000000000 / faces[number].ns ||
+            __builtin_add_overflow((int64_t)(ticks * faces[number].ns), faces[number].offset, &time_ns))
             break;
-        const int64_t time_ns = (int64_t)(ticks * faces[number].ns) + faces[number].offset;
         if ((*status = take_packet(self, faces[number].link, at + 28, size, time_ns, self->packets + 1)))
             break;
         self->packets++;
@@ -1908,7 +1907,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static int is_busy(const Scanner *self)
 {
     if (self->busy)
-        PyErr_SetString(PyExc_RuntimeError, "the scanner is in use");
+        PyErr_SetString(PyExc_RuntimeError, "the scanner is scanning");
     return self->busy;
 }
 
