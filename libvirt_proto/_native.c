@@ -750,20 +750,30 @@ static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in
     return list;
 }
 
+/* Values of a call without a tuple: PyObject_CallFunctionObjArgs allocates room for more. */
+enum { FEW = 5 };
+
 static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
 {
-    PyObject *class = bound(plan, at), *fields;
-    if (class == NULL || (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL)
+    PyObject *class = bound(plan, at), *fields = NULL, *object = NULL, *values[FEW] = {NULL};
+    uint32_t i = 0;
+    if (class == NULL || (row->count > FEW && (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL))
         return NULL;
-    for (uint32_t i = 0; i < row->count; i++) {
+    for (; i < row->count; i++) {
         PyObject *value = build_value(plan, entry_of(plan, row->entries, i)->row, in, depth);
-        if (value == NULL || PyTuple_SetItem(fields, (Py_ssize_t)i, value) < 0) {
-            Py_DECREF(fields);
-            return NULL;
-        }
+        if (value == NULL)
+            break;
+        if (fields == NULL)
+            values[i] = value;
+        else
+            PyTuple_SetItem(fields, (Py_ssize_t)i, value);
     }
-    PyObject *object = PyObject_Call(class, fields, NULL);
-    Py_DECREF(fields);
+    if (i == row->count) /* NULL ends the values */
+        object = fields != NULL ? PyObject_Call(class, fields, NULL)
+                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3], values[4], NULL);
+    for (i = 0; i < FEW; i++)
+        Py_XDECREF(values[i]);
+    Py_XDECREF(fields);
     return object;
 }
 
@@ -1535,25 +1545,70 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 
 /* ---- objects of messages ---- */
 
+/* Call a class with its fields; takes both references. */
 static PyObject *called(PyObject *class, PyObject *fields)
 {
-    if (fields == NULL)
-        return NULL;
-    PyObject *object = PyObject_Call(class, fields, NULL);
-    Py_DECREF(fields);
+    PyObject *object = fields == NULL ? NULL : PyObject_Call(class, fields, NULL);
+    Py_XDECREF(fields);
     return object;
 }
 
-/* A Captured (events.py) with its Message and Header (rpc/message.py), added to what was found. */
+/* A Header (rpc/message.py). */
+static PyObject *new_header(const Scanner *self, const Kind *kind, uint32_t serial)
+{
+    PyObject *number = PyLong_FromUnsignedLong(serial), *parts[5], *fields;
+    if (number == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < 5; i++)
+        parts[i] = PyTuple_GetItem(kind->fields, i);
+    fields = PyTuple_Pack(6, parts[0], parts[1], parts[2], parts[3], number, parts[4]);
+    Py_DECREF(number);
+    return called(self->header, fields);
+}
+
+/* A Message (rpc/message.py); takes the reference to the payload. */
+static PyObject *new_message(const Scanner *self, const Kind *kind, const uint8_t *frame, uint32_t length, PyObject *payload)
+{
+    PyObject *header = new_header(self, kind, word_at(frame + 20)), *message = NULL;
+    PyObject *number = header == NULL ? NULL : PyLong_FromUnsignedLong(length);
+    const int typed = kind->row != ANY;
+    if (number != NULL)
+        message = PyObject_CallFunctionObjArgs(self->message, header, number, Py_None, PyTuple_GetItem(kind->fields, 5),
+                                               typed ? payload : Py_None, typed ? NULL : payload, NULL);
+    Py_XDECREF(header);
+    Py_XDECREF(number);
+    Py_DECREF(payload);
+    return message;
+}
+
+/* A Captured (events.py) with its message, of a payload whose reference it takes. */
+static PyObject *new_captured(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame,
+                              uint32_t length, int64_t time_ns, uint64_t packet, PyObject *payload)
+{
+    PyObject *message = new_message(self, kind, frame, length, payload), *fields = NULL;
+    if (message == NULL)
+        return NULL;
+    PyObject *number = PyLong_FromUnsignedLongLong(self->messages + 1), *time = PyLong_FromLongLong(time_ns),
+             *at = PyLong_FromUnsignedLongLong(packet);
+    if (number != NULL && time != NULL && at != NULL)
+        fields = PyTuple_Pack(7, number, time, lane->connection, self->directions[lane->direction], message, self->empty, at);
+    Py_DECREF(message);
+    Py_XDECREF(number);
+    Py_XDECREF(time);
+    Py_XDECREF(at);
+    return called(self->captured, fields);
+}
+
+/* The object of a message, added to what was found. */
 static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                       int64_t time_ns, uint64_t packet)
 {
     Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
-    PyObject *payload, *data = Py_None;
+    PyObject *payload;
     if (kind->row == ANY) {
-        payload = data = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
+        payload = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
         in.at = in.end;
     }
     else
@@ -1564,24 +1619,8 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
         Py_DECREF(payload);
         return REFUSED;
     }
-    PyObject *fields[6];
-    for (Py_ssize_t i = 0; i < 6; i++)
-        fields[i] = PyTuple_GetItem(kind->fields, i);
-    PyObject *header = called(self->header, Py_BuildValue("(OOOOIO)", fields[0], fields[1], fields[2], fields[3],
-                                                          word_at(frame + 20), fields[4]));
-    PyObject *message = header == NULL ? NULL
-                                       : called(self->message, Py_BuildValue("(OIOOOO)", header, length, Py_None, fields[5],
-                                                                             data == Py_None ? payload : Py_None, data));
-    PyObject *captured =
-        message == NULL ? NULL
-                        : called(self->captured,
-                                 Py_BuildValue("(KLOOOOK)", (unsigned long long)self->messages + 1, (long long)time_ns,
-                                               lane->connection, self->directions[lane->direction], message, self->empty,
-                                               (unsigned long long)packet));
-    int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
-    Py_DECREF(payload);
-    Py_XDECREF(header);
-    Py_XDECREF(message);
+    PyObject *captured = new_captured(self, lane, kind, frame, length, time_ns, packet, payload);
+    const int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
     Py_XDECREF(captured);
     if (status == OK) {
         self->messages++;
