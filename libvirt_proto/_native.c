@@ -1545,25 +1545,17 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 
 /* ---- objects of messages ---- */
 
-/* Call a class with its fields; takes both references. */
-static PyObject *called(PyObject *class, PyObject *fields)
-{
-    PyObject *object = fields == NULL ? NULL : PyObject_Call(class, fields, NULL);
-    Py_XDECREF(fields);
-    return object;
-}
-
 /* A Header (rpc/message.py). */
 static PyObject *new_header(const Scanner *self, const Kind *kind, uint32_t serial)
 {
-    PyObject *number = PyLong_FromUnsignedLong(serial), *parts[5], *fields;
+    PyObject *number = PyLong_FromUnsignedLong(serial), *header, *fields[5];
     if (number == NULL)
         return NULL;
     for (Py_ssize_t i = 0; i < 5; i++)
-        parts[i] = PyTuple_GetItem(kind->fields, i);
-    fields = PyTuple_Pack(6, parts[0], parts[1], parts[2], parts[3], number, parts[4]);
+        fields[i] = PyTuple_GetItem(kind->fields, i);
+    header = PyObject_CallFunctionObjArgs(self->header, fields[0], fields[1], fields[2], fields[3], number, fields[4], NULL);
     Py_DECREF(number);
-    return called(self->header, fields);
+    return header;
 }
 
 /* A Message (rpc/message.py); takes the reference to the payload. */
@@ -1585,18 +1577,19 @@ static PyObject *new_message(const Scanner *self, const Kind *kind, const uint8_
 static PyObject *new_captured(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame,
                               uint32_t length, int64_t time_ns, uint64_t packet, PyObject *payload)
 {
-    PyObject *message = new_message(self, kind, frame, length, payload), *fields = NULL;
+    PyObject *message = new_message(self, kind, frame, length, payload), *captured = NULL;
     if (message == NULL)
         return NULL;
     PyObject *number = PyLong_FromUnsignedLongLong(self->messages + 1), *time = PyLong_FromLongLong(time_ns),
              *at = PyLong_FromUnsignedLongLong(packet);
     if (number != NULL && time != NULL && at != NULL)
-        fields = PyTuple_Pack(7, number, time, lane->connection, self->directions[lane->direction], message, self->empty, at);
+        captured = PyObject_CallFunctionObjArgs(self->captured, number, time, lane->connection,
+                                                self->directions[lane->direction], message, self->empty, at, NULL);
     Py_DECREF(message);
     Py_XDECREF(number);
     Py_XDECREF(time);
     Py_XDECREF(at);
-    return called(self->captured, fields);
+    return captured;
 }
 
 /* The object of a message, added to what was found. */
