@@ -339,14 +339,29 @@ static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t a
     return (const Entry *)(plan->words + place) + at;
 }
 
-static int words_fit(const Plan *plan, uint32_t place, uint64_t words)
+/* Whether a table is in the pool. Tables may overlap, but not without bound. */
+static int table_fits(Plan *plan, uint32_t place, uint64_t count, uint32_t size)
 {
-    return place >= plan->pool && place <= plan->words_count && words <= plan->words_count - place;
+    if (place < plan->pool || place > plan->words_count || count * size > plan->words_count - place || count > plan->checks)
+        return 0;
+    plan->checks -= (size_t)count;
+    return 1;
 }
 
 static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
 {
     return at <= plan->text_size && length <= plan->text_size - at;
+}
+
+/* A table of numbers with texts, which are the last two words of an entry. */
+static int texts_fit(Plan *plan, uint32_t place, uint32_t count, uint32_t size)
+{
+    if (!table_fits(plan, place, count, size))
+        return 0;
+    const uint32_t *text = plan->words + place + size - 2;
+    for (; count && text_fits(plan, text[0], text[1]); count--)
+        text += size;
+    return !count;
 }
 
 /* Names of a number: kind; number of entries; place of the entries; for BITS two words with the known bits, for BY the
@@ -356,28 +371,17 @@ enum { NAMES_WORDS = 7 };
 
 static int valid_names(Plan *plan, uint32_t place)
 {
-    if (!words_fit(plan, place, NAMES_WORDS))
+    if (!table_fits(plan, place, 1, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
-    uint32_t size = names[0] == BY ? 6 : 4;
-    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
-        return 0;
-    if ((names[0] == BY && names[3] >= MAX_FIELDS) || names[1] >= plan->checks)
-        return 0;
-    plan->checks -= names[1];
-    for (uint32_t i = 0; i < names[1]; i++) {
-        const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
-        if (!text_fits(plan, entry[0], entry[1]))
-            return 0;
-    }
-    return 1;
+    return names[0] >= ONE_OF && names[0] <= BY && (names[0] != BY || names[3] < MAX_FIELDS) &&
+           text_fits(plan, names[5], names[6]) && texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
 }
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
 {
-    if (!words_fit(plan, place, count * 4) || count >= plan->checks)
+    if (!table_fits(plan, place, count, 4))
         return 0;
-    plan->checks -= (size_t)count;
     for (uint64_t i = 0; i < count; i++) {
         const Entry *entry = entry_of(plan, place, (uint32_t)i);
         if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
@@ -394,15 +398,7 @@ static int valid_row(Plan *plan, const Row *row)
 {
     switch (row->kind) {
     case ENUM: /* entries: value, text, length */
-        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3) || row->count >= plan->checks)
-            return 0;
-        plan->checks -= row->count;
-        for (uint32_t i = 0; i < row->count; i++) {
-            const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
-            if (!text_fits(plan, entry[1], entry[2]))
-                return 0;
-        }
-        return 1;
+        return texts_fit(plan, row->entries, row->count, 3);
     case FIXED_ARRAY:
     case ARRAY:
     case OPTIONAL: /* count: the row of the element */
@@ -413,10 +409,8 @@ static int valid_row(Plan *plan, const Row *row)
         if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) ||
             !is_discriminant(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
             return 0;
-        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || row->count >= plan->checks ||
-            (row->fallback != NONE && row->fallback > row->limit))
+        if (!table_fits(plan, row->arms, row->count, 2) || (row->fallback != NONE && row->fallback > row->limit))
             return 0;
-        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++)
             if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
                 return 0;
@@ -453,59 +447,78 @@ static inline int64_t long_of(const uint32_t *words)
     return (int64_t)((uint64_t)words[0] << 32 | words[1]);
 }
 
-/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
- * far. */
-static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+/* The entry of a number in a table that begins with it, in ascending order; NULL if it has none. */
+static const uint32_t *find_number(const uint32_t *entries, uint32_t count, uint32_t size, int32_t number)
 {
-    const uint32_t *names = plan->words + of->names, *entries = plan->words + names[2];
-    const int64_t number = numbers[done - 1];
-    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
-    int status = put_text(out, plan, names[5], names[6]);
-    if (status)
-        return status;
-    if (names[0] == BITS) {
-        int first = 1;
-        if ((status = put(out, "[", 1)))
-            return status;
-        for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++) {
-            const uint32_t *entry = entries + (size_t)i * 4;
-            if (!(number & long_of(entry)))
-                continue;
-            if ((!first && (status = put(out, ",", 1))) || (status = put_text(out, plan, entry[2], entry[3])))
-                return status;
-            first = 0;
-        }
-        int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
-        if (rest && !first && (status = put(out, ",", 1)))
-            return status;
-        if (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest)))
-            return status;
-        return put(out, "]", 1);
-    }
-    uint32_t size = 4;
-    int64_t other = 0;
-    if (names[0] == BY) {
-        if (names[3] >= done)
-            return REFUSED;
-        other = numbers[names[3]];
-        size = 6;
-    }
-    uint32_t low = 0, high = over ? 0 : names[1];
+    uint32_t low = 0, high = count;
     while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const uint32_t *entry = entries + (size_t)middle * size;
-        int64_t first = size == 6 ? long_of(entry) : other, second = long_of(entry + size - 4);
+        const uint32_t middle = low + (high - low) / 2;
+        if ((int32_t)entries[(size_t)middle * size] < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    entries += (size_t)low * size;
+    return low < count && (int32_t)*entries == number ? entries : NULL;
+}
+
+/* The text of a number among names, as two words; NULL if it has none. `other` decides for BY, and is 0 for others. */
+static const uint32_t *find_name(const Plan *plan, const uint32_t *names, int64_t other, int64_t number)
+{
+    const uint32_t *entries = plan->words + names[2], size = names[0] == BY ? 6 : 4;
+    uint32_t low = 0, high = names[1];
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2, *entry = entries + (size_t)middle * size;
+        const int64_t first = size == 6 ? long_of(entry) : 0, second = long_of(entry + size - 4);
+        if (first == other && second == number)
+            return entry + size - 2;
         if (first < other || (first == other && second < number))
             low = middle + 1;
         else
             high = middle;
     }
-    if (!over && low < names[1]) {
-        const uint32_t *entry = entries + (size_t)low * size;
-        if ((size == 4 || long_of(entry) == other) && long_of(entry + size - 4) == number)
-            return put_text(out, plan, entry[size - 2], entry[size - 1]);
+    return NULL;
+}
+
+/* The names of the bits of a number. */
+static int put_bits(Out *out, const Plan *plan, const uint32_t *names, int64_t number, int over)
+{
+    const uint32_t *entry = plan->words + names[2];
+    const char *before = "[";
+    int status;
+    for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++, entry += 4) {
+        if (!(number & long_of(entry)))
+            continue;
+        if ((status = put(out, before, 1)) || (status = put_text(out, plan, entry[2], entry[3])))
+            return status;
+        before = ",";
     }
-    return put(out, "null", 4);
+    const int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
+    if (rest || *before == '[') {
+        if ((status = put(out, before, 1)) ||
+            (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest))))
+            return status;
+    }
+    return put(out, "]", 1);
+}
+
+/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
+ * far. */
+static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+{
+    const uint32_t *names = plan->words + of->names, *text = NULL;
+    const int64_t number = numbers[done - 1];
+    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
+    int status = put_text(out, plan, names[5], names[6]);
+    if (status)
+        return status;
+    if (names[0] == BITS)
+        return put_bits(out, plan, names, number, over);
+    if (names[0] == BY && names[3] >= done)
+        return REFUSED;
+    if (!over)
+        text = find_name(plan, names, names[0] == BY ? numbers[names[3]] : 0, number);
+    return text ? put_text(out, plan, text[0], text[1]) : put(out, "null", 4);
 }
 
 static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth);
@@ -544,16 +557,8 @@ static int take_struct(const Plan *plan, const Row *row, Cursor *in, Out *out, i
 
 static uint32_t arm_of(const Plan *plan, const Row *row, uint32_t number)
 {
-    const uint32_t *arms = plan->words + row->arms;
-    uint32_t low = 0, high = row->count;
-    while (low < high) { /* labels ascend, as signed numbers */
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)arms[(size_t)middle * 2] < (int32_t)number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < row->count && arms[(size_t)low * 2] == number ? arms[(size_t)low * 2 + 1] : row->fallback;
+    const uint32_t *arm = find_number(plan->words + row->arms, row->count, 2, (int32_t)number);
+    return arm ? arm[1] : row->fallback;
 }
 
 static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
@@ -583,18 +588,8 @@ static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, in
 
 static int put_enum(Out *out, const Plan *plan, const Row *row, int32_t number)
 {
-    const uint32_t *entries = plan->words + row->entries;
-    uint32_t low = 0, high = row->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)entries[(size_t)middle * 3] < number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < row->count && (int32_t)entries[(size_t)low * 3] == number)
-        return put_text(out, plan, entries[(size_t)low * 3 + 1], entries[(size_t)low * 3 + 2]);
-    return put_signed(out, number);
+    const uint32_t *entry = find_number(plan->words + row->entries, row->count, 3, number);
+    return entry ? put_text(out, plan, entry[1], entry[2]) : put_signed(out, number);
 }
 
 /* Read a value; with `out`, write its JSON. `number` gets the value of an integer. */
@@ -1462,27 +1457,17 @@ static int put_clock(Out *out, int64_t since_ns)
 static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, const uint8_t *end)
 {
     const Plan *plan = self->plan;
-    const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
+    const uint32_t *names = plan->words + self->fault_names;
     Cursor in = cursor(payload, end);
     uint32_t code, domain, present, size;
     const uint8_t *text;
     int status;
     if (take_word(&in, &code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
         return REFUSED;
-    uint32_t low = 0, high = names[1];
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (long_of(entries + (size_t)middle * 4) < (int32_t)code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == names[1] || long_of(entries + (size_t)low * 4) != (int32_t)code)
+    const uint32_t *name = find_name(plan, names, 0, (int32_t)code);
+    if (name == NULL || name[1] < 2) /* in quotes, as in JSON */
         return REFUSED;
-    const uint32_t *entry = entries + (size_t)low * 4;
-    if (entry[3] < 2) /* in quotes, as in JSON */
-        return REFUSED;
-    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, entry[2] + 1, entry[3] - 2)))
+    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, name[0] + 1, name[1] - 2)))
         return status;
     if (present) {
         if (take_word(&in, &size) || take_padded(&in, size, &text) || (status = put(out, ": ", 2)))
