@@ -342,7 +342,8 @@ static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t a
 /* Whether a table is in the pool. Tables may overlap, but not without bound. */
 static int table_fits(Plan *plan, uint32_t place, uint64_t count, uint32_t size)
 {
-    if (place < plan->pool || place > plan->words_count || count * size > plan->words_count - place || count > plan->checks)
+    if (place < plan->pool || place > plan->words_count || count * size > plan->words_count - place ||
+        count > plan->checks)
         return 0;
     plan->checks -= (size_t)count;
     return 1;
@@ -775,7 +776,8 @@ static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *i
     }
     if (i == row->count) /* NULL ends the values */
         object = fields != NULL ? PyObject_Call(class, fields, NULL)
-                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3], values[4], NULL);
+                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3],
+                                                               values[4], NULL);
     for (i = 0; i < FEW; i++)
         Py_XDECREF(values[i]);
     Py_XDECREF(fields);
@@ -1513,7 +1515,8 @@ static PyObject *new_header(const Scanner *self, const Kind *kind, uint32_t seri
         return NULL;
     for (Py_ssize_t i = 0; i < 5; i++)
         fields[i] = PyTuple_GetItem(kind->fields, i);
-    header = PyObject_CallFunctionObjArgs(self->header, fields[0], fields[1], fields[2], fields[3], number, fields[4], NULL);
+    header = PyObject_CallFunctionObjArgs(self->header, fields[0], fields[1], fields[2], fields[3], number, fields[4],
+                                          NULL);
     Py_DECREF(number);
     return header;
 }
