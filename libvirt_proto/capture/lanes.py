@@ -78,7 +78,13 @@ class Lanes(NoLanes):
         self._tcp, self._decoder = tcp, decoder
 
     def packets(
-        self, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
+        self,
+        buffer: bytes | memoryview,
+        pos: int,
+        blocks: bool,
+        big: bool,
+        limit: int,
+        faces: tuple[Face, ...],
     ) -> tuple[int, Lines | None]:
         """Read packets of open lanes: see pcap.file.Skim."""
         start_ns = self._presenting.start_ns or 0

@@ -74,6 +74,10 @@ class Input(io.RawIOBase):
         super().__init__()
         # Unbuffered files have no read1, but their read does the same.
         self._read1: Read = getattr(file, "read1", file.read) if follow is None else follow.read
+        #: None where only `_read1` is there.
+        self._readinto1: Callable[[WriteableBuffer], int | None] | None = (
+            getattr(file, "readinto1", None) if follow is None else None
+        )
         self._follow = follow
         self._head = b""
         self._done = 0
@@ -102,15 +106,22 @@ class Input(io.RawIOBase):
 
     def _from_file(self, size: int) -> bytes:
         data = self._read1(size) or b""
-        self._done += len(data)
+        self._advance(len(data))
+        return data
+
+    def _advance(self, count: int) -> None:
+        self._done += count
         if self._progress is not None:
             self._progress(self._done, self._total)
-        return data
 
     def readable(self) -> bool:  # noqa: D102 (documented by RawIOBase)
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:  # noqa: D102
+        if not self._head and self._readinto1 is not None:
+            count = self._readinto1(buffer) or 0
+            self._advance(count)
+            return count
         view = memoryview(buffer).cast("B")
         data = self.take(len(view))
         view[: len(data)] = data
@@ -446,7 +457,8 @@ def _packets(
     while True:
         damage = None
         try:
-            yield from (read_pcap if kind == "pcap" else read_pcapng)(source.take, skim=lanes)
+            read = read_pcap if kind == "pcap" else read_pcapng
+            yield from read(source.take) if lanes is None else read(source.take, b"", lanes, source.readinto)
         except DamagedCaptureError as error:
             damage = error
         rotation = source.rotation()
