@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from binascii import crc32
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -61,9 +62,7 @@ def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
         source = _SOURCE.read_bytes()
     except OSError:
         return _native, "compiled"  # an installed package has no source
-    from hashlib import sha256  # slow to load
-
-    if sha256(source).hexdigest() != _native.SOURCE:
+    if f"{crc32(source):08x}" != _native.SOURCE:  # a check sum detects a change; hashlib is slow to load
         return None, STALE
     return _native, "compiled"
 
