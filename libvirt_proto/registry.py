@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .codec.history import Facts, Key, Span
 from .definitions.history import lookup as history_of
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from enum import IntEnum
 
     from .codec.xdrtype import XdrType
+
+
+#: The location of the payload of every reply with status error (virnetprotocol.x).
+ERROR_PLACE: Final = "virnetprotocol.virNetMessageError"
 
 
 class Module:
@@ -120,7 +124,7 @@ class Registry:
     @cached_property
     def error(self) -> XdrType:
         """virNetMessageError: the payload of every reply with status error (virnetprotocol.x)."""
-        return self._net.types["virNetMessageError"]
+        return self._net.types[ERROR_PLACE.partition(".")[2]]
 
     @cached_property
     def stream_hole(self) -> XdrType | None:
