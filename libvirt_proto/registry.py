@@ -11,7 +11,6 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -237,6 +236,8 @@ def load(
     **runs the code in that folder**. Raises ImportError for a package that cannot be used, and ValueError for
     `defines`, which does not apply.
     """
+    from pathlib import Path  # slow to load, as is the compiler
+
     from .definitions import compiled
 
     if not package:
