@@ -8,9 +8,9 @@ of the entries, place of the arms, default arm); places count words. Texts are p
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from .registry import Registry, default
 
 FORMAT: Final = 1
 #: The plan of the newest release: `python -m tools.native_plan` writes it.
-_FILE: Final = Path(__file__).with_name("native.plan")
+_FILE: Final = os.path.join(os.path.dirname(__file__), "native.plan")
 
 
 class NativePlan(msgspec.Struct, frozen=True):
@@ -82,7 +82,8 @@ def read(registry: Registry) -> NativePlan | None:
     that does not belong to it: build these."""
     if not has_file(registry):
         return None
-    line, _, rest = _FILE.read_bytes().partition(b"\n")
+    with open(_FILE, "rb") as file:
+        line, rest = file.readline(), file.read()
     head = json.decode(line, type=_Head)
     if (head.format, head.release) != (FORMAT, registry.release):
         return None
