@@ -14,14 +14,13 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from .codec.history import Facts, Key, Span
-from .definitions.history import lookup as history_of
 from .definitions.program import Procedure, Program, programs
 from .errors import UnknownName
 
 if TYPE_CHECKING:
     from enum import IntEnum
 
+    from .codec.history import Facts, Key, Span
     from .codec.xdrtype import XdrType
 
 
@@ -143,13 +142,16 @@ class Registry:
         number in the public API (`VIR_DOMAIN_EVENT_ID_LIFECYCLE`). Raises UnknownName, a KeyError, for a name
         that these definitions do not have, and for every name of custom definitions.
         """
+        # Decoding needs none of it.
+        from .codec.history import Facts, Span
+        from .definitions.history import lookup
         from .names import public
 
         if self.release is None:
             raise UnknownName("definition of libvirt", name)
         if (added := public.since(name)) is not None:
             return Facts(Span(added))
-        return history_of(self._history_key(name))
+        return lookup(self._history_key(name))
 
     def since(self, name: str) -> Span:
         """Return when a name was added to libvirt, as in `default().since("remote.domain_get_info")`; see

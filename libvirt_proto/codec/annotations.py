@@ -3,8 +3,6 @@
 Source: the comment at REMOTE_PROC_CONNECT_OPEN in libvirt's remote_protocol.x.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

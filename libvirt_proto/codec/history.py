@@ -1,7 +1,5 @@
 """When definitions were added, changed, renamed and removed: values, and their wording."""
 
-from __future__ import annotations
-
 from typing import Final, Literal, NamedTuple
 
 #: A definition: ("procedure", "0x20008086", "422"), ("type", NAME), ("field", TYPE, NAME),

@@ -1,22 +1,22 @@
 """Programs and procedures of a generated package, as frozen values that load their types on demand."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache, cached_property, partial
 from importlib import import_module
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..codec.annotations import AccessRule, Annotations
 from ..errors import UnknownName
 
 if TYPE_CHECKING:
+    from ..codec.annotations import Annotations
     from ..codec.xdrtype import XdrType
 
 
 @cache
-def _annotations(fields: tuple[Any, ...]) -> Annotations:
+def _annotations(fields: tuple[Any, ...]) -> "Annotations":
+    from ..codec.annotations import AccessRule, Annotations
+
     if not fields:
         return Annotations()
     generate, priority, readstream, writestream, sparseflag, acl, aclfilter = fields
@@ -54,27 +54,27 @@ class Procedure(NamedTuple):
         return hash(self[:-1])
 
     @property
-    def annotations(self) -> Annotations:
+    def annotations(self) -> "Annotations":
         """The annotations in its .x comment."""
         return _annotations(self.annotation_fields)
 
     @property
-    def args(self) -> XdrType | None:
+    def args(self) -> "XdrType | None":
         """The type of a call's payload, None for void."""
         return None if self.args_place is None else _load(self.package, self.args_place)
 
     @property
-    def ret(self) -> XdrType | None:
+    def ret(self) -> "XdrType | None":
         """The type of a reply's payload, None for void."""
         return None if self.ret_place is None else _load(self.package, self.ret_place)
 
     @property
-    def msg(self) -> XdrType | None:
+    def msg(self) -> "XdrType | None":
         """The type of an event's payload, None for void."""
         return None if self.msg_place is None else _load(self.package, self.msg_place)
 
 
-def programs(package: str, rows: tuple[Any, ...]) -> tuple[Program, ...]:
+def programs(package: str, rows: tuple[Any, ...]) -> "tuple[Program, ...]":
     """Build the programs of one module of a generated package from its rows."""
     procedure = partial(Procedure, package=package)
     return tuple(
@@ -83,7 +83,7 @@ def programs(package: str, rows: tuple[Any, ...]) -> tuple[Program, ...]:
     )
 
 
-def _load(package: str, place: str) -> XdrType:
+def _load(package: str, place: str) -> "XdrType":
     module, _, name = place.partition(".")
     type_: XdrType = import_module(f"{package}.{module}").TYPES[name]
     return type_

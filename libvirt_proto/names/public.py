@@ -6,8 +6,6 @@ only adds to its enums, so they are valid for every release; a number of a newer
 tools/index_public_names.py combines the files in index.py, and writes the releases to since.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ If there is not enough space, columns are left out in a fixed order, then texts 
 word, names in the middle, at a separator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
