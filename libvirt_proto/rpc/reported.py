@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..names.public import names
 from ..text import wire_text
 from .message import Status
 
@@ -45,6 +44,8 @@ def reported_error(message: Message) -> LibvirtError | None:
     code = getattr(payload, "code", None)
     if message.header.status != Status.VIR_NET_ERROR or code is None:
         return None
+    from ..names.public import names  # slow to load
+
     text = getattr(payload, "message", None)
     domain, level = getattr(payload, "domain", None), getattr(payload, "level", None)
     return LibvirtError(
