@@ -1324,8 +1324,8 @@ static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject)
 
 typedef struct {
     uint8_t key[MAX_KEY];
-    uint8_t key_size, direction, open;
-    uint32_t next;
+    uint8_t key_size, direction; /* size 0: free */
+    uint32_t hash, next;
     uint64_t packet; /* the last one with bytes of this direction */
     Out pending, conn;
     PyObject *connection; /* for objects */
@@ -1335,18 +1335,23 @@ typedef struct {
 #define KIND_KEY 21
 #define MAX_KINDS 8192
 
+typedef struct {
+    uint64_t words[3];
+} KindKey;
+
 /* Parts of a line: text, or a value. */
 enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 
+/* For a value, or a step of a check: the row, and the size or the limit. */
 typedef struct {
     uint32_t slot, text, length;
 } Part;
 
 typedef struct {
-    uint8_t key[KIND_KEY];
-    uint8_t used, failed;
+    KindKey key;
+    uint8_t failed, shows_payload;
     uint32_t row; /* NONE: no payload; ANY: bytes without a type */
-    uint32_t first, count; /* parts */
+    uint32_t first, count, checks; /* parts of the line; after them, steps of the check */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
 } Kind;
 
@@ -1355,9 +1360,10 @@ typedef struct {
     PyObject *plan_object;
     Plan *plan;
     Lane *lanes;
-    uint32_t lane_count, *lane_slots; /* twice MAX_LANES slots: number + 1 */
-    Kind *kinds; /* twice MAX_KINDS slots */
-    uint32_t kind_count;
+    uint32_t lane_count; /* that were ever open */
+    uint16_t *free_lanes, free_count, *lane_slots; /* twice MAX_LANES slots: number + 1 */
+    Kind *kinds;
+    uint16_t kind_count, *kind_slots; /* twice MAX_KINDS slots: number + 1 */
     Part *parts;
     size_t part_count, part_room;
     Out text, out; /* parts of lines; lines */
@@ -1370,41 +1376,167 @@ typedef struct {
     int busy; /* in a scan, which calls Python code */
 } Scanner;
 
-static uint32_t hash(const uint8_t *data, size_t size)
+static inline uint64_t mixed(uint64_t state, uint64_t word)
 {
-    uint32_t value = 2166136261u;
-    for (size_t i = 0; i < size; i++)
-        value = (value ^ data[i]) * 16777619u;
-    return value ^ value >> 15;
+    state = (state ^ word) * 0x9E3779B97F4A7C15u;
+    return state ^ state >> 32;
 }
 
-static Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
+/* The size is 12 or 36. */
+static inline uint32_t lane_hash(const Scanner *self, const uint8_t *key, size_t size)
 {
-    uint32_t at = hash(key, size) % (2 * MAX_LANES);
-    for (; self->lane_slots[at]; at = (at + 1) % (2 * MAX_LANES)) {
-        Lane *lane = self->lanes + self->lane_slots[at] - 1;
-        if (lane->key_size == size && memcmp(lane->key, key, size) == 0)
-            return lane;
+    uint64_t state = (uintptr_t)self, word;
+    uint32_t rest;
+    for (; size >= sizeof word; key += sizeof word, size -= sizeof word) {
+        memcpy(&word, key, sizeof word);
+        state = mixed(state, word);
     }
-    return NULL;
+    memcpy(&rest, key, sizeof rest);
+    return (uint32_t)mixed(state, rest);
 }
 
-static Kind *kind_slot(const Scanner *self, const uint8_t *key)
+/* The slot of a lane, or the free one where it belongs. */
+static inline uint32_t lane_slot(const Scanner *self, const uint8_t *key, size_t size, uint32_t hash)
 {
-    uint32_t at = hash(key, KIND_KEY) % (2 * MAX_KINDS);
-    while (self->kinds[at].used && memcmp(self->kinds[at].key, key, KIND_KEY) != 0)
-        at = (at + 1) % (2 * MAX_KINDS);
-    return self->kinds + at;
+    uint32_t at = hash % (2 * MAX_LANES);
+    for (; self->lane_slots[at]; at = (at + 1) % (2 * MAX_LANES)) {
+        const Lane *lane = self->lanes + self->lane_slots[at] - 1;
+        if (lane->hash == hash && lane->key_size == size && memcmp(lane->key, key, size) == 0)
+            break;
+    }
+    return at;
 }
 
-static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t direction)
+static inline Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
 {
-    uint8_t key[KIND_KEY];
-    memcpy(key, frame + 4, 16);
-    memcpy(key + 16, frame + 24, 4);
-    key[20] = direction;
-    const Kind *kind = kind_slot(self, key);
-    return kind->used ? kind : NULL;
+    const uint32_t at = lane_slot(self, key, size, lane_hash(self, key, size));
+    return self->lane_slots[at] ? self->lanes + self->lane_slots[at] - 1 : NULL;
+}
+
+/* Free a slot, and move the later ones that would no longer be found. */
+static void free_slot(Scanner *self, uint32_t at)
+{
+    const uint32_t mask = 2 * MAX_LANES - 1;
+    for (uint32_t next = (at + 1) & mask; self->lane_slots[next]; next = (next + 1) & mask) {
+        const uint32_t home = self->lanes[self->lane_slots[next] - 1].hash & mask;
+        if (((next - home) & mask) >= ((next - at) & mask)) {
+            self->lane_slots[at] = self->lane_slots[next];
+            at = next;
+        }
+    }
+    self->lane_slots[at] = 0;
+}
+
+static inline KindKey kind_key(const uint8_t *head, const uint8_t *status, uint8_t direction)
+{
+    KindKey key;
+    memcpy(key.words, head, 16);
+    key.words[2] = (uint64_t)word_at(status) << 8 | direction;
+    return key;
+}
+
+static inline uint32_t kind_slot(const Scanner *self, const KindKey *key)
+{
+    uint64_t state = mixed(mixed(mixed((uintptr_t)self, key->words[0]), key->words[1]), key->words[2]);
+    uint32_t at = (uint32_t)state % (2 * MAX_KINDS);
+    for (; self->kind_slots[at]; at = (at + 1) % (2 * MAX_KINDS)) {
+        const uint64_t *words = self->kinds[self->kind_slots[at] - 1].key.words;
+        if (words[0] == key->words[0] && words[1] == key->words[1] && words[2] == key->words[2])
+            break;
+    }
+    return at;
+}
+
+static inline const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t direction)
+{
+    const KindKey key = kind_key(frame + 4, frame + 24, direction);
+    const uint16_t number = self->kind_slots[kind_slot(self, &key)];
+    return number ? self->kinds + number - 1 : NULL;
+}
+
+/* ---- checks of payloads that a line does not show ---- */
+
+/* Steps: bytes that may have any value; bytes after their number, with padding; any other value. */
+enum { SKIP = SLOTS, SIZED, VALUE };
+#define MAX_STEPS 24
+#define MAX_STEP_ROWS 256
+#define MAX_STEP_DEPTH 8
+
+typedef struct {
+    const Plan *plan;
+    Part *at;
+    uint32_t count, rows;
+} Steps;
+
+static int add_step(Steps *to, uint32_t slot, uint32_t row, uint32_t length)
+{
+    Part *last = to->count ? to->at + to->count - 1 : NULL;
+    if (slot == SKIP && last && last->slot == SKIP && length <= MAX_MESSAGE - last->length) {
+        last->length += length;
+        return OK;
+    }
+    if (to->count == MAX_STEPS)
+        return REFUSED;
+    to->at[to->count++] = (Part){slot, row, length};
+    return OK;
+}
+
+/* Add the steps that check a value as take_value does; REFUSED if they are too many. */
+static int add_steps(Steps *to, uint32_t at, int depth)
+{
+    const Row *row = row_of(to->plan, at);
+    int status = OK;
+    if (to->rows++ == MAX_STEP_ROWS)
+        return REFUSED;
+    switch (row->kind) {
+    case VOID_: return OK;
+    case INT: case UINT: case ENUM: return add_step(to, SKIP, 0, 4);
+    case HYPER: case UHYPER: case DOUBLE: return add_step(to, SKIP, 0, 8);
+    case UUID: return add_step(to, SKIP, 0, 16);
+    case OPAQUE: case STRING: return add_step(to, SIZED, 0, row->limit);
+    case STRUCT:
+        if (depth == MAX_STEP_DEPTH)
+            break;
+        for (uint32_t i = 0; !status && i < row->count; i++)
+            status = add_steps(to, entry_of(to->plan, row->entries, i)->row, depth + 1);
+        return status;
+    default: break;
+    }
+    return add_step(to, VALUE, at, 0);
+}
+
+/* The steps of a row: one for all of it if others are too many. */
+static uint32_t steps_of(const Plan *plan, uint32_t row, Part *steps)
+{
+    Steps to = {plan, steps, 0, 0};
+    if (add_steps(&to, row, 0) == OK)
+        return to.count;
+    steps[0] = (Part){VALUE, row, 0};
+    return 1;
+}
+
+static int check_steps(const Scanner *self, const Kind *kind, Cursor *in)
+{
+    const Part *step = self->parts + kind->first + kind->count, *end = step + kind->checks;
+    const uint8_t *data;
+    uint32_t size;
+    int64_t number;
+    for (; step < end; step++)
+        switch (step->slot) {
+        case SKIP:
+            if (left(in) < step->length)
+                return REFUSED;
+            in->at += step->length;
+            break;
+        case SIZED:
+            if (take_word(in, &size) || size > step->length || take_padded(in, size, &data))
+                return REFUSED;
+            break;
+        default:
+            if (take_value(self->plan, step->text, in, NULL, &number, 0))
+                return REFUSED;
+        }
+    return OK;
 }
 
 /* ---- lines ---- */
@@ -1466,11 +1598,10 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 {
     Out *out = &self->out;
     int64_t number;
-    const int typed = kind->row != NONE && kind->row != ANY;
-    int status = OK, payload_done = 0;
+    int status = OK;
     Cursor in = cursor(frame + HEADER_END, frame + length);
-    if (kind->row == NONE && length != HEADER_END)
-        return REFUSED;
+    if (!kind->shows_payload && (status = check_steps(self, kind, &in)))
+        return status;
     for (uint32_t i = 0; i < kind->count; i++) {
         const Part *part = self->parts + kind->first + i;
         switch (part->slot) {
@@ -1487,17 +1618,12 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
         case FAULT: status = put_fault(self, out, frame + HEADER_END, frame + length); break;
         case DATA: status = put_base64(out, frame + HEADER_END, length - HEADER_END); break;
         default: /* PAYLOAD */
-            payload_done = typed;
-            status = typed ? take_value(self->plan, kind->row, &in, out, &number, 0) : put(out, "null", 4);
+            status = kind->shows_payload ? take_value(self->plan, kind->row, &in, out, &number, 0) : put(out, "null", 4);
         }
         if (status)
             return status;
     }
-    if (kind->row == ANY)
-        in.at = in.end;
-    if (!payload_done && typed && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
-        return status;
-    if (in.at != in.end)
+    if (in.at != in.end && kind->row != ANY)
         return REFUSED;
     self->messages++;
     self->shown += kind->count > 0;
@@ -1587,6 +1713,13 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
     return status;
 }
 
+static inline int put_message(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+                              int64_t time_ns, uint64_t packet)
+{
+    return self->found ? put_object(self, lane, kind, frame, length, time_ns, packet)
+                       : put_line(self, lane, kind, frame, length, time_ns, packet);
+}
+
 /* ---- packets ---- */
 
 /* Back to the messages before a packet that is refused. */
@@ -1616,45 +1749,71 @@ static void back_to(Scanner *self, const Mark *at)
     }
 }
 
+/* The size of the frame that begins with the bytes, or of what is needed to know it; 0 for one that is refused. */
+static inline size_t frame_size(const Scanner *self, const Lane *lane, const uint8_t *data, size_t size, const Kind **kind)
+{
+    if (size < 4)
+        return HEADER_END;
+    const uint32_t length = word_at(data);
+    if (length < HEADER_END || length > MAX_MESSAGE)
+        return 0;
+    if (size < HEADER_END)
+        return HEADER_END;
+    *kind = kind_of(self, data, lane->direction);
+    return *kind ? length : 0;
+}
+
+/* Complete and present the pending frame, with bytes from *at on. */
+static int take_pending(Scanner *self, Lane *lane, const uint8_t **at, const uint8_t *end, int64_t time_ns, uint64_t packet)
+{
+    const Kind *kind = NULL;
+    Out *pending = &lane->pending;
+    for (;;) {
+        const size_t needed = frame_size(self, lane, (const uint8_t *)pending->data, pending->size, &kind);
+        if (!needed)
+            return REFUSED;
+        if (needed <= pending->size)
+            break;
+        size_t more = needed - pending->size;
+        if (more > (size_t)(end - *at))
+            more = (size_t)(end - *at);
+        int status = more ? put(pending, *at, more) : OK;
+        if (status || !more)
+            return status;
+        *at += more;
+    }
+    int status = put_message(self, lane, kind, (const uint8_t *)pending->data, (uint32_t)pending->size, time_ns, packet);
+    if (status == OK)
+        pending->size = 0;
+    return status;
+}
+
 /* The frames in bytes of a lane; REFUSED leaves the lane and the output as they were. */
-static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+static int take_bytes(Scanner *self, Lane *lane, const uint8_t *at, const uint8_t *end, int64_t time_ns, uint64_t packet)
 {
     const size_t held = lane->pending.size;
     const Mark before = mark(self);
-    int status = OK;
-    if (held) {
-        if ((status = put(&lane->pending, data, size)))
-            return status;
-        data = (const uint8_t *)lane->pending.data;
-        size = lane->pending.size;
-    }
-    size_t at = 0;
-    while (size - at >= 4) {
-        uint32_t length = word_at(data + at);
-        const Kind *kind = NULL;
-        if (length < HEADER_END || length > MAX_MESSAGE)
+    const Kind *kind = NULL;
+    size_t size;
+    int status = held ? take_pending(self, lane, &at, end, time_ns, packet) : OK;
+    while (!status && at < end) {
+        if ((size = frame_size(self, lane, at, (size_t)(end - at), &kind)) == 0)
             status = REFUSED;
-        else if (size - at >= HEADER_END && (kind = kind_of(self, data + at, lane->direction)) == NULL)
-            status = REFUSED;
-        if (status || size - at < length)
+        else if (size > (size_t)(end - at)) {
+            status = put(&lane->pending, at, (size_t)(end - at));
             break;
-        status = self->found ? put_object(self, lane, kind, data + at, length, time_ns, packet)
-                             : put_line(self, lane, kind, data + at, length, time_ns, packet);
-        if (status)
-            break;
-        at += length;
+        }
+        else {
+            status = put_message(self, lane, kind, at, (uint32_t)size, time_ns, packet);
+            at += size;
+        }
     }
     if (status) {
         back_to(self, &before);
-        lane->pending.size = held;
-        return status;
+        lane->pending.size = held; /* nothing has overwritten them */
     }
-    if (held && at) {
-        memmove(lane->pending.data, lane->pending.data + at, size - at);
-        lane->pending.size = size - at;
-    }
-    else if (!held && at < size && (status = put(&lane->pending, data + at, size - at)))
-        back_to(self, &before);
+    else if (held && !lane->pending.size && lane->pending.room > MAX_SPARE)
+        out_free(&lane->pending);
     return status;
 }
 
@@ -1717,13 +1876,13 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
     if (header < 20 || header > (size_t)(stop - at) || at[13] & (SYN | FIN | RST))
         return REFUSED;
     Lane *lane = find_lane(self, key, key_size);
-    if (lane == NULL || !lane->open || lane->next != word_at(at + 4))
+    if (lane == NULL || lane->next != word_at(at + 4))
         return REFUSED;
     at += header;
     self->last_ns = time_ns;
     if (at == stop)
         return OK;
-    int status = take_bytes(self, lane, at, (size_t)(stop - at), time_ns, packet);
+    int status = take_bytes(self, lane, at, stop, time_ns, packet);
     if (status == OK) {
         lane->next += (uint32_t)(stop - at);
         lane->packet = packet;
@@ -1802,7 +1961,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->found);
     for (uint32_t i = 0; i < self->lane_count; i++)
         Py_VISIT(self->lanes[i].connection);
-    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+    for (uint32_t i = 0; i < self->kind_count; i++)
         Py_VISIT(self->kinds[i].fields);
     return 0;
 }
@@ -1811,7 +1970,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
 static int scanner_clear(PyObject *object)
 {
     Scanner *self = (Scanner *)object;
-    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+    for (uint32_t i = 0; i < self->kind_count; i++)
         Py_CLEAR(self->kinds[i].fields);
     for (uint32_t i = 0; i < self->lane_count; i++)
         Py_CLEAR(self->lanes[i].connection);
@@ -1837,7 +1996,9 @@ static void scanner_dealloc(PyObject *object)
     Py_XDECREF(self->found);
     PyMem_Free(self->lanes);
     PyMem_Free(self->lane_slots);
+    PyMem_Free(self->free_lanes);
     PyMem_Free(self->kinds);
+    PyMem_Free(self->kind_slots);
     PyMem_Free(self->parts);
     out_free(&self->text);
     out_free(&self->out);
@@ -1877,8 +2038,11 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     self->fault_names = fault_names;
     self->lanes = PyMem_Calloc(MAX_LANES, sizeof *self->lanes);
     self->lane_slots = PyMem_Calloc(2 * MAX_LANES, sizeof *self->lane_slots);
-    self->kinds = PyMem_Calloc(2 * MAX_KINDS, sizeof *self->kinds);
-    if (self->lanes == NULL || self->lane_slots == NULL || self->kinds == NULL) {
+    self->free_lanes = PyMem_Calloc(MAX_LANES, sizeof *self->free_lanes);
+    self->kinds = PyMem_Calloc(MAX_KINDS, sizeof *self->kinds);
+    self->kind_slots = PyMem_Calloc(2 * MAX_KINDS, sizeof *self->kind_slots);
+    if (self->lanes == NULL || self->lane_slots == NULL || self->free_lanes == NULL || self->kinds == NULL ||
+        self->kind_slots == NULL) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -1914,6 +2078,7 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
+    uint8_t shows_payload = 0;
     if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
         is_busy(self))
         return NULL;
@@ -1921,20 +2086,23 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such kind or row");
         return NULL;
     }
-    Kind *kind = kind_slot(self, (const uint8_t *)key);
+    const int typed = row != NONE && row != ANY;
+    const uint8_t *bytes = (const uint8_t *)key;
+    const KindKey words = kind_key(bytes, bytes + 16, bytes[20]);
+    const uint32_t slot = kind_slot(self, &words);
     Py_ssize_t count = PyTuple_Size(parts);
-    if (kind->used || self->kind_count == MAX_KINDS || count > 64)
+    if (self->kind_slots[slot] || self->kind_count == MAX_KINDS || count > 64)
         Py_RETURN_FALSE;
+    Kind *kind = self->kinds + self->kind_count;
     if (self->found != NULL) {
         if (count != 6) {
             PyErr_SetString(PyExc_ValueError, "expected six fields of a message");
             return NULL;
         }
-        kind->fields = Py_NewRef(parts);
         count = 0;
     }
-    if (self->part_count + (size_t)count > self->part_room) {
-        size_t room = 2 * (self->part_room + (size_t)count);
+    if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
+        size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
         Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
         if (grown == NULL)
             return PyErr_NoMemory();
@@ -1956,37 +2124,58 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
                 return PyErr_NoMemory();
         }
         else {
-            unsigned long slot = PyLong_AsUnsignedLong(item);
+            unsigned long value = PyLong_AsUnsignedLong(item);
             if (PyErr_Occurred())
                 return NULL;
-            if (slot == TEXT || slot >= SLOTS || (slot == FAULT && !self->fault_names)) {
+            if (value == TEXT || value >= SLOTS || (value == FAULT && !self->fault_names)) {
                 PyErr_SetString(PyExc_ValueError, "no such part of a line");
                 return NULL;
             }
-            part->slot = (uint32_t)slot;
+            part->slot = (uint32_t)value;
+            shows_payload |= value == PAYLOAD && typed;
         }
     }
-    memcpy(kind->key, key, KIND_KEY);
+    kind->key = words;
     kind->row = row;
     kind->failed = failed != 0;
+    kind->shows_payload = shows_payload;
+    kind->fields = self->found == NULL ? NULL : Py_NewRef(parts);
     kind->first = (uint32_t)self->part_count;
     kind->count = (uint32_t)count;
-    kind->used = 1;
-    self->part_count += (size_t)count;
-    self->kind_count++;
+    kind->checks = typed && self->found == NULL ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
+    self->part_count += (size_t)count + kind->checks;
+    self->kind_slots[slot] = ++self->kind_count;
     Py_RETURN_TRUE;
+}
+
+/* A lane that is not in use. NULL: there is none. */
+static Lane *new_lane(Scanner *self)
+{
+    if (self->free_count)
+        return self->lanes + self->free_lanes[--self->free_count];
+    return self->lane_count < MAX_LANES ? self->lanes + self->lane_count++ : NULL;
+}
+
+static void free_lane(Scanner *self, Lane *lane)
+{
+    out_free(&lane->pending);
+    out_free(&lane->conn);
+    lane->key_size = 0;
+    self->free_lanes[self->free_count++] = (uint16_t)(lane - self->lanes);
+    Py_CLEAR(lane->connection);
 }
 
 static PyObject *scanner_open(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
-    const char *key;
+    const char *key, *pending = "";
     char *conn = NULL;
-    Py_ssize_t key_size, conn_size = 0;
+    Py_ssize_t key_size, pending_size = 0, conn_size = 0;
     unsigned int next;
     int direction;
     PyObject *connection;
-    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection) || is_busy(self))
+    if (!PyArg_ParseTuple(args, "y#IiO|y#:open", &key, &key_size, &next, &direction, &connection, &pending, &pending_size) ||
+        is_busy(self))
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
@@ -1994,29 +2183,23 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
-    if (lane == NULL) {
-        if (self->lane_count == MAX_LANES)
-            Py_RETURN_FALSE;
-        lane = self->lanes + self->lane_count;
-        memcpy(lane->key, key, (size_t)key_size);
-        lane->key_size = (uint8_t)key_size;
-        uint32_t at = hash(lane->key, lane->key_size) % (2 * MAX_LANES);
-        while (self->lane_slots[at])
-            at = (at + 1) % (2 * MAX_LANES);
-        self->lane_slots[at] = ++self->lane_count;
-    }
-    PyObject *before = lane->connection;
-    lane->conn.size = lane->pending.size = 0;
-    lane->open = 0;
-    lane->connection = Py_NewRef(connection);
-    Py_XDECREF(before);
-    if (put(&lane->conn, conn, (size_t)conn_size))
+    const uint32_t hash = lane_hash(self, (const uint8_t *)key, (size_t)key_size);
+    const uint32_t slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size, hash);
+    Lane *lane = self->lane_slots[slot] ? NULL : new_lane(self);
+    if (lane == NULL)
+        Py_RETURN_FALSE;
+    if (put(&lane->conn, conn, (size_t)conn_size) || put(&lane->pending, pending, (size_t)pending_size)) {
+        free_lane(self, lane);
         return PyErr_NoMemory();
+    }
+    memcpy(lane->key, key, (size_t)key_size);
+    lane->key_size = (uint8_t)key_size;
+    lane->hash = hash;
+    lane->connection = self->found == NULL ? NULL : Py_NewRef(connection);
     lane->next = next;
     lane->packet = 0;
     lane->direction = (uint8_t)direction;
-    lane->open = 1;
+    self->lane_slots[slot] = (uint16_t)(lane - self->lanes + 1);
     Py_RETURN_TRUE;
 }
 
@@ -2027,13 +2210,19 @@ static PyObject *scanner_take(PyObject *object, PyObject *args)
     Py_ssize_t key_size;
     if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size) || is_busy(self))
         return NULL;
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
-    if (lane == NULL || !lane->open)
+    if (key_size != 12 && key_size != 36)
         Py_RETURN_NONE;
-    lane->open = 0;
+    const uint32_t hash = lane_hash(self, (const uint8_t *)key, (size_t)key_size);
+    const uint32_t slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size, hash);
+    if (!self->lane_slots[slot])
+        Py_RETURN_NONE;
+    Lane *lane = self->lanes + self->lane_slots[slot] - 1;
     PyObject *result = Py_BuildValue("(Iy#K)", lane->next, lane->pending.data ? lane->pending.data : "",
                                      (Py_ssize_t)lane->pending.size, (unsigned long long)lane->packet);
-    out_free(&lane->pending);
+    if (result != NULL) {
+        free_slot(self, slot);
+        free_lane(self, lane);
+    }
     return result;
 }
 

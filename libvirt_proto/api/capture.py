@@ -469,7 +469,8 @@ def decoded(
         from ..capture.pcap.recorder import recorded
 
         items = recorded(items, recorder, live=live)
-    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers, lanes=lanes)
+    decoder = MessageDecoder(registry) if lanes is None else lanes.decoder()
+    return stream.messages(items, decoder.decode, programs=registry.numbers, lanes=lanes)
 
 
 def _registry(
