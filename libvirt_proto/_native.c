@@ -339,14 +339,29 @@ static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t a
     return (const Entry *)(plan->words + place) + at;
 }
 
-static int words_fit(const Plan *plan, uint32_t place, uint64_t words)
+/* Whether a table is in the pool. Tables may overlap, but not without bound. */
+static int table_fits(Plan *plan, uint32_t place, uint64_t count, uint32_t size)
 {
-    return place >= plan->pool && place <= plan->words_count && words <= plan->words_count - place;
+    if (place < plan->pool || place > plan->words_count || count * size > plan->words_count - place || count > plan->checks)
+        return 0;
+    plan->checks -= (size_t)count;
+    return 1;
 }
 
 static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
 {
     return at <= plan->text_size && length <= plan->text_size - at;
+}
+
+/* A table of numbers with texts, which are the last two words of an entry. */
+static int texts_fit(Plan *plan, uint32_t place, uint32_t count, uint32_t size)
+{
+    if (!table_fits(plan, place, count, size))
+        return 0;
+    const uint32_t *text = plan->words + place + size - 2;
+    for (; count && text_fits(plan, text[0], text[1]); count--)
+        text += size;
+    return !count;
 }
 
 /* Names of a number: kind; number of entries; place of the entries; for BITS two words with the known bits, for BY the
@@ -356,28 +371,17 @@ enum { NAMES_WORDS = 7 };
 
 static int valid_names(Plan *plan, uint32_t place)
 {
-    if (!words_fit(plan, place, NAMES_WORDS))
+    if (!table_fits(plan, place, 1, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
-    uint32_t size = names[0] == BY ? 6 : 4;
-    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
-        return 0;
-    if ((names[0] == BY && names[3] >= MAX_FIELDS) || names[1] >= plan->checks)
-        return 0;
-    plan->checks -= names[1];
-    for (uint32_t i = 0; i < names[1]; i++) {
-        const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
-        if (!text_fits(plan, entry[0], entry[1]))
-            return 0;
-    }
-    return 1;
+    return names[0] >= ONE_OF && names[0] <= BY && (names[0] != BY || names[3] < MAX_FIELDS) &&
+           text_fits(plan, names[5], names[6]) && texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
 }
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
 {
-    if (!words_fit(plan, place, count * 4) || count >= plan->checks)
+    if (!table_fits(plan, place, count, 4))
         return 0;
-    plan->checks -= (size_t)count;
     for (uint64_t i = 0; i < count; i++) {
         const Entry *entry = entry_of(plan, place, (uint32_t)i);
         if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
@@ -394,15 +398,7 @@ static int valid_row(Plan *plan, const Row *row)
 {
     switch (row->kind) {
     case ENUM: /* entries: value, text, length */
-        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3) || row->count >= plan->checks)
-            return 0;
-        plan->checks -= row->count;
-        for (uint32_t i = 0; i < row->count; i++) {
-            const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
-            if (!text_fits(plan, entry[1], entry[2]))
-                return 0;
-        }
-        return 1;
+        return texts_fit(plan, row->entries, row->count, 3);
     case FIXED_ARRAY:
     case ARRAY:
     case OPTIONAL: /* count: the row of the element */
@@ -413,10 +409,8 @@ static int valid_row(Plan *plan, const Row *row)
         if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) ||
             !is_discriminant(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
             return 0;
-        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || row->count >= plan->checks ||
-            (row->fallback != NONE && row->fallback > row->limit))
+        if (!table_fits(plan, row->arms, row->count, 2) || (row->fallback != NONE && row->fallback > row->limit))
             return 0;
-        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++)
             if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
                 return 0;
@@ -443,6 +437,70 @@ static int valid_plan(Plan *plan)
 
 /* ---- values ---- */
 
+/* A number, a double, or `size` bytes or elements. */
+typedef struct {
+    int64_t number;
+    double real;
+    const uint8_t *data;
+    uint32_t size;
+} Leaf;
+
+/* Read a value that has no others, or of those that have: whether an optional is there, and the size of an array.
+ * Inline, because a call for each value would cost a fifth of a check. */
+static inline __attribute__((always_inline)) int take_leaf(const Row *row, Cursor *in, Leaf *leaf)
+{
+    uint32_t word = 0;
+    uint64_t wide = 0;
+    float narrow;
+    *leaf = (Leaf){.size = row->limit};
+    if (!in->values--)
+        return REFUSED;
+    switch (row->kind) {
+    case VOID_:
+    case STRUCT:
+    case UNION:
+    case FIXED_ARRAY: return OK;
+    case INT:
+    case UINT:
+    case ENUM:
+    case BOOL:
+    case OPTIONAL:
+        if (take_word(in, &word) || (word > 1 && (row->kind == BOOL || row->kind == OPTIONAL)))
+            return REFUSED;
+        leaf->number = row->kind == UINT ? (int64_t)word : (int32_t)word;
+        return OK;
+    case HYPER:
+    case UHYPER:
+        if (take_long(in, &wide))
+            return REFUSED;
+        leaf->number = (int64_t)wide;
+        return OK;
+    case FLOAT:
+        if (take_word(in, &word))
+            return REFUSED;
+        memcpy(&narrow, &word, sizeof narrow);
+        leaf->real = (double)narrow;
+        return narrow != narrow ? REFUSED : OK; /* the bits of NaN depend on Python's version */
+    case DOUBLE:
+        if (take_long(in, &wide))
+            return REFUSED;
+        memcpy(&leaf->real, &wide, sizeof leaf->real);
+        return OK;
+    case ARRAY:
+        if (take_word(in, &leaf->size) || leaf->size > row->limit || leaf->size > left(in) / 4)
+            return REFUSED;
+        return OK;
+    case OPAQUE:
+    case STRING:
+        if (take_word(in, &leaf->size) || leaf->size > row->limit)
+            return REFUSED;
+        return take_padded(in, leaf->size, &leaf->data);
+    case FIXED_OPAQUE: return take_padded(in, leaf->size, &leaf->data);
+    case UUID: return take_padded(in, leaf->size = 16, &leaf->data);
+    default: return REFUSED;
+    }
+}
+
 static int put_text(Out *out, const Plan *plan, uint32_t at, uint32_t length)
 {
     return put(out, plan->text + at, length);
@@ -453,59 +511,78 @@ static inline int64_t long_of(const uint32_t *words)
     return (int64_t)((uint64_t)words[0] << 32 | words[1]);
 }
 
-/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
- * far. */
-static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+/* The entry of a number in a table that begins with it, in ascending order; NULL if it has none. */
+static const uint32_t *find_number(const uint32_t *entries, uint32_t count, uint32_t size, int32_t number)
 {
-    const uint32_t *names = plan->words + of->names, *entries = plan->words + names[2];
-    const int64_t number = numbers[done - 1];
-    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
-    int status = put_text(out, plan, names[5], names[6]);
-    if (status)
-        return status;
-    if (names[0] == BITS) {
-        int first = 1;
-        if ((status = put(out, "[", 1)))
-            return status;
-        for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++) {
-            const uint32_t *entry = entries + (size_t)i * 4;
-            if (!(number & long_of(entry)))
-                continue;
-            if ((!first && (status = put(out, ",", 1))) || (status = put_text(out, plan, entry[2], entry[3])))
-                return status;
-            first = 0;
-        }
-        int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
-        if (rest && !first && (status = put(out, ",", 1)))
-            return status;
-        if (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest)))
-            return status;
-        return put(out, "]", 1);
-    }
-    uint32_t size = 4;
-    int64_t other = 0;
-    if (names[0] == BY) {
-        if (names[3] >= done)
-            return REFUSED;
-        other = numbers[names[3]];
-        size = 6;
-    }
-    uint32_t low = 0, high = over ? 0 : names[1];
+    uint32_t low = 0, high = count;
     while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const uint32_t *entry = entries + (size_t)middle * size;
-        int64_t first = size == 6 ? long_of(entry) : other, second = long_of(entry + size - 4);
+        const uint32_t middle = low + (high - low) / 2;
+        if ((int32_t)entries[(size_t)middle * size] < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    entries += (size_t)low * size;
+    return low < count && (int32_t)*entries == number ? entries : NULL;
+}
+
+/* The text of a number among names, as two words; NULL if it has none. `other` decides for BY, and is 0 for others. */
+static const uint32_t *find_name(const Plan *plan, const uint32_t *names, int64_t other, int64_t number)
+{
+    const uint32_t *entries = plan->words + names[2], size = names[0] == BY ? 6 : 4;
+    uint32_t low = 0, high = names[1];
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2, *entry = entries + (size_t)middle * size;
+        const int64_t first = size == 6 ? long_of(entry) : 0, second = long_of(entry + size - 4);
+        if (first == other && second == number)
+            return entry + size - 2;
         if (first < other || (first == other && second < number))
             low = middle + 1;
         else
             high = middle;
     }
-    if (!over && low < names[1]) {
-        const uint32_t *entry = entries + (size_t)low * size;
-        if ((size == 4 || long_of(entry) == other) && long_of(entry + size - 4) == number)
-            return put_text(out, plan, entry[size - 2], entry[size - 1]);
+    return NULL;
+}
+
+/* The names of the bits of a number. */
+static int put_bits(Out *out, const Plan *plan, const uint32_t *names, int64_t number, int over)
+{
+    const uint32_t *entry = plan->words + names[2];
+    const char *before = "[";
+    int status;
+    for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++, entry += 4) {
+        if (!(number & long_of(entry)))
+            continue;
+        if ((status = put(out, before, 1)) || (status = put_text(out, plan, entry[2], entry[3])))
+            return status;
+        before = ",";
     }
-    return put(out, "null", 4);
+    const int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
+    if (rest || *before == '[') {
+        if ((status = put(out, before, 1)) ||
+            (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest))))
+            return status;
+    }
+    return put(out, "]", 1);
+}
+
+/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
+ * far. */
+static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+{
+    const uint32_t *names = plan->words + of->names, *text = NULL;
+    const int64_t number = numbers[done - 1];
+    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
+    int status = put_text(out, plan, names[5], names[6]);
+    if (status)
+        return status;
+    if (names[0] == BITS)
+        return put_bits(out, plan, names, number, over);
+    if (names[0] == BY && names[3] >= done)
+        return REFUSED;
+    if (!over)
+        text = find_name(plan, names, names[0] == BY ? numbers[names[3]] : 0, number);
+    return text ? put_text(out, plan, text[0], text[1]) : put(out, "null", 4);
 }
 
 static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth);
@@ -544,16 +621,8 @@ static int take_struct(const Plan *plan, const Row *row, Cursor *in, Out *out, i
 
 static uint32_t arm_of(const Plan *plan, const Row *row, uint32_t number)
 {
-    const uint32_t *arms = plan->words + row->arms;
-    uint32_t low = 0, high = row->count;
-    while (low < high) { /* labels ascend, as signed numbers */
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)arms[(size_t)middle * 2] < (int32_t)number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < row->count && arms[(size_t)low * 2] == number ? arms[(size_t)low * 2 + 1] : row->fallback;
+    const uint32_t *arm = find_number(plan->words + row->arms, row->count, 2, (int32_t)number);
+    return arm ? arm[1] : row->fallback;
 }
 
 static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
@@ -583,129 +652,65 @@ static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, in
 
 static int put_enum(Out *out, const Plan *plan, const Row *row, int32_t number)
 {
-    const uint32_t *entries = plan->words + row->entries;
-    uint32_t low = 0, high = row->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)entries[(size_t)middle * 3] < number)
-            low = middle + 1;
-        else
-            high = middle;
+    const uint32_t *entry = find_number(plan->words + row->entries, row->count, 3, number);
+    return entry ? put_text(out, plan, entry[1], entry[2]) : put_signed(out, number);
+}
+
+/* The JSON of a value that is a leaf; see take_leaf. */
+static int put_leaf(Out *out, const Plan *plan, const Row *row, const Leaf *leaf)
+{
+    static const uint8_t groups[] = {4, 2, 2, 2, 6}; /* of a UUID */
+    const uint8_t *data = leaf->data;
+    const size_t before = out->size;
+    int status;
+    switch (row->kind) {
+    case INT:
+    case HYPER: return put_signed(out, leaf->number);
+    case UINT:
+    case UHYPER: return put_unsigned(out, (uint64_t)leaf->number);
+    case FLOAT:
+    case DOUBLE: return put_double(out, leaf->real);
+    case BOOL: return leaf->number ? put(out, "true", 4) : put(out, "false", 5);
+    case ENUM: return put_enum(out, plan, row, (int32_t)leaf->number);
+    case STRING:
+        if ((status = put_string(out, data, leaf->size)) != REFUSED)
+            return status;
+        out->size = before; /* it is not UTF-8: jsonlines/encode.py */
+        if ((status = put(out, "{\"base64\":", 10)) || (status = put_base64(out, data, leaf->size)))
+            return status;
+        return put(out, "}", 1);
+    case FIXED_OPAQUE:
+    case OPAQUE:
+        if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, leaf->size)))
+            return status;
+        return put(out, "\"", 1);
+    case UUID:
+        for (size_t i = 0; i < sizeof groups; data += groups[i++])
+            if ((status = put(out, i ? "-" : "\"", 1)) || (status = put_hex(out, data, groups[i])))
+                return status;
+        return put(out, "\"", 1);
+    default: return put(out, "null", 4); /* void, or an optional that is not there */
     }
-    if (low < row->count && (int32_t)entries[(size_t)low * 3] == number)
-        return put_text(out, plan, entries[(size_t)low * 3 + 1], entries[(size_t)low * 3 + 2]);
-    return put_signed(out, number);
 }
 
 /* Read a value; with `out`, write its JSON. `number` gets the value of an integer. */
 static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth)
 {
     const Row *row = row_of(plan, at);
-    const uint8_t *data;
-    uint32_t word = 0;
-    uint64_t wide = 0;
-    int status;
-    if (depth > MAX_NESTING || !in->values--)
+    Leaf leaf;
+    if (depth > MAX_NESTING || take_leaf(row, in, &leaf))
         return REFUSED;
     switch (row->kind) {
-    case VOID_:
-        return out ? put(out, "null", 4) : OK;
-    case INT:
-        if (take_word(in, &word))
-            return REFUSED;
-        *number = (int32_t)word;
-        return out ? put_signed(out, *number) : OK;
-    case UINT:
-        if (take_word(in, &word))
-            return REFUSED;
-        *number = word;
-        return out ? put_unsigned(out, word) : OK;
-    case HYPER:
-        if (take_long(in, &wide))
-            return REFUSED;
-        *number = (int64_t)wide;
-        return out ? put_signed(out, *number) : OK;
-    case UHYPER:
-        if (take_long(in, &wide))
-            return REFUSED;
-        *number = (int64_t)wide;
-        return out ? put_unsigned(out, wide) : OK;
-    case FLOAT: {
-        float value;
-        if (take_word(in, &word))
-            return REFUSED;
-        memcpy(&value, &word, sizeof value);
-        if (value != value)
-            return REFUSED; /* its bits depend on Python's version */
-        return out ? put_double(out, (double)value) : OK;
-    }
-    case DOUBLE: {
-        double value;
-        if (take_long(in, &wide))
-            return REFUSED;
-        memcpy(&value, &wide, sizeof value);
-        return out ? put_double(out, value) : OK;
-    }
-    case BOOL:
-        if (take_word(in, &word) || word > 1)
-            return REFUSED;
-        *number = word;
-        return !out ? OK : word ? put(out, "true", 4) : put(out, "false", 5);
-    case ENUM:
-        if (take_word(in, &word))
-            return REFUSED;
-        *number = (int32_t)word;
-        return out ? put_enum(out, plan, row, (int32_t)word) : OK;
-    case FIXED_OPAQUE:
-    case OPAQUE:
-    case STRING:
-        word = row->limit;
-        if (row->kind != FIXED_OPAQUE && (take_word(in, &word) || word > row->limit))
-            return REFUSED;
-        if (take_padded(in, word, &data))
-            return REFUSED;
-        if (!out)
-            return OK;
-        if (row->kind == STRING) {
-            const size_t before = out->size;
-            if ((status = put_string(out, data, word)) != REFUSED)
-                return status;
-            out->size = before; /* it is not UTF-8: jsonlines/encode.py */
-            if ((status = put(out, "{\"base64\":", 10)) || (status = put_base64(out, data, word)))
-                return status;
-            return put(out, "}", 1);
-        }
-        if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, word)))
-            return status;
-        return put(out, "\"", 1);
-    case UUID: {
-        static const uint8_t groups[] = {4, 2, 2, 2, 6};
-        if (take_padded(in, 16, &data))
-            return REFUSED;
-        for (size_t i = 0; out && i < sizeof groups; data += groups[i++])
-            if ((status = put(out, i ? "-" : "\"", 1)) || (status = put_hex(out, data, groups[i])))
-                return status;
-        return out ? put(out, "\"", 1) : OK;
-    }
     case FIXED_ARRAY:
-        return take_elements(plan, row->count, row->limit, in, out, depth + 1);
-    case ARRAY:
-        if (take_word(in, &word) || word > row->limit || word > left(in) / 4)
-            return REFUSED;
-        return take_elements(plan, row->count, word, in, out, depth + 1);
+    case ARRAY: return take_elements(plan, row->count, leaf.size, in, out, depth + 1);
+    case STRUCT: return take_struct(plan, row, in, out, depth + 1);
+    case UNION: return take_union(plan, row, in, out, depth + 1);
     case OPTIONAL:
-        if (take_word(in, &word) || word > 1)
-            return REFUSED;
-        if (!word)
-            return out ? put(out, "null", 4) : OK;
-        return take_value(plan, row->count, in, out, number, depth + 1);
-    case STRUCT:
-        return take_struct(plan, row, in, out, depth + 1);
-    case UNION:
-        return take_union(plan, row, in, out, depth + 1);
-    default:
-        return REFUSED;
+        if (leaf.number)
+            return take_value(plan, row->count, in, out, number, depth + 1);
     }
+    *number = leaf.number;
+    return out ? put_leaf(out, plan, row, &leaf) : OK;
 }
 
 /* ---- objects ---- */
@@ -750,20 +755,30 @@ static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in
     return list;
 }
 
+/* Values of a call without a tuple: PyObject_CallFunctionObjArgs allocates room for more. */
+enum { FEW = 5 };
+
 static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
 {
-    PyObject *class = bound(plan, at), *fields;
-    if (class == NULL || (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL)
+    PyObject *class = bound(plan, at), *fields = NULL, *object = NULL, *values[FEW] = {NULL};
+    uint32_t i = 0;
+    if (class == NULL || (row->count > FEW && (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL))
         return NULL;
-    for (uint32_t i = 0; i < row->count; i++) {
+    for (; i < row->count; i++) {
         PyObject *value = build_value(plan, entry_of(plan, row->entries, i)->row, in, depth);
-        if (value == NULL || PyTuple_SetItem(fields, (Py_ssize_t)i, value) < 0) {
-            Py_DECREF(fields);
-            return NULL;
-        }
+        if (value == NULL)
+            break;
+        if (fields == NULL)
+            values[i] = value;
+        else
+            PyTuple_SetItem(fields, (Py_ssize_t)i, value);
     }
-    PyObject *object = PyObject_Call(class, fields, NULL);
-    Py_DECREF(fields);
+    if (i == row->count) /* NULL ends the values */
+        object = fields != NULL ? PyObject_Call(class, fields, NULL)
+                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3], values[4], NULL);
+    for (i = 0; i < FEW; i++)
+        Py_XDECREF(values[i]);
+    Py_XDECREF(fields);
     return object;
 }
 
@@ -784,88 +799,53 @@ static PyObject *build_union(Plan *plan, uint32_t at, const Row *row, Cursor *in
     return object;
 }
 
+/* The member of an enum with a number, or the number. */
+static PyObject *build_enum(Plan *plan, uint32_t at, int32_t value)
+{
+    PyObject *members = bound(plan, at), *number = members == NULL ? NULL : PyLong_FromLong(value);
+    PyObject *member = number == NULL ? NULL : PyDict_GetItemWithError(members, number);
+    if (member == NULL && !PyErr_Occurred())
+        return number;
+    Py_XDECREF(number);
+    return Py_XNewRef(member);
+}
+
 static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
 {
     const Row *row = row_of(plan, at);
-    const uint8_t *data;
-    uint32_t word = 0;
-    uint64_t wide = 0;
-    if (depth > MAX_NESTING || !in->values--)
+    Leaf leaf;
+    if (depth > MAX_NESTING || take_leaf(row, in, &leaf))
         return NULL;
     switch (row->kind) {
-    case VOID_:
-        return Py_NewRef(Py_None);
-    case INT:
-        return take_word(in, &word) ? NULL : PyLong_FromLong((int32_t)word);
+    case INT: return PyLong_FromLong((int32_t)leaf.number);
     case UINT:
-        return take_word(in, &word) ? NULL : PyLong_FromUnsignedLong(word);
-    case HYPER:
-        return take_long(in, &wide) ? NULL : PyLong_FromLongLong((int64_t)wide);
-    case UHYPER:
-        return take_long(in, &wide) ? NULL : PyLong_FromUnsignedLongLong(wide);
-    case FLOAT: {
-        float value;
-        if (take_word(in, &word))
-            return NULL;
-        memcpy(&value, &word, sizeof value);
-        return value != value ? NULL : PyFloat_FromDouble((double)value);
-    }
-    case DOUBLE: {
-        double value;
-        if (take_long(in, &wide))
-            return NULL;
-        memcpy(&value, &wide, sizeof value);
-        return PyFloat_FromDouble(value);
-    }
-    case BOOL:
-        return take_word(in, &word) || word > 1 ? NULL : PyBool_FromLong((long)word);
-    case ENUM: {
-        PyObject *members = bound(plan, at), *number;
-        if (members == NULL || take_word(in, &word) || (number = PyLong_FromLong((int32_t)word)) == NULL)
-            return NULL;
-        PyObject *member = PyDict_GetItemWithError(members, number);
-        if (member == NULL && PyErr_Occurred()) {
-            Py_DECREF(number);
-            return NULL;
-        }
-        if (member == NULL)
-            return number;
-        Py_DECREF(number);
-        return Py_NewRef(member);
-    }
+    case HYPER: return PyLong_FromLongLong(leaf.number);
+    case UHYPER: return PyLong_FromUnsignedLongLong((uint64_t)leaf.number);
+    case FLOAT:
+    case DOUBLE: return PyFloat_FromDouble(leaf.real);
+    case BOOL: return PyBool_FromLong((int32_t)leaf.number);
+    case ENUM: return build_enum(plan, at, (int32_t)leaf.number);
+    case STRING: {
+        PyObject *text = PyUnicode_DecodeUTF8((const char *)leaf.data, (Py_ssize_t)leaf.size, NULL);
+        if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+            return text;
+        PyErr_Clear();
+    } /* fall through */
     case FIXED_OPAQUE:
     case UUID:
-    case OPAQUE:
-    case STRING:
-        word = row->kind == UUID ? 16 : row->limit;
-        if ((row->kind == OPAQUE || row->kind == STRING) && (take_word(in, &word) || word > row->limit))
-            return NULL;
-        if (take_padded(in, word, &data))
-            return NULL;
-        if (row->kind == STRING) {
-            PyObject *text = PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)word, NULL);
-            if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-                return text;
-            PyErr_Clear();
-        }
-        return PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)word);
+    case OPAQUE: return PyBytes_FromStringAndSize((const char *)leaf.data, (Py_ssize_t)leaf.size);
     case FIXED_ARRAY:
-        return row->limit > left(in) ? NULL : build_list(plan, row->count, row->limit, in, depth + 1);
-    case ARRAY:
-        if (take_word(in, &word) || word > row->limit || word > left(in) / 4)
-            return NULL;
-        return build_list(plan, row->count, word, in, depth + 1);
+        if (leaf.size > left(in))
+            return NULL; /* before room is made */
+    /* fall through */
+    case ARRAY: return build_list(plan, row->count, leaf.size, in, depth + 1);
+    case STRUCT: return build_struct(plan, at, row, in, depth + 1);
+    case UNION: return build_union(plan, at, row, in, depth + 1);
     case OPTIONAL:
-        if (take_word(in, &word) || word > 1)
-            return NULL;
-        return word ? build_value(plan, row->count, in, depth + 1) : Py_NewRef(Py_None);
-    case STRUCT:
-        return build_struct(plan, at, row, in, depth + 1);
-    case UNION:
-        return build_union(plan, at, row, in, depth + 1);
-    default:
-        return NULL;
-    }
+        if (leaf.number)
+            return build_value(plan, row->count, in, depth + 1);
+    } /* fall through */
+    return Py_NewRef(Py_None);
 }
 
 /* ---- objects to bytes ---- */
@@ -909,11 +889,11 @@ static PyObject *known(Plan *plan, uint32_t at)
         PyErr_SetString(PyExc_TypeError, "expected a class with the fields of the type");
         Py_CLEAR(found);
     }
-    if (plan->known[at] == NULL)
+    if (found != NULL && plan->known[at] != NULL) /* the class came here, too: the first answer may be in use */
+        Py_DECREF(found);
+    else if (found != NULL)
         plan->known[at] = found;
-    else
-        Py_XDECREF(found);
-    return plan->known[at];
+    return found == NULL ? NULL : plan->known[at];
 }
 
 static int write_value(Writer *to, uint32_t at, PyObject *value, int depth);
@@ -1305,8 +1285,6 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
 
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 
-#define FAST(function) (PyCFunction)(void (*)(void))(function)
-
 static PyMethodDef plan_methods[] = {
     {"encode", FAST(plan_encode), METH_FASTCALL,
      "encode(row, value)\n--\n\nReturn the XDR of a value as decoded; None for any other."},
@@ -1586,27 +1564,17 @@ static int put_clock(Out *out, int64_t since_ns)
 static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, const uint8_t *end)
 {
     const Plan *plan = self->plan;
-    const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
+    const uint32_t *names = plan->words + self->fault_names;
     Cursor in = cursor(payload, end);
     uint32_t code, domain, present, size;
     const uint8_t *text;
     int status;
     if (take_word(&in, &code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
         return REFUSED;
-    uint32_t low = 0, high = names[1];
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (long_of(entries + (size_t)middle * 4) < (int32_t)code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == names[1] || long_of(entries + (size_t)low * 4) != (int32_t)code)
+    const uint32_t *name = find_name(plan, names, 0, (int32_t)code);
+    if (name == NULL || name[1] < 2) /* in quotes, as in JSON */
         return REFUSED;
-    const uint32_t *entry = entries + (size_t)low * 4;
-    if (entry[3] < 2) /* in quotes, as in JSON */
-        return REFUSED;
-    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, entry[2] + 1, entry[3] - 2)))
+    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, name[0] + 1, name[1] - 2)))
         return status;
     if (present) {
         if (take_word(&in, &size) || take_padded(&in, size, &text) || (status = put(out, ": ", 2)))
@@ -1663,25 +1631,63 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 
 /* ---- objects of messages ---- */
 
-static PyObject *called(PyObject *class, PyObject *fields)
+/* A Header (rpc/message.py). */
+static PyObject *new_header(const Scanner *self, const Kind *kind, uint32_t serial)
 {
-    if (fields == NULL)
+    PyObject *number = PyLong_FromUnsignedLong(serial), *header, *fields[5];
+    if (number == NULL)
         return NULL;
-    PyObject *object = PyObject_Call(class, fields, NULL);
-    Py_DECREF(fields);
-    return object;
+    for (Py_ssize_t i = 0; i < 5; i++)
+        fields[i] = PyTuple_GetItem(kind->fields, i);
+    header = PyObject_CallFunctionObjArgs(self->header, fields[0], fields[1], fields[2], fields[3], number, fields[4], NULL);
+    Py_DECREF(number);
+    return header;
 }
 
-/* A Captured (events.py) with its Message and Header (rpc/message.py), added to what was found. */
+/* A Message (rpc/message.py); takes the reference to the payload. */
+static PyObject *new_message(const Scanner *self, const Kind *kind, const uint8_t *frame, uint32_t length, PyObject *payload)
+{
+    PyObject *header = new_header(self, kind, word_at(frame + 20)), *message = NULL;
+    PyObject *number = header == NULL ? NULL : PyLong_FromUnsignedLong(length);
+    const int typed = kind->row != ANY;
+    if (number != NULL)
+        message = PyObject_CallFunctionObjArgs(self->message, header, number, Py_None, PyTuple_GetItem(kind->fields, 5),
+                                               typed ? payload : Py_None, typed ? NULL : payload, NULL);
+    Py_XDECREF(header);
+    Py_XDECREF(number);
+    Py_DECREF(payload);
+    return message;
+}
+
+/* A Captured (events.py) with its message, of a payload whose reference it takes. */
+static PyObject *new_captured(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame,
+                              uint32_t length, int64_t time_ns, uint64_t packet, PyObject *payload)
+{
+    PyObject *message = new_message(self, kind, frame, length, payload), *captured = NULL;
+    if (message == NULL)
+        return NULL;
+    PyObject *number = PyLong_FromUnsignedLongLong(self->messages + 1), *time = PyLong_FromLongLong(time_ns),
+             *at = PyLong_FromUnsignedLongLong(packet);
+    if (number != NULL && time != NULL && at != NULL)
+        captured = PyObject_CallFunctionObjArgs(self->captured, number, time, lane->connection,
+                                                self->directions[lane->direction], message, self->empty, at, NULL);
+    Py_DECREF(message);
+    Py_XDECREF(number);
+    Py_XDECREF(time);
+    Py_XDECREF(at);
+    return captured;
+}
+
+/* The object of a message, added to what was found. */
 static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                       int64_t time_ns, uint64_t packet)
 {
     Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
-    PyObject *payload, *data = Py_None;
+    PyObject *payload;
     if (kind->row == ANY) {
-        payload = data = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
+        payload = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
         in.at = in.end;
     }
     else
@@ -1692,24 +1698,8 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
         Py_DECREF(payload);
         return REFUSED;
     }
-    PyObject *fields[6];
-    for (Py_ssize_t i = 0; i < 6; i++)
-        fields[i] = PyTuple_GetItem(kind->fields, i);
-    PyObject *header = called(self->header, Py_BuildValue("(OOOOIO)", fields[0], fields[1], fields[2], fields[3],
-                                                          word_at(frame + 20), fields[4]));
-    PyObject *message = header == NULL ? NULL
-                                       : called(self->message, Py_BuildValue("(OIOOOO)", header, length, Py_None, fields[5],
-                                                                             data == Py_None ? payload : Py_None, data));
-    PyObject *captured =
-        message == NULL ? NULL
-                        : called(self->captured,
-                                 Py_BuildValue("(KLOOOOK)", (unsigned long long)self->messages + 1, (long long)time_ns,
-                                               lane->connection, self->directions[lane->direction], message, self->empty,
-                                               (unsigned long long)packet));
-    int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
-    Py_DECREF(payload);
-    Py_XDECREF(header);
-    Py_XDECREF(message);
+    PyObject *captured = new_captured(self, lane, kind, frame, length, time_ns, packet, payload);
+    const int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
     Py_XDECREF(captured);
     if (status == OK) {
         self->messages++;
@@ -1981,13 +1971,13 @@ static inline int block_at(const Packets *of, Packet *packet)
         return REFUSED;
     const Interface *face = of->faces + number;
     const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
-    if (ticks > (uint64_t)4000000000000000000 / face->ns)
+    if (ticks > (uint64_t)4000000000000000000 / face->ns ||
+        __builtin_add_overflow((int64_t)(ticks * face->ns), face->offset, &packet->time_ns))
         return REFUSED;
     packet->link = face->link;
     packet->data = at + 28;
     packet->next = at + length;
     packet->size = size;
-    packet->time_ns = (int64_t)(ticks * face->ns) + face->offset;
     return OK;
 }
 

@@ -17,6 +17,7 @@ from .pcap.tcp import TcpReassembler
 
 if TYPE_CHECKING:
     from ..native import Scanner
+    from ..rpc.message import MessageDecoder
     from .pcap.file import Face
     from .stream import Reader
 
@@ -37,6 +38,9 @@ class Presenting(Protocol):
     @property
     def scanner(self) -> Scanner | None:
         """The native core; None until it is worth it."""
+
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads."""
 
     def learn(self, captured: Captured) -> None:
         """Learn the kind of a message that Python has read."""
@@ -81,6 +85,10 @@ class Lanes(NoLanes):
         #: Number of packets without a lane to read at once, and its value after lanes were opened: it grows
         #: where packets open none, and where they are not worth it.
         self._strays = self._new = 1
+
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads."""
+        return self._presenting.decoder()
 
     def attach(self, tcp: TcpReassembler, decoder: SegmentDecoder) -> None:
         """Set what reads the other packets."""

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import stat
 import sys
-import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
 from ..errors import SourceError, reason
 from ..events import Item, Lines, Notice, NoticeCode
-from ..private_files import naming
 from ..rpc.foreign import identify
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import MIN_FRAME
@@ -201,6 +194,8 @@ def open_path(path: str, *, wait: bool = True) -> BinaryIO:
 def check_keylog(path: str) -> None:
     """Raise SourceError for a key log that cannot be opened: tshark would ignore it. A FIFO is left to
     tshark."""
+    from pathlib import Path  # slow to load
+
     if Path(path).is_fifo():
         return
     try:
@@ -267,7 +262,7 @@ def read_source(
 
 
 #: Errors of reading: from the system, or from a compressed file that is damaged or truncated.
-_READ_ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
+_READ_ERRORS: Final = (OSError, EOFError)
 
 
 def _words(error: BaseException) -> str:
@@ -290,12 +285,9 @@ def _words(error: BaseException) -> str:
 
 def _unpacked(packed: Compression, source: Input) -> BinaryIO:
     """Return the contents of a compressed file."""
-    openers: dict[Compression, Callable[[BinaryIO], object]] = {
-        "gzip": gzip.open,
-        "bzip2": bz2.open,
-        "xz": lzma.open,
-    }
-    return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
+    from .compressed import Unpacked  # slow to load
+
+    return cast(BinaryIO, Unpacked(packed, io.BufferedReader(source)))
 
 
 class _Opened:
@@ -425,6 +417,10 @@ def _decrypted(
 ) -> Iterator[Item]:
     """Yield the items of `_chunks`, with TLS connections decrypted. tshark reads the capture itself: if it is
     not a file (`capture` is None: standard input, or a compressed file), it is copied to an unnamed one."""
+    from tempfile import TemporaryFile, gettempdir  # slow to load, but tshark is slower
+
+    from ..private_files import naming
+
     with ExitStack() as opened:
         if capture is None:
             file = opened.enter_context(TemporaryFile())

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 
 from libvirt_proto import native, native_kinds, registry
 from libvirt_proto.cli import main as cli
-from libvirt_proto.native_plan import FORMAT, NONE, build
+from libvirt_proto.native_plan import FORMAT
+from libvirt_proto.native_plan_builder import NONE, build
 from tests.support import packets
 
 if TYPE_CHECKING:
