@@ -1819,11 +1819,17 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *at, const uint8_
 
 enum { FIN = 1, SYN = 2, RST = 4 };
 
-/* A packet: REFUSED unless it is a TCP segment in order, of a lane, without flags, and complete. */
-static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+typedef struct {
+    const uint8_t *tcp, *stop;
+    uint8_t key[MAX_KEY];
+    size_t key_size;
+} Segment;
+
+/* The TCP segment in a packet: REFUSED unless it is complete. */
+static inline int find_segment(uint32_t link, const uint8_t *data, size_t size, Segment *found)
 {
     const uint8_t *at = data, *end = data + size, *stop;
-    uint8_t key[MAX_KEY];
+    uint8_t *key = found->key;
     size_t key_size, type_at;
     uint16_t type;
     switch (link) {
@@ -1872,10 +1878,23 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
     else
         return REFUSED;
     memcpy(key + key_size - 4, at, 4);
+    found->tcp = at;
+    found->stop = stop;
+    found->key_size = key_size;
+    return OK;
+}
+
+/* A packet: REFUSED unless it is a TCP segment in order, of a lane, without flags, and complete. */
+static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+{
+    Segment found;
+    if (find_segment(link, data, size, &found))
+        return REFUSED;
+    const uint8_t *at = found.tcp, *stop = found.stop;
     const size_t header = (size_t)(at[12] >> 4) * 4;
     if (header < 20 || header > (size_t)(stop - at) || at[13] & (SYN | FIN | RST))
         return REFUSED;
-    Lane *lane = find_lane(self, key, key_size);
+    Lane *lane = find_lane(self, found.key, found.key_size);
     if (lane == NULL || lane->next != word_at(at + 4))
         return REFUSED;
     at += header;
@@ -1906,46 +1925,94 @@ typedef struct {
 
 static inline uint32_t ordered(const uint8_t *at, int big) { return big ? word_at(at) : little_at(at); }
 
-/* pcap: records from `at` on. Returns where it stopped. */
-static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *face,
-                                   size_t limit, int *status)
+/* A packet of a capture. */
+typedef struct {
+    uint32_t link;
+    const uint8_t *data, *next;
+    size_t size;
+    int64_t time_ns;
+} Packet;
+
+/* The packets of a capture from `at` on. */
+typedef struct {
+    const uint8_t *at, *end;
+    int blocks, big;
+    const Interface *faces;
+    size_t count, limit;
+} Packets;
+
+/* A pcap record. */
+static inline int record_at(const Packets *of, Packet *packet)
 {
-    while (end - at >= 16 && !is_full(self)) {
-        const size_t size = ordered(at + 8, big);
-        if (size > (size_t)(end - at) - 16 || size > limit || ordered(at + 12, big) > size)
-            break;
-        const int64_t time_ns = (int64_t)ordered(at, big) * 1000000000 + (int64_t)(ordered(at + 4, big) * face->ns);
-        if ((*status = take_packet(self, face->link, at + 16, size, time_ns, self->packets + 1)))
-            break;
-        self->packets++;
-        at += 16 + size;
-    }
-    return at;
+    const uint8_t *at = of->at;
+    if (of->end - at < 16)
+        return REFUSED;
+    const size_t size = ordered(at + 8, of->big);
+    if (size > (size_t)(of->end - at) - 16 || size > of->limit || ordered(at + 12, of->big) > size)
+        return REFUSED;
+    packet->link = of->faces->link;
+    packet->data = at + 16;
+    packet->next = at + 16 + size;
+    packet->size = size;
+    packet->time_ns = (int64_t)ordered(at, of->big) * 1000000000 + (int64_t)(ordered(at + 4, of->big) * of->faces->ns);
+    return OK;
 }
 
-/* pcapng: Enhanced Packet Blocks from `at` on. */
-static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *faces,
-                                  size_t count, size_t limit, int *status)
+/* A pcapng Enhanced Packet Block. */
+static inline int block_at(const Packets *of, Packet *packet)
 {
-    while (end - at >= 32 && !is_full(self)) {
-        const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
-        const uint32_t number = ordered(at + 8, big);
-        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) || length > limit ||
-            ordered(at + length - 4, big) != length)
-            break;
-        if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
-            break;
-        const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
-        int64_t time_ns;
-        if (ticks > (uint64_t)4000000000000000000 / faces[number].ns ||
-            __builtin_add_overflow((int64_t)(ticks * faces[number].ns), faces[number].offset, &time_ns))
-            break;
-        if ((*status = take_packet(self, faces[number].link, at + 28, size, time_ns, self->packets + 1)))
+    const uint8_t *at = of->at;
+    const int big = of->big;
+    if (of->end - at < 32)
+        return REFUSED;
+    const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
+    const uint32_t number = ordered(at + 8, big);
+    if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(of->end - at) || length > of->limit ||
+        ordered(at + length - 4, big) != length)
+        return REFUSED;
+    if (number >= of->count || of->faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
+        return REFUSED;
+    const Interface *face = of->faces + number;
+    const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
+    if (ticks > (uint64_t)4000000000000000000 / face->ns ||
+        __builtin_add_overflow((int64_t)(ticks * face->ns), face->offset, &packet->time_ns))
+        return REFUSED;
+    packet->link = face->link;
+    packet->data = at + 28;
+    packet->next = at + length;
+    packet->size = size;
+    return OK;
+}
+
+static inline int packet_at(const Packets *of, Packet *packet)
+{
+    return of->blocks ? block_at(of, packet) : record_at(of, packet);
+}
+
+static int scan_packets(Scanner *self, Packets *of)
+{
+    Packet packet;
+    int status = OK;
+    while (!is_full(self) && packet_at(of, &packet) == OK) {
+        if ((status = take_packet(self, packet.link, packet.data, packet.size, packet.time_ns, self->packets + 1)))
             break;
         self->packets++;
-        at += length;
+        of->at = packet.next;
     }
-    return at;
+    return status;
+}
+
+/* The number of packets from here on that belong to no lane, up to a number: Python can read them at once. */
+static uint32_t strays(const Scanner *self, Packets of, uint32_t most)
+{
+    Packet packet;
+    Segment found;
+    uint32_t count = 0;
+    for (; count < most && packet_at(&of, &packet) == OK; count++, of.at = packet.next)
+        if (find_segment(packet.link, packet.data, packet.size, &found) == OK &&
+            find_lane(self, found.key, found.key_size) != NULL)
+            break;
+    return count;
 }
 
 /* ---- the scanner as a Python object ---- */
@@ -2251,13 +2318,14 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     Interface faces[FACES];
     Py_buffer buffer;
     Py_ssize_t pos, limit;
-    int big, blocks, status = OK;
+    int big, blocks;
+    unsigned int most = 1;
     unsigned long long messages, packets;
     long long start_ns;
     size_t count;
     PyObject *tuple;
-    if (!PyArg_ParseTuple(args, "y*nppnO!KKL:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple, &messages,
-                          &packets, &start_ns))
+    if (!PyArg_ParseTuple(args, "y*nppnO!KKL|I:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple,
+                          &messages, &packets, &start_ns, &most))
         return NULL;
     if (is_busy(self) || pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
         PyBuffer_Release(&buffer);
@@ -2265,7 +2333,8 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
             PyErr_SetString(PyExc_ValueError, "no such position or interfaces");
         return NULL;
     }
-    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
+    const uint8_t *first = buffer.buf;
+    Packets of = {first + pos, first + buffer.len, blocks, big, faces, count, (size_t)limit};
     if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
         PyBuffer_Release(&buffer);
         return NULL;
@@ -2276,10 +2345,10 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->packets = packets;
     self->shown = self->failures = self->held = 0;
     self->start_ns = start_ns;
-    at = blocks ? scan_blocks(self, at, end, big, faces, count, (size_t)limit, &status)
-                : scan_records(self, at, end, big, faces, (size_t)limit, &status);
+    const int status = scan_packets(self, &of);
     self->busy = 0;
-    pos = at - (const uint8_t *)buffer.buf;
+    pos = of.at - first;
+    const uint32_t left = status == REFUSED ? strays(self, of, most) : 0;
     PyBuffer_Release(&buffer);
     if (status == RAISED)
         return NULL;
@@ -2291,10 +2360,10 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
         Py_XDECREF(data);
         return NULL;
     }
-    return Py_BuildValue("(nNKKKKLL)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
+    return Py_BuildValue("(nNKKKKLLI)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
                          (unsigned long long)self->failures,
                          (unsigned long long)(self->packets - packets), (long long)self->last_ns,
-                         (long long)self->last_data_ns);
+                         (long long)self->last_data_ns, (unsigned int)left);
 }
 
 static PyMethodDef scanner_methods[] = {
@@ -2305,9 +2374,9 @@ static PyMethodDef scanner_methods[] = {
     {"take", scanner_take, METH_VARARGS,
      "take(key)\n--\n\nGive a direction back: (next sequence number, pending bytes, last packet); None for no lane."},
     {"scan", scanner_scan, METH_VARARGS,
-     "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns)\n--\n\nRead packets up to the first"
-     " one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last packet, and of"
-     " the last one with data)."},
+     "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns, most=1)\n--\n\nRead packets up to the"
+     " first one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last"
+     " packet, and of the last one with data, number of packets from there on without a lane, up to `most`)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -35,5 +35,6 @@ class Scanner:
         messages: int,
         packets: int,
         start_ns: int,
+        most: int = 1,
         /,
-    ) -> tuple[int, bytes | tuple[Any, ...], int, int, int, int, int, int]: ...
+    ) -> tuple[int, bytes | tuple[Any, ...], int, int, int, int, int, int, int]: ...

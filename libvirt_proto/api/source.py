@@ -94,11 +94,16 @@ class Source:
                 follow=self._follow,
                 keylog=self._keylog,
                 format=self._format,
-                lanes=lambda: self.lanes,
+                lanes=self._take_lanes,
             )
         except BaseException:
             self.close()
             raise
+
+    def _take_lanes(self) -> Lanes | None:
+        """Return the lanes, and forget them: they hold everything that the pass holds."""
+        lanes, self.lanes = self.lanes, None
+        return lanes
 
     def _give_bytes(self, data: bytes | bytearray | memoryview, name: str | None) -> None:
         if self._follow is not None:

@@ -27,6 +27,8 @@ _SASL: Final = frozenset((68, 69))
 _REPLY, _OK = 1, 0
 #: Number of bytes of a stream used to identify its protocol.
 _NAME_BYTES: Final = 4096
+#: Pending bytes that a lane may begin with: they are copied for each unusual packet.
+MAX_HANDED: Final = 16_384
 #: Number of bytes fed at a time where bytes may be out of step.
 _PIECE: Final = 4096
 
@@ -345,14 +347,22 @@ class Reader:
 
     # Lanes: directions that the native core reads
 
-    def is_aligned(self, connection: int, direction: Direction) -> bool:
-        """Return whether the next byte of a direction begins a message of a connection without SASL."""
+    def pending(self, connection: int, direction: Direction) -> bytes | None:
+        """Return the bytes that begin the next message of a direction in step. None for another one, for a
+        connection with SASL, and for more than MAX_HANDED bytes."""
         stream = self._streams.get((connection, direction))
-        return (
-            stream is not None
-            and stream.state is _State.ALIGNED
-            and stream.conversation.protocol is _Protocol.LIBVIRT
-        )
+        if stream is None or stream.conversation.protocol is not _Protocol.LIBVIRT:
+            return None
+        if stream.state is _State.ALIGNED:
+            return b""
+        handed = stream.state is _State.IN_STEP and stream.pending <= MAX_HANDED and not stream.decoder.error
+        return stream.decoder.pending if handed else None
+
+    def hand_over(self, connection: int, direction: Direction) -> None:
+        """Forget the pending bytes of a direction, which is read elsewhere until `take_back`."""
+        stream = self._streams[connection, direction]
+        if stream.pending:
+            stream.restart(_State.ALIGNED)
 
     def take_back(self, connection: int, direction: Direction, pending: bytes, packet: int) -> None:
         """Continue a direction in step after bytes that were read elsewhere; `pending` begin a message, and

@@ -53,9 +53,10 @@ class Skim(Protocol):
         big: bool,
         limit: int,
         faces: tuple[Face, ...],
-    ) -> tuple[int, Lines | None]:
-        """Return the position of the first packet that is left, and what the others give. `blocks` is True
-        for pcapng, `big` for big-endian numbers; packets over `limit` bytes are left."""
+    ) -> tuple[int, Lines | None, int]:
+        """Return the position of the first packet that is left, what the others give, and the number of
+        packets to read before the next call. `blocks` is True for pcapng, `big` for big-endian numbers;
+        packets over `limit` bytes are left."""
 
 
 class DamagedCaptureError(Exception):
@@ -146,7 +147,7 @@ def _window(read: Read, head: bytes, read_into: ReadInto | None) -> _Window:
 def read_pcap(
     read: Read, head: bytes = b"", skim: Skim | None = None, read_into: ReadInto | None = None
 ) -> Iterator[list[Packet] | Lines]:
-    """Yield the packets of a pcap file, in batches as they were read, or one by one between those that `skim`
+    """Yield the packets of a pcap file, in batches as they were read, or a few between those that `skim`
     reads. `head` is the part already read. With `skim`, `read_into` reads, too.
 
     Raises DamagedCaptureError after the last readable packet.
@@ -164,15 +165,18 @@ def read_pcap(
     limit = max(MAX_PACKET, min(snaplen, MAX_SNAPLEN))
     big, faces = order == ">", ((linktype, scale, 0),)
     header = Struct(order + "IIII").unpack_from
-    pos = 24
+    pos, count = 24, 0
     while True:
         buffer, size, needed, captured = window.buffer, len(window.buffer), 16, 0
-        lasting = buffer if isinstance(buffer, bytes) else b""  # else there is `skim`
+        lasting = buffer if isinstance(buffer, bytes) else None
         packets: list[Packet] = []
         add = packets.append
         while size - pos >= 16:
-            if skim is not None:
-                pos = yield from _skimmed(skim, buffer, pos, False, big, limit, faces)
+            if skim is not None and len(packets) >= count:
+                yield packets
+                packets = []
+                add = packets.append
+                pos, count = yield from _skimmed(skim, buffer, pos, False, big, limit, faces)
                 if size - pos < 16:
                     break
             seconds, fraction, captured, original = header(buffer, pos)
@@ -182,8 +186,8 @@ def read_pcap(
                 needed = 16 + captured
                 break
             time_ns, pos = seconds * 1_000_000_000 + fraction * scale, end
-            if skim is not None:
-                yield [(time_ns, linktype, bytes(buffer[start:end]), 0, captured, original)]
+            if lasting is None:
+                add((time_ns, linktype, bytes(buffer[start:end]), 0, captured, original))
             else:
                 add((time_ns, linktype, lasting, start, end, original))
         yield packets
@@ -206,12 +210,12 @@ def _skimmed(
     big: bool,
     limit: int,
     faces: tuple[Face, ...],
-) -> Generator[Lines, None, int]:
-    """Yield what `skim` reads, and return the position after it."""
-    pos, lines = skim.packets(buffer, pos, blocks, big, limit, faces)
+) -> Generator[Lines, None, tuple[int, int]]:
+    """Yield what `skim` reads, and return the position after it, and the number of packets to read then."""
+    pos, lines, count = skim.packets(buffer, pos, blocks, big, limit, faces)
     if lines is not None:
         yield lines
-    return pos
+    return pos, count
 
 
 class _Interface(NamedTuple):
@@ -322,18 +326,19 @@ def read_pcapng(
     read: Read, head: bytes = b"", skim: Skim | None = None, read_into: ReadInto | None = None
 ) -> Iterator[list[Packet] | Lines]:
     """Yield the packets of a pcapng file with any number of sections and interfaces, in batches as they were
-    read, or one by one between those that `skim` reads. Options and other blocks are skipped. `head` is the
+    read, or a few between those that `skim` reads. Options and other blocks are skipped. `head` is the
     part already read. With `skim`, `read_into` reads, too.
 
     Raises DamagedCaptureError after the last readable packet.
     """
     window = _window(read, head, read_into)
     section: _Section | None = None
-    pos, needed = 0, 12
+    pos, needed, count = 0, 12, 0
     packets: list[Packet] = []
     while True:
         available = len(window.buffer) - pos
-        if available < needed or (skim is not None and packets):
+        is_next = skim is not None and len(packets) >= count
+        if available < needed or (is_next and packets):
             yield packets
             packets = []
         if available < needed:
@@ -344,8 +349,8 @@ def read_pcapng(
                     raise _truncated(window.base, "a block", needed, available)
                 return
         buffer = window.buffer
-        if skim is not None and section is not None:
-            after = yield from _skimmed(skim, buffer, pos, True, section.big, MAX_BLOCK, section.faces)
+        if skim is not None and is_next and section is not None:
+            after, count = yield from _skimmed(skim, buffer, pos, True, section.big, MAX_BLOCK, section.faces)
             if after != pos:
                 pos, needed = after, 12
                 continue

@@ -44,8 +44,8 @@ def trickle(data: bytes, size: int):  # type: ignore[no-untyped-def]
 class Nothing:
     """A skim that leaves every packet."""
 
-    def packets(self, buffer: bytes | memoryview, pos: int, *rest: object) -> tuple[int, None]:
-        return pos, None
+    def packets(self, buffer: bytes | memoryview, pos: int, *rest: object) -> tuple[int, None, int]:
+        return pos, None, 2
 
 
 @pytest.mark.parametrize("form", ["pcap", "pcapng"])
