@@ -8,7 +8,7 @@ call of a connection, so the type is checked before anything is paired.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 
@@ -35,6 +35,7 @@ _UNMENTIONED: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
 
 #: The role of a message: part of an exchange (call, reply, stream), or something else.
 Role = Literal["call", "reply", "stream", "event", "keepalive", "other"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 #: The outcome of an exchange. `ok` and `error` are answered calls. A call without a reply is `unanswered` if
 #: its connection ended, `pending` if only the input ended, and `given-up` if too many calls were waiting. A
