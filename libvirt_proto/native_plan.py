@@ -23,9 +23,9 @@ from .codec.visitor import Visitor
 from .codec.xdrtype import TypeTable
 from .names.meanings import key, meanings_of
 from .names.public import Bits, By, Meaning, OneOf, names
+from .native import FORMAT
 from .registry import Registry, default
 
-FORMAT: Final = 1
 NONE: Final = 0xFFFFFFFF
 _HEADER_WORDS: Final = 4
 _ROW_WORDS: Final = 6
@@ -94,13 +94,20 @@ class _Head(msgspec.Struct):
 
 def plan_of(registry: Registry) -> NativePlan:
     """Return the plan of a registry: that of the newest release from its file, others are built."""
-    if has_file(registry):
-        head_line, _, rest = _FILE.read_bytes().partition(b"\n")
-        head = json.decode(head_line, type=_Head)
-        if (head.format, head.release) == (FORMAT, registry.release):
-            words, text = rest[: head.words], rest[head.words :]
-            return NativePlan(head.release, words, text, head.types, head.fault_names)
-    return build(registry)
+    return (_from_file(registry) if has_file(registry) else None) or build(registry)
+
+
+def _from_file(registry: Registry) -> NativePlan | None:
+    """Return the plan in the file; None if it is missing, cut, or of another release or format."""
+    try:
+        first, _, rest = _FILE.read_bytes().partition(b"\n")
+        head = json.decode(first, type=_Head)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    expected = FORMAT, registry.release, len(rest)
+    if (head.format, head.release, head.words + head.text) != expected or head.words < 0:
+        return None
+    return NativePlan(head.release, rest[: head.words], rest[head.words :], head.types, head.fault_names)
 
 
 def has_file(registry: Registry) -> bool:
