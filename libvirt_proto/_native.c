@@ -80,6 +80,8 @@ static inline int take_padded(Cursor *in, uint32_t size, const uint8_t **data)
 
 /* One message never takes more. */
 #define MAX_OUT ((size_t)256 << 20)
+/* Memory that may be kept for the next message. */
+#define MAX_SPARE ((size_t)64 << 10)
 
 typedef struct {
     char *data;
@@ -119,6 +121,17 @@ static void out_free(Out *out)
     PyMem_Free(out->data);
     out->data = NULL;
     out->size = out->room = 0;
+}
+
+/* Give back most of what a large message needed. */
+static void shrink(Out *out)
+{
+    const size_t room = 2 * out->size + 64;
+    char *data = out->room > MAX_SPARE && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
+    if (data != NULL) {
+        out->data = data;
+        out->room = room;
+    }
 }
 
 static int put_unsigned(Out *out, uint64_t number)
@@ -735,6 +748,9 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth);
 /* Objects are built by calling their class: NULL without an exception means that Python has to read the value. */
 static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in, int depth)
 {
+    if (count > in->values) /* lists in lists would reserve memory for values that cannot be there */
+        return NULL;
+    in->values -= count;
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         PyObject *item = build_value(plan, row, in, depth);
@@ -1089,8 +1105,6 @@ typedef struct {
     Out spare; /* kept between calls, up to MAX_SPARE bytes */
 } PlanObject;
 
-#define MAX_SPARE ((size_t)64 << 10)
-
 /* The resolver may refer to its plan. */
 static int plan_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -1250,10 +1264,10 @@ static PyObject *plan_json(PyObject *self, PyObject *const *args, Py_ssize_t cou
         json = Py_NewRef(Py_None);
     else
         json = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
-    release(&payload);
     if (out.room > MAX_SPARE)
         out_free(&out);
     object->spare = out;
+    release(&payload); /* may be Python code (PEP 688) */
     return json;
 }
 
@@ -1339,6 +1353,7 @@ static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject)
 
 #define MAX_KEY 36
 #define MAX_LANES 8192
+#define MAX_PROBES 128 /* of keys that were made to have equal hashes */
 #define MAX_MESSAGE (33554432u + 4)
 #define HEADER_END 28
 
@@ -1398,23 +1413,36 @@ static uint32_t hash(const uint8_t *data, size_t size)
     return value ^ value >> 15;
 }
 
-static Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
+/* The slot of a key in the tables of twice as many slots, or a free one for it; NULL if there is none nearby. */
+static uint32_t *lane_slot(const Scanner *self, const uint8_t *key, size_t size)
 {
-    uint32_t at = hash(key, size) % (2 * MAX_LANES);
-    for (; self->lane_slots[at]; at = (at + 1) % (2 * MAX_LANES)) {
-        Lane *lane = self->lanes + self->lane_slots[at] - 1;
+    uint32_t at = hash(key, size);
+    for (int probes = 0; probes < MAX_PROBES; probes++, at++) {
+        uint32_t *slot = self->lane_slots + at % (2 * MAX_LANES);
+        if (!*slot)
+            return slot;
+        const Lane *lane = self->lanes + (*slot - 1);
         if (lane->key_size == size && memcmp(lane->key, key, size) == 0)
-            return lane;
+            return slot;
     }
     return NULL;
 }
 
+static Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
+{
+    const uint32_t *slot = lane_slot(self, key, size);
+    return slot != NULL && *slot ? self->lanes + *slot - 1 : NULL;
+}
+
 static Kind *kind_slot(const Scanner *self, const uint8_t *key)
 {
-    uint32_t at = hash(key, KIND_KEY) % (2 * MAX_KINDS);
-    while (self->kinds[at].used && memcmp(self->kinds[at].key, key, KIND_KEY) != 0)
-        at = (at + 1) % (2 * MAX_KINDS);
-    return self->kinds + at;
+    uint32_t at = hash(key, KIND_KEY);
+    for (int probes = 0; probes < MAX_PROBES; probes++, at++) {
+        Kind *kind = self->kinds + at % (2 * MAX_KINDS);
+        if (!kind->used || memcmp(kind->key, key, KIND_KEY) == 0)
+            return kind;
+    }
+    return NULL;
 }
 
 static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t direction)
@@ -1424,7 +1452,7 @@ static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t di
     memcpy(key + 16, frame + 24, 4);
     key[20] = direction;
     const Kind *kind = kind_slot(self, key);
-    return kind->used ? kind : NULL;
+    return kind != NULL && kind->used ? kind : NULL;
 }
 
 /* ---- lines ---- */
@@ -1659,6 +1687,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
     if (held && at) {
         memmove(lane->pending.data, lane->pending.data + at, size - at);
         lane->pending.size = size - at;
+        shrink(&lane->pending);
     }
     else if (!held && at < size && (status = put(&lane->pending, data + at, size - at)))
         back_to(self, &before);
@@ -1929,7 +1958,7 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     }
     Kind *kind = kind_slot(self, (const uint8_t *)key);
     Py_ssize_t count = PyTuple_Size(parts);
-    if (kind->used || self->kind_count == MAX_KINDS || count > 64)
+    if (kind == NULL || kind->used || self->kind_count == MAX_KINDS || count > 64)
         Py_RETURN_FALSE;
     if (self->found != NULL) {
         if (count != 6) {
@@ -2000,29 +2029,27 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
-    if (lane == NULL) {
-        if (self->lane_count == MAX_LANES)
-            Py_RETURN_FALSE;
-        lane = self->lanes + self->lane_count;
-        memcpy(lane->key, key, (size_t)key_size);
-        lane->key_size = (uint8_t)key_size;
-        uint32_t at = hash(lane->key, lane->key_size) % (2 * MAX_LANES);
-        while (self->lane_slots[at])
-            at = (at + 1) % (2 * MAX_LANES);
-        self->lane_slots[at] = ++self->lane_count;
+    uint32_t *slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size);
+    if (slot == NULL || (!*slot && self->lane_count == MAX_LANES))
+        Py_RETURN_FALSE;
+    if (!*slot) {
+        Lane *made = self->lanes + self->lane_count;
+        memcpy(made->key, key, (size_t)key_size);
+        made->key_size = (uint8_t)key_size;
+        *slot = ++self->lane_count;
     }
-    PyObject *before = lane->connection;
+    Lane *lane = self->lanes + *slot - 1;
     lane->conn.size = lane->pending.size = 0;
     lane->open = 0;
-    lane->connection = Py_NewRef(connection);
-    Py_XDECREF(before);
     if (put(&lane->conn, conn, (size_t)conn_size))
         return PyErr_NoMemory();
+    PyObject *before = lane->connection;
+    lane->connection = Py_NewRef(connection);
     lane->next = next;
     lane->packet = 0;
     lane->direction = (uint8_t)direction;
     lane->open = 1;
+    Py_XDECREF(before); /* may be Python code, and the lane is complete */
     Py_RETURN_TRUE;
 }
 
