@@ -14,7 +14,7 @@ from ..capture.lanes import Lanes, Presenting
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
-from ..filters import Filter, Selection
+from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
 from ..native_kinds import NativeMessages
 from ..rpc.message import MessageDecoder, Status
@@ -105,16 +105,6 @@ class Capture:
 
     def __iter__(self) -> Iterator[CapturedMessage]:
         return self._messages(self._begin())
-
-    def lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
-        """Return the `timeline`, in which the native core presents what it can: it leaves Lines instead of
-        messages."""
-        wanted = self._on_message is None and self._redact is None
-        if self._filter is not None and not self._filter.of_kinds:
-            wanted = False
-        items = self._begin(lanes=Lanes(presenting) if wanted else None)
-        self._presenting = presenting if wanted else None
-        return self._timeline(items)
 
     def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         """Return an iterator over the messages, without names, and the events between them: of connections,
@@ -339,6 +329,14 @@ class Capture:
                 yield CapturedMessage(item, context)
         self._check(items)
 
+    def _lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+        wanted = self._on_message is None and self._redact is None
+        if self._filter is not None and not is_of_kinds(self._filter):
+            wanted = False
+        items = self._begin(lanes=Lanes(presenting) if wanted else None)
+        self._presenting = presenting if wanted else None
+        return self._timeline(items)
+
     def _timeline(
         self, items: Generator[_Event]
     ) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
@@ -409,6 +407,14 @@ def open(
     stop = Stop() if follow else None
     opened = Source(source, name=name, ports=ports, keylog=keylog, follow=stop)
     return decode_source(opened, definitions, filter=filter, redact=redact, on_notice=on_notice)
+
+
+def lines_of(
+    capture: Capture, presenting: Presenting
+) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+    """Return the `timeline` of a capture, in which the native core presents what it can: it leaves Lines
+    instead of messages."""
+    return capture._lines(presenting)
 
 
 def decode_source(
