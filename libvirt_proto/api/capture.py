@@ -46,8 +46,9 @@ class Capture:
     pass ends the one before. `notices`, `notice_counts` and the counts below are those of the last pass, and
     complete at its end.
 
-    `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
-    wrong, `failures` those that report an error or abort a stream, `connections` connections with messages.
+    `read_messages` counts messages, `native_messages` those that the native core read, `shown` those that
+    passed the filter, `malformed` those whose payload is wrong, `failures` those that report an error or
+    abort a stream, `connections` connections with messages.
     `start_ns` is the time of the first message or event, whether it passed the filter or not; it is known
     from then on.
     """
@@ -69,7 +70,7 @@ class Capture:
         self.registry: Final = registry
         self.notices: list[Notice] = []
         self.notice_counts: Counter[str] = Counter()
-        self.read_messages = self.malformed = self.failures = self.connections = 0
+        self.read_messages = self.malformed = self.failures = self.connections = self.native_messages = 0
         self.start_ns: int | None = None
         self._read = read
         self._repeatable = repeatable
@@ -222,6 +223,7 @@ class Capture:
         self._begun = True
         self.notices, self.notice_counts = [], Counter()
         self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
+        self.native_messages = 0
         self._shows_all = False
         self.start_ns = self._sessions = self._presenting = None
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
@@ -245,7 +247,7 @@ class Capture:
 
     def _events(self, seen: Iterator[Seen]) -> Generator[_Event]:
         """Count messages, and report notices."""
-        count = malformed = failures = connections = 0
+        count = native = malformed = failures = connections = 0
         connection = start_ns = None
         messages = self._native
         try:
@@ -264,6 +266,7 @@ class Capture:
                         messages.learn(item)
                 elif isinstance(item, Lines):
                     count += item.messages
+                    native += item.messages
                     failures += item.failures
                     if isinstance(item.data, tuple):
                         yield from item.data
@@ -276,7 +279,7 @@ class Capture:
                 yield item
         finally:
             self.read_messages, self.malformed, self.connections = count, malformed, connections
-            self.failures = failures
+            self.failures, self.native_messages = failures, native
 
     def _selected(self, items: Generator[_Event], *, all_events: bool = False) -> Iterator[_Event]:
         """Leave out messages that do not pass the filter, and events, unless all are wanted."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from libvirt_proto import native, native_plan
 from libvirt_proto.cli import checks
+from libvirt_proto.cli import main as cli
 from libvirt_proto.registry import default
 
 
@@ -126,6 +129,33 @@ def test_damaged_plan_is_built_again(damage: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(native_plan, "_FILE", file)
     assert native_plan._from_file(default()) is None
     assert native_plan.plan_of(default()) == expected
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("form", ["jsonl", "monitor"])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_debug_reports_the_share_of_the_native_core(
+    form: str, jobs: str, captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(native.PURE, raising=False)
+    file = str(captures / "tour.pcap")
+    words = ["decode", "--debug", "--format", form, "--jobs", jobs, "-o", str(tmp_path / "out"), file, file]
+    done = CliRunner().invoke(cli.main, words)
+    found = re.search(
+        r"^native core \(compiled\): ([\d,]+) of 10,024 messages \((\d+\.\d\d) %\)$", done.stderr, re.M
+    )
+    assert found is not None, done.stderr
+    count = int(found[1].replace(",", ""))
+    assert found[2] == f"{count / 100.24:.2f}"
+    assert count > 9000
+    assert len((tmp_path / "out").read_bytes().splitlines()) == 10_024
+
+
+def test_debug_without_the_native_core(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.PURE, "1")
+    done = CliRunner().invoke(cli.main, ["decode", "--debug", str(captures / "tour.pcap"), "-o", os.devnull])
+    expected = "native core (switched off by LIBVIRT_PROTO_PURE=1): 0 of 5,012 messages (0.00 %)\n"
+    assert done.stderr == expected
 
 
 @pytest.mark.native
