@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import sysconfig
-from hashlib import sha256
+from binascii import crc32
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,7 +86,7 @@ def build(
     """
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "it needs CPython with a GIL"  # pip would refuse the wheel
-    source = sha256((root / SOURCE).read_bytes()).hexdigest()
+    source = f"{crc32((root / SOURCE).read_bytes()):08x}"
     words = shlex.split(compiler or os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     command = [
         *words,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from binascii import crc32
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,7 @@ FORMAT: Final = 1
 NO_GIL: Final = "not used: this Python has no GIL"
 #: The state of a module that does not belong to the source next to it.
 STALE: Final = "compiled from another source: run `make native`"
-_SOURCE: Final = Path(__file__).with_name("_native.c")
+_SOURCE: Final = os.path.join(os.path.dirname(__file__), "_native.c")  # pathlib is slow to load
 
 
 def core() -> ModuleType | None:
@@ -72,12 +72,12 @@ def _is_current(module: ModuleType) -> bool:
     if getattr(module, "FORMAT", None) != FORMAT:
         return False
     try:
-        source = _SOURCE.read_bytes()
+        with open(_SOURCE, "rb") as file:
+            source = file.read()
     except OSError:
         return True  # an installed package has no source
-    from hashlib import sha256  # slow to load
-
-    return sha256(source).hexdigest() == getattr(module, "SOURCE", None)
+    # A check sum detects a change; hashlib is slow to load.
+    return f"{crc32(source):08x}" == getattr(module, "SOURCE", None)
 
 
 @cache

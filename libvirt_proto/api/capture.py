@@ -105,7 +105,7 @@ class Capture:
     # Passes
 
     def __iter__(self) -> Iterator[CapturedMessage]:
-        return self._messages(self._begin())
+        return self._messages(self._begin(batches=self._filter is None and self._on_message is None))
 
     def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         """Return an iterator over the messages, without names, and the events between them: of connections,
@@ -212,7 +212,10 @@ class Capture:
 
     # The parts of a pass
 
-    def _begin(self, *, whole_calls: bool = False, lanes: Lanes | None = None) -> Generator[_Event]:
+    def _begin(
+        self, *, whole_calls: bool = False, lanes: Lanes | None = None, batches: bool = False
+    ) -> Generator[_Event]:
+        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines."""
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -231,7 +234,7 @@ class Capture:
         if lanes is None and self._redact is None and core() is not None:
             self._native = NativeMessages(self.registry)
             lanes = Lanes(self._native)
-        self._pass = self._events(self._read(lanes))
+        self._pass = self._events(self._read(lanes), batches)
         return self._pass
 
     def _end_pass(self) -> None:
@@ -245,7 +248,7 @@ class Capture:
             why = "the capture is closed" if self._closed else "another pass over it has begun"
             raise CaptureError(f"{self.name}: reading cannot continue: {why}")
 
-    def _events(self, seen: Iterator[Seen]) -> Generator[_Event]:
+    def _events(self, seen: Iterator[Seen], batches: bool) -> Generator[_Event]:
         """Count messages, and report notices."""
         count = native = malformed = failures = connections = 0
         connection = start_ns = None
@@ -268,7 +271,7 @@ class Capture:
                     count += item.messages
                     native += item.messages
                     failures += item.failures
-                    if isinstance(item.data, tuple):
+                    if isinstance(item.data, tuple) and not batches:
                         yield from item.data
                         continue
                 elif isinstance(item, Notice):
@@ -330,6 +333,11 @@ class Capture:
         for item in self._selected(items):
             if isinstance(item, Captured):
                 yield CapturedMessage(item, context)
+            elif isinstance(item, Lines):
+                for captured in cast(tuple[Captured, ...], item.data):
+                    if items is not self._pass:
+                        break  # the pass was ended
+                    yield CapturedMessage(captured, context)
         self._check(items)
 
     def _lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
@@ -470,7 +478,8 @@ def decoded(
         from ..capture.pcap.recorder import recorded
 
         items = recorded(items, recorder, live=live)
-    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers, lanes=lanes)
+    decoder = MessageDecoder(registry) if lanes is None else lanes.decoder()
+    return stream.messages(items, decoder.decode, programs=registry.numbers, lanes=lanes)
 
 
 def _registry(
