@@ -80,6 +80,8 @@ static inline int take_padded(Cursor *in, uint32_t size, const uint8_t **data)
 
 /* One message never takes more. */
 #define MAX_OUT ((size_t)256 << 20)
+/* Memory that may be kept for the next message. */
+#define MAX_SPARE ((size_t)64 << 10)
 
 typedef struct {
     char *data;
@@ -119,6 +121,17 @@ static void out_free(Out *out)
     PyMem_Free(out->data);
     out->data = NULL;
     out->size = out->room = 0;
+}
+
+/* Give back most of what a large message needed. */
+static void shrink(Out *out)
+{
+    const size_t room = 2 * out->size + 64;
+    char *data = out->room > MAX_SPARE && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
+    if (data != NULL) {
+        out->data = data;
+        out->room = room;
+    }
 }
 
 static int put_unsigned(Out *out, uint64_t number)
@@ -741,6 +754,9 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth);
 /* Objects are built by calling their class: NULL without an exception means that Python has to read the value. */
 static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in, int depth)
 {
+    if (count > in->values) /* lists in lists would reserve memory for values that cannot be there */
+        return NULL;
+    in->values -= count;
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         PyObject *item = build_value(plan, row, in, depth);
@@ -1071,8 +1087,6 @@ typedef struct {
     Out spare; /* kept between calls, up to MAX_SPARE bytes */
 } PlanObject;
 
-#define MAX_SPARE ((size_t)64 << 10)
-
 /* The resolver may refer to its plan. */
 static int plan_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -1232,10 +1246,10 @@ static PyObject *plan_json(PyObject *self, PyObject *const *args, Py_ssize_t cou
         json = Py_NewRef(Py_None);
     else
         json = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
-    release(&payload);
     if (out.room > MAX_SPARE)
         out_free(&out);
     object->spare = out;
+    release(&payload); /* may be Python code (PEP 688) */
     return json;
 }
 
@@ -1812,8 +1826,8 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *at, const uint8_
         back_to(self, &before);
         lane->pending.size = held; /* nothing has overwritten them */
     }
-    else if (held && !lane->pending.size && lane->pending.room > MAX_SPARE)
-        out_free(&lane->pending);
+    else if (held)
+        shrink(&lane->pending);
     return status;
 }
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import json
 
+from .native import FORMAT
 from .registry import Registry, default
 
-FORMAT: Final = 1
 #: The plan of the newest release: `python -m tools.native_plan` writes it.
 _FILE: Final = os.path.join(os.path.dirname(__file__), "native.plan")
 
@@ -79,12 +79,16 @@ def has_file(registry: Registry) -> bool:
 
 def read(registry: Registry) -> NativePlan | None:
     """Read the plan of the newest release from its file. Return None for any other registry, and for a file
-    that does not belong to it: build these."""
+    that is missing, cut, or of another release or format: build these."""
     if not has_file(registry):
         return None
-    with open(_FILE, "rb") as file:
-        line, rest = file.readline(), file.read()
-    head = json.decode(line, type=_Head)
-    if (head.format, head.release) != (FORMAT, registry.release):
+    try:
+        with open(_FILE, "rb") as file:
+            line, rest = file.readline(), file.read()
+        head = json.decode(line, type=_Head)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    expected = FORMAT, registry.release, len(rest)
+    if (head.format, head.release, head.words + head.text) != expected or head.words < 0:
         return None
     return NativePlan(head.release, rest[: head.words], rest[head.words :], head.types, head.fault_names)

@@ -14,7 +14,8 @@ from .codec.type_table import TypeTable
 from .codec.visitor import Visitor
 from .names.meanings import key, meanings_of
 from .names.public import Bits, By, Meaning, OneOf, names
-from .native_plan import FORMAT, NativePlan
+from .native import FORMAT
+from .native_plan import NativePlan
 from .registry import Registry
 
 NONE: Final = 0xFFFFFFFF

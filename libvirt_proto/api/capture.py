@@ -14,7 +14,7 @@ from ..capture.lanes import Lanes, Presenting
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
-from ..filters import Filter, Selection
+from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
 from ..native_kinds import NativeMessages
 from ..rpc.message import MessageDecoder, Status
@@ -46,8 +46,9 @@ class Capture:
     pass ends the one before. `notices`, `notice_counts` and the counts below are those of the last pass, and
     complete at its end.
 
-    `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
-    wrong, `failures` those that report an error or abort a stream, `connections` connections with messages.
+    `read_messages` counts messages, `native_messages` those that the native core read, `shown` those that
+    passed the filter, `malformed` those whose payload is wrong, `failures` those that report an error or
+    abort a stream, `connections` connections with messages.
     `start_ns` is the time of the first message or event, whether it passed the filter or not; it is known
     from then on.
     """
@@ -69,7 +70,7 @@ class Capture:
         self.registry: Final = registry
         self.notices: list[Notice] = []
         self.notice_counts: Counter[str] = Counter()
-        self.read_messages = self.malformed = self.failures = self.connections = 0
+        self.read_messages = self.malformed = self.failures = self.connections = self.native_messages = 0
         self.start_ns: int | None = None
         self._read = read
         self._repeatable = repeatable
@@ -105,16 +106,6 @@ class Capture:
 
     def __iter__(self) -> Iterator[CapturedMessage]:
         return self._messages(self._begin(batches=self._filter is None and self._on_message is None))
-
-    def lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
-        """Return the `timeline`, in which the native core presents what it can: it leaves Lines instead of
-        messages."""
-        wanted = self._on_message is None and self._redact is None
-        if self._filter is not None and not self._filter.of_kinds:
-            wanted = False
-        items = self._begin(lanes=Lanes(presenting) if wanted else None)
-        self._presenting = presenting if wanted else None
-        return self._timeline(items)
 
     def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         """Return an iterator over the messages, without names, and the events between them: of connections,
@@ -235,6 +226,7 @@ class Capture:
         self._begun = True
         self.notices, self.notice_counts = [], Counter()
         self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
+        self.native_messages = 0
         self._shows_all = False
         self.start_ns = self._sessions = self._presenting = None
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
@@ -258,7 +250,7 @@ class Capture:
 
     def _events(self, seen: Iterator[Seen], batches: bool) -> Generator[_Event]:
         """Count messages, and report notices."""
-        count = malformed = failures = connections = 0
+        count = native = malformed = failures = connections = 0
         connection = start_ns = None
         messages = self._native
         try:
@@ -277,6 +269,7 @@ class Capture:
                         messages.learn(item)
                 elif isinstance(item, Lines):
                     count += item.messages
+                    native += item.messages
                     failures += item.failures
                     if isinstance(item.data, tuple) and not batches:
                         yield from item.data
@@ -289,7 +282,7 @@ class Capture:
                 yield item
         finally:
             self.read_messages, self.malformed, self.connections = count, malformed, connections
-            self.failures = failures
+            self.failures, self.native_messages = failures, native
 
     def _selected(self, items: Generator[_Event], *, all_events: bool = False) -> Iterator[_Event]:
         """Leave out messages that do not pass the filter, and events, unless all are wanted."""
@@ -346,6 +339,14 @@ class Capture:
                         break  # the pass was ended
                     yield CapturedMessage(captured, context)
         self._check(items)
+
+    def _lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+        wanted = self._on_message is None and self._redact is None
+        if self._filter is not None and not is_of_kinds(self._filter):
+            wanted = False
+        items = self._begin(lanes=Lanes(presenting) if wanted else None)
+        self._presenting = presenting if wanted else None
+        return self._timeline(items)
 
     def _timeline(
         self, items: Generator[_Event]
@@ -417,6 +418,14 @@ def open(
     stop = Stop() if follow else None
     opened = Source(source, name=name, ports=ports, keylog=keylog, follow=stop)
     return decode_source(opened, definitions, filter=filter, redact=redact, on_notice=on_notice)
+
+
+def lines_of(
+    capture: Capture, presenting: Presenting
+) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+    """Return the `timeline` of a capture, in which the native core presents what it can: it leaves Lines
+    instead of messages."""
+    return capture._lines(presenting)
 
 
 def decode_source(

@@ -213,6 +213,7 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
     finally:
         capture.close()
         status.messages += capture.read_messages
+        status.native += capture.native_messages
         status.problems += capture.malformed
         status.failures += capture.failures
         status.connections += capture.connections

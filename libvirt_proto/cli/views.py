@@ -91,8 +91,10 @@ class MessagesView:
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the line or lines of each message and event."""
+        from ..api.capture import lines_of
+
         present, event, native = self._present, self._event, self._native
-        items = capture.timeline() if native is None else capture.lines(native)
+        items = capture.timeline() if native is None else lines_of(capture, native)
         first = next(items, None)
         if first is None:
             return

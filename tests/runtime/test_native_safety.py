@@ -9,6 +9,7 @@ import gc
 import struct
 import sys
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 
 from libvirt_proto import native, native_kinds, registry
 from libvirt_proto.cli import main as cli
-from libvirt_proto.native_plan import FORMAT
+from libvirt_proto.native import FORMAT
 from libvirt_proto.native_plan_builder import NONE, build
 from tests.support import packets
 
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.native
 
 VOID, INT, UHYPER, DOUBLE, ENUM, ARRAY, STRING, STRUCT, UNION = 0, 1, 4, 6, 8, 14, 12, 16, 17
-FIXED_ARRAY, OPTIONAL = 13, 15
+OPAQUE, FIXED_ARRAY, OPTIONAL = 11, 13, 15
 ONE_OF, BITS, BY = 1, 2, 3
 _HEADER, _ROW = 4, 6
+ANY = NONE - 1
 KEY = bytes(12)
 
 
@@ -136,6 +138,39 @@ class TestPlans:
         for start in (-1, 5):
             with pytest.raises(IndexError):
                 plan.check(0, bytes(4), start)
+
+    def test_lists_in_lists_reserve_no_memory_for_values_that_are_missing(self) -> None:
+        """Each of 90 nested lists has 100,000 items: 72 MB before the first value is found to be missing."""
+        size = 100_000
+        rows = [row(INT), *(row(FIXED_ARRAY, size, at) for at in range(90)), row(ARRAY, NONE, 0)]
+        plan = core().Plan(words_of(rows), b"")
+        data = struct.pack(">I", size) + bytes(4 * size)
+        tracemalloc.start()
+        try:
+            assert plan.decode(90, data) is None
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 20 * len(data)
+        assert plan.decode(1, data) == ([size, *[0] * (size - 1)], 4 * size)
+        assert plan.decode(91, data) == ([0] * size, 4 + 4 * size)
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="buffers of Python classes: PEP 688")
+    def test_buffer_that_uses_the_plan_when_it_is_released(self) -> None:
+        """The memory of the text is not in use by then."""
+        plan = core().Plan(words_of([row(OPAQUE)]), b"")
+        large = struct.pack(">I", 20_000) + bytes(20_000)
+
+        class Data:
+            def __buffer__(self, flags: int) -> memoryview:
+                return memoryview(large)
+
+            def __release_buffer__(self, view: memoryview) -> None:
+                plan.json(0, struct.pack(">I", 100_000) + bytes(100_000))
+
+        for _ in range(100):
+            assert plan.json(0, Data()) == b'"' + b"00" * 20_000 + b'"'
+            assert len(plan.json(0, struct.pack(">I", 30_000) + bytes(30_000))) == 60_002
 
     def test_releases_buffers_after_errors(self) -> None:
         plan = core().Plan(words_of([row(INT)]), b"")
@@ -324,10 +359,11 @@ def frame_of(payload: bytes) -> bytes:
     return struct.pack(">I", 28 + len(payload)) + bytes(24) + payload
 
 
-def record_of(data: bytes, next_: int) -> bytes:
-    """A pcap record with a raw IPv4 packet of the connection 0.0.0.0:0, sequence number `next_`."""
+def record_of(data: bytes, next_: int, source: int = 0) -> bytes:
+    """A pcap record with a raw IPv4 packet of the connection 0.0.0.0:0, sequence number `next_`; `source` is
+    the address of its client."""
     tcp = struct.pack(">HHIIBBHHH", 0, 0, next_, 0, 0x50, 0x10, 0, 0, 0)
-    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 40 + len(data), 0, 0, 64, 6, 0, 0, 0)
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 40 + len(data), 0, 0, 64, 6, 0, source, 0)
     packet = ip + tcp + data
     return struct.pack("<IIII", 1, 0, len(packet), len(packet)) + packet
 
@@ -558,6 +594,38 @@ class TestScanners:
         del connection, scanner
         gc.collect()
         assert gone() is None
+
+    @pytest.mark.parametrize("rest", [b"", b"\0\0"])
+    def test_lanes_keep_no_memory_of_large_messages(self, rest: bytes) -> None:
+        """Python's directions do not, either: 8,192 lanes would keep 64 MB each."""
+        scanner = self.scanner()
+        scanner.learn(self.KIND, ANY, False, (b"\n",))
+        frame = frame_of(bytes(400_000)) + rest
+        pieces = [frame[at : at + 50_000] for at in range(0, len(frame), 50_000)]
+        tracemalloc.start()
+        try:
+            for source in range(20):
+                key = struct.pack(">I", source) + bytes(8)
+                scanner.open(key, 0, 0, b"conn")
+                data = b"".join(record_of(each, at * 50_000, source) for at, each in enumerate(pieces))
+                assert self.scan(scanner, data)[:3] == (len(data), b"\n", 1)
+            del data
+            kept = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert kept < 400_000
+        assert scanner.take(key) == (len(frame), rest, 9)
+
+    def test_keys_of_connections_find_room(self) -> None:
+        scanner = self.scanner()
+        keys = [
+            struct.pack(">IIHH", 0x0A000000 + (at >> 13), 0x0A0000FE, 32768 + at, 16509) for at in range(4096)
+        ]
+        both = [key for each in keys for key in (each, each[4:8] + each[:4] + each[10:] + each[8:10])]
+        assert all(scanner.open(key, 7, 0, b"conn") for key in both)
+        assert not scanner.open(bytes(36), 7, 0, b"conn")
+        assert all(scanner.take(key) == (7, b"", 0) for key in both)
+        assert scanner.open(bytes(36), 7, 0, b"conn"), "lanes that were taken back make room"
 
     @pytest.mark.parametrize("seed", range(10))
     def test_damaged_records(self, seed: int) -> None:
