@@ -11,7 +11,7 @@ import os
 import shlex
 import subprocess
 import sysconfig
-from hashlib import sha256
+from binascii import crc32
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,7 +78,7 @@ def build(
     `compiler` (default: $CC, or what compiled Python) is a command, `include` (default: this Python's) the
     folder of Python.h.
     """
-    source = sha256((root / SOURCE).read_bytes()).hexdigest()
+    source = f"{crc32((root / SOURCE).read_bytes()):08x}"
     words = shlex.split(compiler or os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     command = [
         *words,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from binascii import crc32
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PURE: Final = "LIBVIRT_PROTO_PURE"
 #: The state of a module that does not belong to the source next to it.
 STALE: Final = "compiled from another source: run `make native`"
-_SOURCE: Final = Path(__file__).with_name("_native.c")
+_SOURCE: Final = os.path.join(os.path.dirname(__file__), "_native.c")  # pathlib is slow to load
 
 
 def core() -> ModuleType | None:
@@ -58,12 +58,11 @@ def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
             return None, "not compiled: the package was built without a C compiler"
         return None, f"not loaded: {error}"
     try:
-        source = _SOURCE.read_bytes()
+        with open(_SOURCE, "rb") as file:
+            source = file.read()
     except OSError:
         return _native, "compiled"  # an installed package has no source
-    from hashlib import sha256  # slow to load
-
-    if sha256(source).hexdigest() != _native.SOURCE:
+    if f"{crc32(source):08x}" != _native.SOURCE:  # a check sum detects a change; hashlib is slow to load
         return None, STALE
     return _native, "compiled"
 

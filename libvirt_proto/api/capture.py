@@ -104,7 +104,7 @@ class Capture:
     # Passes
 
     def __iter__(self) -> Iterator[CapturedMessage]:
-        return self._messages(self._begin())
+        return self._messages(self._begin(batches=self._filter is None and self._on_message is None))
 
     def lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
         """Return the `timeline`, in which the native core presents what it can: it leaves Lines instead of
@@ -221,7 +221,10 @@ class Capture:
 
     # The parts of a pass
 
-    def _begin(self, *, whole_calls: bool = False, lanes: Lanes | None = None) -> Generator[_Event]:
+    def _begin(
+        self, *, whole_calls: bool = False, lanes: Lanes | None = None, batches: bool = False
+    ) -> Generator[_Event]:
+        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines."""
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -239,7 +242,7 @@ class Capture:
         if lanes is None and self._redact is None and core() is not None:
             self._native = NativeMessages(self.registry)
             lanes = Lanes(self._native)
-        self._pass = self._events(self._read(lanes))
+        self._pass = self._events(self._read(lanes), batches)
         return self._pass
 
     def _end_pass(self) -> None:
@@ -253,7 +256,7 @@ class Capture:
             why = "the capture is closed" if self._closed else "another pass over it has begun"
             raise CaptureError(f"{self.name}: reading cannot continue: {why}")
 
-    def _events(self, seen: Iterator[Seen]) -> Generator[_Event]:
+    def _events(self, seen: Iterator[Seen], batches: bool) -> Generator[_Event]:
         """Count messages, and report notices."""
         count = malformed = failures = connections = 0
         connection = start_ns = None
@@ -275,7 +278,7 @@ class Capture:
                 elif isinstance(item, Lines):
                     count += item.messages
                     failures += item.failures
-                    if isinstance(item.data, tuple):
+                    if isinstance(item.data, tuple) and not batches:
                         yield from item.data
                         continue
                 elif isinstance(item, Notice):
@@ -337,6 +340,11 @@ class Capture:
         for item in self._selected(items):
             if isinstance(item, Captured):
                 yield CapturedMessage(item, context)
+            elif isinstance(item, Lines):
+                for captured in cast(tuple[Captured, ...], item.data):
+                    if items is not self._pass:
+                        break  # the pass was ended
+                    yield CapturedMessage(captured, context)
         self._check(items)
 
     def _timeline(
@@ -461,7 +469,8 @@ def decoded(
         from ..capture.pcap.recorder import recorded
 
         items = recorded(items, recorder, live=live)
-    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers, lanes=lanes)
+    decoder = MessageDecoder(registry) if lanes is None else lanes.decoder()
+    return stream.messages(items, decoder.decode, programs=registry.numbers, lanes=lanes)
 
 
 def _registry(

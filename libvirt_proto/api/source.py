@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias, cast
 
 from ..capture.detect import FileFormat
@@ -110,7 +109,7 @@ class Source:
 
     def _give_path(self, path: str, name: str | None) -> None:
         self.name = path if name is None else name
-        self.repeatable = self._follow is None and Path(path).is_file()
+        self.repeatable = self._follow is None and os.path.isfile(path)
 
         def open_() -> BinaryIO:
             self._owned = open_path(path, wait=self._follow is None)

@@ -17,6 +17,7 @@ from .pcap.tcp import TcpReassembler
 
 if TYPE_CHECKING:
     from ..native import Scanner
+    from ..rpc.message import MessageDecoder
     from .pcap.file import Face
     from .stream import Reader
 
@@ -31,6 +32,9 @@ class Presenting(Protocol):
     @property
     def scanner(self) -> Scanner | None:
         """The native core; None until it is worth it."""
+
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads."""
 
     def learn(self, captured: Captured) -> None:
         """Learn the kind of a message that Python has read."""
@@ -73,12 +77,22 @@ class Lanes(NoLanes):
         #: Keys of open lanes.
         self._open: set[bytes] = set()
 
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads."""
+        return self._presenting.decoder()
+
     def attach(self, tcp: TcpReassembler, decoder: SegmentDecoder) -> None:
         """Set what reads the other packets."""
         self._tcp, self._decoder = tcp, decoder
 
     def packets(
-        self, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
+        self,
+        buffer: bytes | memoryview,
+        pos: int,
+        blocks: bool,
+        big: bool,
+        limit: int,
+        faces: tuple[Face, ...],
     ) -> tuple[int, Lines | None]:
         """Read packets of open lanes: see pcap.file.Skim."""
         start_ns = self._presenting.start_ns or 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from ..events import Captured, Chunk, Closed, Direction, Item, Lines, Notice, NoticeCode, Seen
@@ -13,7 +14,6 @@ from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD, WORD_SIZE
-from ..rpc.wronglength import explain
 
 if TYPE_CHECKING:
     from .lanes import Lanes
@@ -45,9 +45,12 @@ class _Programs:
 
     def __init__(self, programs: frozenset[int]) -> None:
         self.numbers = programs
-        heads = [number.to_bytes(4, "big") + b"\x00\x00\x00\x01" for number in sorted(programs)]
-        self.heads = frozenset(heads)
-        self.pattern = re.compile(b"|".join(map(re.escape, heads)) or b"(?!)")
+        self.heads = frozenset(number.to_bytes(4, "big") + b"\x00\x00\x00\x01" for number in programs)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes]:
+        """A program number and version, compiled where bytes are out of step."""
+        return re.compile(b"|".join(map(re.escape, sorted(self.heads))) or b"(?!)")
 
     def possible(self, data: bytes) -> bool:
         """Return whether a header can belong to a message of a connection in step: it has a known program, or
@@ -60,7 +63,7 @@ class _Programs:
     def find(self, data: bytes | bytearray, start: int) -> tuple[int, bool]:
         """Find the next plausible message: return its position and True, or the position from which to search
         again when there are more bytes, and False."""
-        for match in self.pattern.finditer(data, start + _HEAD.start):
+        for match in self._pattern.finditer(data, start + _HEAD.start):
             at = match.start() - _HEAD.start
             if len(data) - at < MIN_FRAME:
                 return at, False
@@ -548,6 +551,8 @@ class Reader:
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """Pass over a connection that began with an unknown protocol, or one that only its first word shows,
         and contains no message."""
+        from ..rpc.wronglength import explain  # slow to load, for its regular expressions
+
         start = explain(int.from_bytes(stream.unnamed[:WORD_SIZE]), ())
         if start.kind == "foreign" and len(stream.unnamed) >= WORD_SIZE:
             yield from self._pass(

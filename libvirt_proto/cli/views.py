@@ -73,7 +73,7 @@ class MessagesView:
             from ..presenters.probe_events import json_line
 
             objects = jsonl.JsonLinesPresenter(registry, accesses, redact)
-            if native.core() is not None:
+            if native.core() is not None and not acl:  # permissions are in no line that can be learned
                 self._native = NativeLines(registry, JsonLines(objects))
             self._present = objects.__call__  # calling a method is faster than calling an object
             self._event = lambda event: (
@@ -84,7 +84,7 @@ class MessagesView:
 
             lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding(), times=times)
             self._clock = lines.clock
-            if native.core() is not None:
+            if native.core() is not None and not acl:
                 self._native = NativeLines(registry, MonitorLines(lines))
             # A method is called faster than an object.
             self._present, self._event = lines.__call__, lines.event

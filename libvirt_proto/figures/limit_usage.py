@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..codec.lengths import LengthWalks, Walk
+from ..codec.type_table import TypeTable
 from ..codec.types import Bound
-from ..codec.xdrtype import TypeTable
 from ..errors import OverLimit, ProtocolError
 from ..rpc.limits import longest_frame, most_descriptors
 from ..rpc.wire import MAX_FDS, MAX_FRAME

@@ -17,8 +17,8 @@ from ..bounded import BoundedDict
 from ..codec.history import Event, Facts, Key, Span, version_key
 from ..codec.identification import Evidence, Identification, Range
 from ..codec.lengths import Walk
+from ..codec.type_table import TypeTable
 from ..codec.types import Named, Node, Optional, bound_of, children, declared_parts
-from ..codec.xdrtype import TypeTable
 from ..compatibility import Comparison, names_added_later
 from ..definitions import history
 from ..names import public

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from ..native_kinds import Learning
+from ..native_kinds import JsonDecoder, Learning
+from ..native_plan import has_file
 
 if TYPE_CHECKING:
     from ..events import Captured, Connection
     from ..jsonlines.presenter import JsonLinesPresenter
     from ..registry import Registry
+    from ..rpc.message import MessageDecoder
     from .monitor import MonitorPresenter
 
 #: Parts of a line: text, or the number of one of these values.
@@ -23,6 +25,10 @@ Parts = tuple[bytes | int, ...]
 
 class LinesPresenter(Protocol):
     """A presenter whose lines can be learned."""
+
+    @property
+    def explains(self) -> bool:
+        """Whether lines have the errors that messages report, in words."""
 
     @property
     def start_ns(self) -> int | None:
@@ -37,6 +43,9 @@ class LinesPresenter(Protocol):
 
 class JsonLines:
     """Lines of the JsonLinesPresenter."""
+
+    #: Errors are payloads like others.
+    explains = False
 
     def __init__(self, presenter: JsonLinesPresenter) -> None:
         self._presenter = presenter
@@ -62,6 +71,8 @@ class JsonLines:
 
 class MonitorLines:
     """Lines of the MonitorPresenter."""
+
+    explains = True
 
     def __init__(self, presenter: MonitorPresenter) -> None:
         self._presenter = presenter
@@ -108,6 +119,13 @@ class NativeLines(Learning):
     def connection(self, connection: Connection) -> bytes:
         """Return the text of a connection."""
         return self._presenter.connection(connection)
+
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads. Types need not be loaded where the plan is in
+        a file."""
+        if not has_file(self._registry):
+            return super().decoder()
+        return JsonDecoder(self._registry, explained=self._presenter.explains)
 
     def learn(self, captured: Captured) -> None:
         """Learn the line of a message that Python has presented."""

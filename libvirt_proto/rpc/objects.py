@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.values import XdrStruct, XdrUnion
 from ..codec.visitor import Visitor, parts
-from ..codec.xdrtype import TypeTable
 from ..text import uuid_text, wire_text
 from .names import Names
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..names.public import names
 from ..text import wire_text
 from .message import Status
 
@@ -51,6 +50,8 @@ def reported_error(message: Message) -> LibvirtError | None:
     code, payload = reported_code(message), message.payload
     if code is None:
         return None
+    from ..names.public import names  # slow to load
+
     text = getattr(payload, "message", None)
     domain, level = getattr(payload, "domain", None), getattr(payload, "level", None)
     return LibvirtError(
