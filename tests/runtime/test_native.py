@@ -90,10 +90,14 @@ def test_core_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.native
 @pytest.mark.parametrize("missing", ["FORMAT", "SOURCE"])
-def test_foreign_module_is_not_used(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of another version, or by another author."""
+def test_foreign_module_is_not_used(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of another version, or by another author: in an installed package, or next to a source."""
     core = native.core()
     native._found.cache_clear()
+    source = tmp_path / "_native.c"
+    if missing == "SOURCE":
+        source.write_text("/* of another core */")
+    monkeypatch.setattr(native, "_SOURCE", source)
     monkeypatch.delattr(core, missing)
     with pytest.warns(RuntimeWarning, match="another source"):
         assert native.core() is None

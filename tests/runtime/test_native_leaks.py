@@ -20,6 +20,7 @@ SCRIPT = """
 import gc, re, sys
 import libvirt_proto
 from libvirt_proto import native, registry
+from libvirt_proto.api.capture import lines_of
 from libvirt_proto.events import Captured, Lines
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.presenters.native_lines import JsonLines, NativeLines
@@ -32,7 +33,7 @@ def as_lines():
     presenter = JsonLinesPresenter(registry.default())
     core, count = NativeLines(registry.default(), JsonLines(presenter)), 0
     with libvirt_proto.open(sys.argv[1]) as capture:
-        for item in capture.lines(core):
+        for item in lines_of(capture, core):
             if isinstance(item, Captured):
                 presenter(item)
                 core.learn(item)
