@@ -391,7 +391,8 @@ static int valid_names(Plan *plan, uint32_t place)
     if (!table_fits(plan, place, 1, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
-    return names[0] >= ONE_OF && names[0] <= BY && text_fits(plan, names[5], names[6]) && texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
+    return names[0] >= ONE_OF && names[0] <= BY && text_fits(plan, names[5], names[6]) &&
+           texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
 }
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
@@ -779,6 +780,17 @@ static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in
 /* Values of a call without a tuple: PyObject_CallFunctionObjArgs allocates room for more. */
 enum { FEW = 5 };
 
+/* It is faster, and in the limited API since Python 3.12: earlier ones do not use it. */
+extern PyObject *PyObject_Vectorcall(PyObject *, PyObject *const *, size_t, PyObject *) __attribute__((weak));
+
+/* Call a class with a few values; the others are NULL. */
+static PyObject *call(PyObject *class, PyObject *const values[FEW], uint32_t count)
+{
+    if (Py_Version >= 0x030C0000 && PyObject_Vectorcall != NULL)
+        return PyObject_Vectorcall(class, values, count, NULL);
+    return PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3], values[4], NULL);
+}
+
 static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
 {
     PyObject *class = bound(plan, at), *fields = NULL, *object = NULL, *values[FEW] = {NULL};
@@ -794,10 +806,8 @@ static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *i
         else
             PyTuple_SetItem(fields, (Py_ssize_t)i, value);
     }
-    if (i == row->count) /* NULL ends the values */
-        object = fields != NULL ? PyObject_Call(class, fields, NULL)
-                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3],
-                                                               values[4], NULL);
+    if (i == row->count)
+        object = fields != NULL ? PyObject_Call(class, fields, NULL) : call(class, values, row->count);
     for (i = 0; i < FEW; i++)
         Py_XDECREF(values[i]);
     Py_XDECREF(fields);
@@ -810,14 +820,13 @@ static PyObject *build_union(Plan *plan, uint32_t at, const Row *row, Cursor *in
     if (class == NULL || left(in) < 4)
         return NULL;
     uint32_t arm = arm_of(plan, row, word_at(in->at));
-    PyObject *label = build_value(plan, entry_of(plan, row->entries, 0)->row, in, depth);
-    if (label == NULL)
+    PyObject *values[FEW] = {build_value(plan, entry_of(plan, row->entries, 0)->row, in, depth)};
+    if (values[0] == NULL)
         return NULL;
-    PyObject *value = arm == NONE ? NULL : build_value(plan, entry_of(plan, row->entries, arm)->row, in, depth);
-    if (value != NULL)
-        object = PyObject_CallFunctionObjArgs(class, label, value, NULL);
-    Py_DECREF(label);
-    Py_XDECREF(value);
+    if (arm != NONE && (values[1] = build_value(plan, entry_of(plan, row->entries, arm)->row, in, depth)) != NULL)
+        object = call(class, values, 2);
+    Py_DECREF(values[0]);
+    Py_XDECREF(values[1]);
     return object;
 }
 
