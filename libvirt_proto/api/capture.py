@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from .. import registry as registries
 from ..capture import stream
 from ..capture.lanes import Lanes, Presenting
+from ..capture.pairing import PairingLanes
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..diagnose.findings import Diagnosis
     from ..figures.collector import Measure
     from ..figures.results import Statistics
+    from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
     from ..registry import Registry
 
@@ -131,6 +133,18 @@ class Capture:
         An exchange passes the filter if one of its messages does. Calls without a reply come last.
         """
         return self._exchanges(self._begin())
+
+    def exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
+        """Return the `exchanges`, of which the native core presents those that it can: it leaves lines."""
+        if self._on_message is not None or self._redact is not None:
+            return self.exchanges()
+        if self._filter is not None and not self._filter.of_kinds:
+            return self.exchanges()
+        sessions = Sessions(self.registry)
+        lanes = PairingLanes(presenting, sessions, MessageDecoder(self.registry).decode)
+        items = self._begin(lanes=lanes)
+        self._native = presenting
+        return self._paired(items, sessions, lanes, presenting)
 
     def unfinished(self) -> Iterator[CapturedExchange]:
         """Return an iterator over the exchanges that were open where a pass was interrupted, once."""
@@ -276,6 +290,8 @@ class Capture:
                     count += item.messages
                     failures += item.failures
                     if isinstance(item.data, tuple):
+                        if item.closed:
+                            yield item
                         yield from item.data
                         continue
                 elif isinstance(item, Notice):
@@ -352,6 +368,31 @@ class Capture:
         for item in items:
             if not isinstance(item, (ConnectionEvent, ProbeEvent, LogLine, Lines)):
                 yield from self._shown_exchanges(sessions.feed(item))
+        self._check(items)
+        yield from self.unfinished()
+
+    def _paired(
+        self,
+        items: Generator[_Event],
+        sessions: Sessions,
+        lanes: PairingLanes,
+        presenting: NativeExchanges,
+    ) -> Iterator[CapturedExchange | bytes]:
+        """Yield exchanges, and the lines of those that the native core has paired."""
+        self._sessions = sessions
+        for item in items:
+            if isinstance(item, (Captured, Closed)):
+                for exchange in sessions.feed(item):
+                    shown = [*self._shown_exchanges((exchange,))]
+                    if not shown:
+                        presenting.hide_exchange(exchange)
+                    yield from shown
+            elif isinstance(item, tuple):
+                lanes.take(item)
+            elif isinstance(item, Lines):
+                sessions.add_closed(item.closed)
+                self._shown += item.shown
+                yield item.exchanges
         self._check(items)
         yield from self.unfinished()
 

@@ -73,6 +73,11 @@ class Lanes(NoLanes):
         #: Keys of open lanes.
         self._open: set[bytes] = set()
 
+    @property
+    def exchanges(self) -> int:
+        """Number of exchanges so far."""
+        return 0
+
     def attach(self, tcp: TcpReassembler, decoder: SegmentDecoder) -> None:
         """Set what reads the other packets."""
         self._tcp, self._decoder = tcp, decoder
@@ -95,6 +100,7 @@ class Lanes(NoLanes):
             self.reader.count,
             self._decoder.packets,
             start_ns,
+            self.exchanges,
         )
         self._decoder.packets += packets
         return pos, Lines(data, messages, shown, failures, time_ns, data_ns) if packets else None

@@ -157,11 +157,12 @@ def read_pcap(read: Read, head: bytes = b"", skim: Skim | None = None) -> Iterat
 def _skimmed(
     skim: Skim, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
 ) -> Generator[Lines, None, int]:
-    """Yield what `skim` reads, and return the position after it."""
-    pos, lines = skim.packets(buffer, pos, blocks, big, limit, faces)
-    if lines is not None:
+    """Yield what `skim` reads, in several steps, and return the position after it."""
+    while True:
+        pos, lines = skim.packets(buffer, pos, blocks, big, limit, faces)
+        if lines is None:
+            return pos
         yield lines
-    return pos
 
 
 class _Interface(NamedTuple):
