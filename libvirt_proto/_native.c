@@ -1403,7 +1403,6 @@ typedef struct {
     uint32_t calls;
     size_t call_bytes;
     uint64_t exchanges, presented;
-    uint32_t loose;
     Out closed;
 } Scanner;
 
@@ -1619,11 +1618,14 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
 /* Of all connections: session.py relies on these. */
 #define MAX_CALLS 4096
 #define MAX_CALL_BYTES ((size_t)16 << 20)
-/* Messages of streams in a scan that Python adds to its exchanges. */
-#define MAX_LOOSE 1024
 #define KEEPALIVE 0x6B656570u
 /* Program, version and serial of an exchange. */
 #define EXCHANGE_KEY 12
+
+typedef struct {
+    uint8_t key[EXCHANGE_KEY];
+    uint8_t over; /* perhaps */
+} Other;
 
 typedef struct {
     const Kind *kind;
@@ -1647,8 +1649,8 @@ struct Talk {
     int given_back; /* in the packet that is being read */
     uint64_t last; /* number of the last call or reply */
     Call *calls;
-    uint32_t others; /* exchanges that Python has */
-    uint8_t (*keys)[EXCHANGE_KEY];
+    uint32_t others_count; /* exchanges that Python has */
+    Other *others;
 };
 
 static void drop_call(Scanner *self, Call *call)
@@ -1666,7 +1668,7 @@ static void end_talk(Scanner *self, Talk *talk)
         drop_call(self, talk->calls + i);
     talk->lanes[0]->talk = talk->lanes[1]->talk = NULL;
     PyMem_Free(talk->calls);
-    PyMem_Free(talk->keys);
+    PyMem_Free(talk->others);
     PyMem_Free(talk);
 }
 
@@ -1737,13 +1739,8 @@ static void talk_settle(Scanner *self, Talk *talk)
     talk->waiting = kept;
 }
 
-/* Python numbers the exchanges: the scan ends with the packet of a message that may complete one. Data of streams do
- * not. */
-static void stop_after(Scanner *self, const Kind *kind)
-{
-    if (kind->row != ANY || ++self->loose == MAX_LOOSE)
-        self->held |= (uint64_t)1 << 62;
-}
+/* Python numbers the exchanges: the scan ends with the packet of a message that may complete one. */
+static void stop_after(Scanner *self) { self->held |= (uint64_t)1 << 62; }
 
 static int append(PyObject *list, PyObject *item)
 {
@@ -1759,14 +1756,19 @@ static int give_back(Scanner *self, Talk *talk, const Lane *lane, const Kind *ki
     if (status)
         return status;
     talk->given_back = 1;
-    stop_after(self, kind);
+    stop_after(self);
     return put_object(self, lane, kind, said->frame, said->length, said->time_ns, said->packet);
 }
 
-/* A message of an exchange that Python has, after (connection, calls sent, lowest serial, calls that wait). */
-static int put_other(Scanner *self, Talk *talk, const Lane *lane, const Kind *kind, const Said *said)
+/* A message of an exchange that Python has, after (connection, calls sent, lowest serial, calls that wait); or data of
+ * its open stream, which change nothing else. */
+static int put_other(Scanner *self, Talk *talk, Other *other, const Lane *lane, const Kind *kind, const Said *said)
 {
     uint32_t waiting = 0;
+    if (kind->row == ANY && !other->over)
+        return put_object(self, lane, kind, said->frame, said->length, said->time_ns, said->packet);
+    other->over = 1;
+    stop_after(self);
     for (uint32_t i = 0; i < talk->waiting; i++)
         waiting += !talk->calls[i].gone;
     if (talk->known_sent != talk->sent || talk->known_waiting != waiting) {
@@ -1776,7 +1778,6 @@ static int put_other(Scanner *self, Talk *talk, const Lane *lane, const Kind *ki
         talk->known_sent = talk->sent;
         talk->known_waiting = waiting;
     }
-    stop_after(self, kind);
     return put_object(self, lane, kind, said->frame, said->length, said->time_ns, said->packet);
 }
 
@@ -1805,12 +1806,12 @@ static Call *find_call(Talk *talk, const uint8_t *key)
     return NULL;
 }
 
-static int is_other(const Talk *talk, const uint8_t *key)
+static Other *find_other(Talk *talk, const uint8_t *key)
 {
-    for (uint32_t i = 0; i < talk->others; i++)
-        if (memcmp(talk->keys[i], key, EXCHANGE_KEY) == 0)
-            return 1;
-    return 0;
+    for (uint32_t i = 0; i < talk->others_count; i++)
+        if (memcmp(talk->others[i].key, key, EXCHANGE_KEY) == 0)
+            return talk->others + i;
+    return NULL;
 }
 
 /* Seconds of a latency, with the decimals that the clock has: presenters/exchanges.py. */
@@ -1990,11 +1991,12 @@ static int take_message(Scanner *self, Talk *talk, const Lane *lane, const Kind 
         return REFUSED;
     uint8_t key[EXCHANGE_KEY];
     exchange_key(key, frame);
+    Other *other = find_other(talk, key);
     if (word_at(frame + 4) == KEEPALIVE || type == TYPE_EVENT)
         done = kind->row == ANY ? REFUSED : OK; /* of no exchange */
-    else if (is_other(talk, key)) {
+    else if (other != NULL) {
         if (type == TYPE_REPLY || type == TYPE_STREAM || type == TYPE_HOLE)
-            return put_other(self, talk, lane, kind, &said);
+            return put_other(self, talk, other, lane, kind, &said);
     }
     else if (type == TYPE_CALL && status == STATUS_OK && lane->direction == 0) {
         if (kind->row != ANY && talk->waiting < MAX_WAITING && self->calls < MAX_CALLS &&
@@ -2078,7 +2080,7 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t siz
         if (status)
             break;
         if (self->pairing && lane->talk == NULL)
-            stop_after(self, kind);
+            stop_after(self);
         at += length;
     }
     if (status) {
@@ -2578,12 +2580,12 @@ static PyObject *scanner_pair(PyObject *object, PyObject *args)
     if (put(&one->conn, conn, (size_t)conn_size) || put(&other->conn, conn, (size_t)conn_size))
         return PyErr_NoMemory();
     Talk *talk = PyMem_Calloc(1, sizeof *talk);
-    if (talk == NULL || (talk->keys = PyMem_Malloc((size_t)others_size)) == NULL) {
+    if (talk == NULL || (talk->others = PyMem_Calloc(MAX_WAITING, sizeof *talk->others)) == NULL) {
         PyMem_Free(talk);
         return PyErr_NoMemory();
     }
-    memcpy(talk->keys, others, (size_t)others_size);
-    talk->others = (uint32_t)(others_size / EXCHANGE_KEY);
+    for (Py_ssize_t at = 0; at < others_size; at += EXCHANGE_KEY)
+        memcpy(talk->others[talk->others_count++].key, others + at, EXCHANGE_KEY);
     talk->lanes[0] = one;
     talk->lanes[1] = other;
     talk->id = (uint32_t)id;
@@ -2668,7 +2670,7 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->messages = messages;
     self->packets = packets;
     self->shown = self->failures = self->held = self->presented = 0;
-    self->closed.size = self->loose = 0;
+    self->closed.size = 0;
     self->exchanges = exchanges;
     self->start_ns = start_ns;
     at = blocks ? scan_blocks(self, at, end, big, faces, count, (size_t)limit, &status)
