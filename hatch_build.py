@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import sysconfig
-from hashlib import sha256
+from binascii import crc32
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import platform_tags  # a dependency of hatchling
 
 VARIABLE = "LIBVIRT_PROTO_NATIVE"
 SOURCE = "libvirt_proto/_native.c"
@@ -61,13 +63,17 @@ class NativeHook(BuildHookInterface[Any]):
             return
         build_data["force_include"][str(built)] = TARGET
         build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"cp311-abi3-{platform}"
+        build_data["tag"] = f"cp311-abi3-{_platform()}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove what was compiled."""
         if hasattr(self, "_folder"):
             self._folder.cleanup()
+
+
+def _platform() -> str:
+    """Return the tag of this machine's own wheels; those of Linux distributions come before it."""
+    return next(tag for tag in platform_tags() if not tag.startswith(("manylinux", "musllinux")))
 
 
 def build(
@@ -78,7 +84,9 @@ def build(
     `compiler` (default: $CC, or what compiled Python) is a command, `include` (default: this Python's) the
     folder of Python.h.
     """
-    source = sha256((root / SOURCE).read_bytes()).hexdigest()
+    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "it needs CPython with a GIL"  # pip would refuse the wheel
+    source = f"{crc32((root / SOURCE).read_bytes()):08x}"
     words = shlex.split(compiler or os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     command = [
         *words,

@@ -80,6 +80,8 @@ static inline int take_padded(Cursor *in, uint32_t size, const uint8_t **data)
 
 /* One message never takes more. */
 #define MAX_OUT ((size_t)256 << 20)
+/* Memory that may be kept for the next message. */
+#define MAX_SPARE ((size_t)64 << 10)
 
 typedef struct {
     char *data;
@@ -119,6 +121,17 @@ static void out_free(Out *out)
     PyMem_Free(out->data);
     out->data = NULL;
     out->size = out->room = 0;
+}
+
+/* Give back most of what a large message needed. */
+static void shrink(Out *out)
+{
+    const size_t room = 2 * out->size + 64;
+    char *data = out->room > MAX_SPARE && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
+    if (data != NULL) {
+        out->data = data;
+        out->room = room;
+    }
 }
 
 static int put_unsigned(Out *out, uint64_t number)
@@ -339,14 +352,30 @@ static inline const Entry *entry_of(const Plan *plan, uint32_t place, uint32_t a
     return (const Entry *)(plan->words + place) + at;
 }
 
-static int words_fit(const Plan *plan, uint32_t place, uint64_t words)
+/* Whether a table is in the pool. Tables may overlap, but not without bound. */
+static int table_fits(Plan *plan, uint32_t place, uint64_t count, uint32_t size)
 {
-    return place >= plan->pool && place <= plan->words_count && words <= plan->words_count - place;
+    if (place < plan->pool || place > plan->words_count || count * size > plan->words_count - place ||
+        count > plan->checks)
+        return 0;
+    plan->checks -= (size_t)count;
+    return 1;
 }
 
 static int text_fits(const Plan *plan, uint32_t at, uint32_t length)
 {
     return at <= plan->text_size && length <= plan->text_size - at;
+}
+
+/* A table of numbers with texts, which are the last two words of an entry. */
+static int texts_fit(Plan *plan, uint32_t place, uint32_t count, uint32_t size)
+{
+    if (!table_fits(plan, place, count, size))
+        return 0;
+    const uint32_t *text = plan->words + place + size - 2;
+    for (; count && text_fits(plan, text[0], text[1]); count--)
+        text += size;
+    return !count;
 }
 
 /* Names of a number: kind; number of entries; place of the entries; for BITS two words with the known bits, for BY the
@@ -356,28 +385,17 @@ enum { NAMES_WORDS = 7 };
 
 static int valid_names(Plan *plan, uint32_t place)
 {
-    if (!words_fit(plan, place, NAMES_WORDS))
+    if (!table_fits(plan, place, 1, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
-    uint32_t size = names[0] == BY ? 6 : 4;
-    if (names[0] < ONE_OF || names[0] > BY || !text_fits(plan, names[5], names[6]) || !words_fit(plan, names[2], (uint64_t)names[1] * size))
-        return 0;
-    if ((names[0] == BY && names[3] >= MAX_FIELDS) || names[1] >= plan->checks)
-        return 0;
-    plan->checks -= names[1];
-    for (uint32_t i = 0; i < names[1]; i++) {
-        const uint32_t *entry = plan->words + names[2] + (size_t)i * size + (size - 2);
-        if (!text_fits(plan, entry[0], entry[1]))
-            return 0;
-    }
-    return 1;
+    return names[0] >= ONE_OF && names[0] <= BY && (names[0] != BY || names[3] < MAX_FIELDS) &&
+           text_fits(plan, names[5], names[6]) && texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
 }
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
 {
-    if (!words_fit(plan, place, count * 4) || count >= plan->checks)
+    if (!table_fits(plan, place, count, 4))
         return 0;
-    plan->checks -= (size_t)count;
     for (uint64_t i = 0; i < count; i++) {
         const Entry *entry = entry_of(plan, place, (uint32_t)i);
         if (entry->row >= plan->rows || !text_fits(plan, entry->text, entry->length) ||
@@ -394,15 +412,7 @@ static int valid_row(Plan *plan, const Row *row)
 {
     switch (row->kind) {
     case ENUM: /* entries: value, text, length */
-        if (!words_fit(plan, row->entries, (uint64_t)row->count * 3) || row->count >= plan->checks)
-            return 0;
-        plan->checks -= row->count;
-        for (uint32_t i = 0; i < row->count; i++) {
-            const uint32_t *entry = plan->words + row->entries + (size_t)i * 3;
-            if (!text_fits(plan, entry[1], entry[2]))
-                return 0;
-        }
-        return 1;
+        return texts_fit(plan, row->entries, row->count, 3);
     case FIXED_ARRAY:
     case ARRAY:
     case OPTIONAL: /* count: the row of the element */
@@ -413,10 +423,8 @@ static int valid_row(Plan *plan, const Row *row)
         if (!valid_entries(plan, row->entries, (uint64_t)row->limit + 1) ||
             !is_discriminant(row_of(plan, entry_of(plan, row->entries, 0)->row)->kind))
             return 0;
-        if (!words_fit(plan, row->arms, (uint64_t)row->count * 2) || row->count >= plan->checks ||
-            (row->fallback != NONE && row->fallback > row->limit))
+        if (!table_fits(plan, row->arms, row->count, 2) || (row->fallback != NONE && row->fallback > row->limit))
             return 0;
-        plan->checks -= row->count;
         for (uint32_t i = 0; i < row->count; i++)
             if (plan->words[row->arms + (size_t)i * 2 + 1] > row->limit)
                 return 0;
@@ -443,6 +451,70 @@ static int valid_plan(Plan *plan)
 
 /* ---- values ---- */
 
+/* A number, a double, or `size` bytes or elements. */
+typedef struct {
+    int64_t number;
+    double real;
+    const uint8_t *data;
+    uint32_t size;
+} Leaf;
+
+/* Read a value that has no others, or of those that have: whether an optional is there, and the size of an array.
+ * Inline, because a call for each value would cost a fifth of a check. */
+static inline __attribute__((always_inline)) int take_leaf(const Row *row, Cursor *in, Leaf *leaf)
+{
+    uint32_t word = 0;
+    uint64_t wide = 0;
+    float narrow;
+    *leaf = (Leaf){.size = row->limit};
+    if (!in->values--)
+        return REFUSED;
+    switch (row->kind) {
+    case VOID_:
+    case STRUCT:
+    case UNION:
+    case FIXED_ARRAY: return OK;
+    case INT:
+    case UINT:
+    case ENUM:
+    case BOOL:
+    case OPTIONAL:
+        if (take_word(in, &word) || (word > 1 && (row->kind == BOOL || row->kind == OPTIONAL)))
+            return REFUSED;
+        leaf->number = row->kind == UINT ? (int64_t)word : (int32_t)word;
+        return OK;
+    case HYPER:
+    case UHYPER:
+        if (take_long(in, &wide))
+            return REFUSED;
+        leaf->number = (int64_t)wide;
+        return OK;
+    case FLOAT:
+        if (take_word(in, &word))
+            return REFUSED;
+        memcpy(&narrow, &word, sizeof narrow);
+        leaf->real = (double)narrow;
+        return narrow != narrow ? REFUSED : OK; /* the bits of NaN depend on Python's version */
+    case DOUBLE:
+        if (take_long(in, &wide))
+            return REFUSED;
+        memcpy(&leaf->real, &wide, sizeof leaf->real);
+        return OK;
+    case ARRAY:
+        if (take_word(in, &leaf->size) || leaf->size > row->limit || leaf->size > left(in) / 4)
+            return REFUSED;
+        return OK;
+    case OPAQUE:
+    case STRING:
+        if (take_word(in, &leaf->size) || leaf->size > row->limit)
+            return REFUSED;
+        return take_padded(in, leaf->size, &leaf->data);
+    case FIXED_OPAQUE: return take_padded(in, leaf->size, &leaf->data);
+    case UUID: return take_padded(in, leaf->size = 16, &leaf->data);
+    default: return REFUSED;
+    }
+}
+
 static int put_text(Out *out, const Plan *plan, uint32_t at, uint32_t length)
 {
     return put(out, plan->text + at, length);
@@ -453,59 +525,78 @@ static inline int64_t long_of(const uint32_t *words)
     return (int64_t)((uint64_t)words[0] << 32 | words[1]);
 }
 
-/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
- * far. */
-static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+/* The entry of a number in a table that begins with it, in ascending order; NULL if it has none. */
+static const uint32_t *find_number(const uint32_t *entries, uint32_t count, uint32_t size, int32_t number)
 {
-    const uint32_t *names = plan->words + of->names, *entries = plan->words + names[2];
-    const int64_t number = numbers[done - 1];
-    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
-    int status = put_text(out, plan, names[5], names[6]);
-    if (status)
-        return status;
-    if (names[0] == BITS) {
-        int first = 1;
-        if ((status = put(out, "[", 1)))
-            return status;
-        for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++) {
-            const uint32_t *entry = entries + (size_t)i * 4;
-            if (!(number & long_of(entry)))
-                continue;
-            if ((!first && (status = put(out, ",", 1))) || (status = put_text(out, plan, entry[2], entry[3])))
-                return status;
-            first = 0;
-        }
-        int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
-        if (rest && !first && (status = put(out, ",", 1)))
-            return status;
-        if (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest)))
-            return status;
-        return put(out, "]", 1);
-    }
-    uint32_t size = 4;
-    int64_t other = 0;
-    if (names[0] == BY) {
-        if (names[3] >= done)
-            return REFUSED;
-        other = numbers[names[3]];
-        size = 6;
-    }
-    uint32_t low = 0, high = over ? 0 : names[1];
+    uint32_t low = 0, high = count;
     while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const uint32_t *entry = entries + (size_t)middle * size;
-        int64_t first = size == 6 ? long_of(entry) : other, second = long_of(entry + size - 4);
+        const uint32_t middle = low + (high - low) / 2;
+        if ((int32_t)entries[(size_t)middle * size] < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    entries += (size_t)low * size;
+    return low < count && (int32_t)*entries == number ? entries : NULL;
+}
+
+/* The text of a number among names, as two words; NULL if it has none. `other` decides for BY, and is 0 for others. */
+static const uint32_t *find_name(const Plan *plan, const uint32_t *names, int64_t other, int64_t number)
+{
+    const uint32_t *entries = plan->words + names[2], size = names[0] == BY ? 6 : 4;
+    uint32_t low = 0, high = names[1];
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2, *entry = entries + (size_t)middle * size;
+        const int64_t first = size == 6 ? long_of(entry) : 0, second = long_of(entry + size - 4);
+        if (first == other && second == number)
+            return entry + size - 2;
         if (first < other || (first == other && second < number))
             low = middle + 1;
         else
             high = middle;
     }
-    if (!over && low < names[1]) {
-        const uint32_t *entry = entries + (size_t)low * size;
-        if ((size == 4 || long_of(entry) == other) && long_of(entry + size - 4) == number)
-            return put_text(out, plan, entry[size - 2], entry[size - 1]);
+    return NULL;
+}
+
+/* The names of the bits of a number. */
+static int put_bits(Out *out, const Plan *plan, const uint32_t *names, int64_t number, int over)
+{
+    const uint32_t *entry = plan->words + names[2];
+    const char *before = "[";
+    int status;
+    for (uint32_t i = 0; (number >= 0 || over) && i < names[1]; i++, entry += 4) {
+        if (!(number & long_of(entry)))
+            continue;
+        if ((status = put(out, before, 1)) || (status = put_text(out, plan, entry[2], entry[3])))
+            return status;
+        before = ",";
     }
-    return put(out, "null", 4);
+    const int64_t rest = number < 0 && !over ? number : number & ~long_of(names + 3);
+    if (rest || *before == '[') {
+        if ((status = put(out, before, 1)) ||
+            (rest && (status = over ? put_unsigned(out, (uint64_t)rest) : put_signed(out, rest))))
+            return status;
+    }
+    return put(out, "]", 1);
+}
+
+/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
+ * far. */
+static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+{
+    const uint32_t *names = plan->words + of->names, *text = NULL;
+    const int64_t number = numbers[done - 1];
+    const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
+    int status = put_text(out, plan, names[5], names[6]);
+    if (status)
+        return status;
+    if (names[0] == BITS)
+        return put_bits(out, plan, names, number, over);
+    if (names[0] == BY && names[3] >= done)
+        return REFUSED;
+    if (!over)
+        text = find_name(plan, names, names[0] == BY ? numbers[names[3]] : 0, number);
+    return text ? put_text(out, plan, text[0], text[1]) : put(out, "null", 4);
 }
 
 static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth);
@@ -544,16 +635,8 @@ static int take_struct(const Plan *plan, const Row *row, Cursor *in, Out *out, i
 
 static uint32_t arm_of(const Plan *plan, const Row *row, uint32_t number)
 {
-    const uint32_t *arms = plan->words + row->arms;
-    uint32_t low = 0, high = row->count;
-    while (low < high) { /* labels ascend, as signed numbers */
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)arms[(size_t)middle * 2] < (int32_t)number)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < row->count && arms[(size_t)low * 2] == number ? arms[(size_t)low * 2 + 1] : row->fallback;
+    const uint32_t *arm = find_number(plan->words + row->arms, row->count, 2, (int32_t)number);
+    return arm ? arm[1] : row->fallback;
 }
 
 static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
@@ -583,129 +666,65 @@ static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, in
 
 static int put_enum(Out *out, const Plan *plan, const Row *row, int32_t number)
 {
-    const uint32_t *entries = plan->words + row->entries;
-    uint32_t low = 0, high = row->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if ((int32_t)entries[(size_t)middle * 3] < number)
-            low = middle + 1;
-        else
-            high = middle;
+    const uint32_t *entry = find_number(plan->words + row->entries, row->count, 3, number);
+    return entry ? put_text(out, plan, entry[1], entry[2]) : put_signed(out, number);
+}
+
+/* The JSON of a value that is a leaf; see take_leaf. */
+static int put_leaf(Out *out, const Plan *plan, const Row *row, const Leaf *leaf)
+{
+    static const uint8_t groups[] = {4, 2, 2, 2, 6}; /* of a UUID */
+    const uint8_t *data = leaf->data;
+    const size_t before = out->size;
+    int status;
+    switch (row->kind) {
+    case INT:
+    case HYPER: return put_signed(out, leaf->number);
+    case UINT:
+    case UHYPER: return put_unsigned(out, (uint64_t)leaf->number);
+    case FLOAT:
+    case DOUBLE: return put_double(out, leaf->real);
+    case BOOL: return leaf->number ? put(out, "true", 4) : put(out, "false", 5);
+    case ENUM: return put_enum(out, plan, row, (int32_t)leaf->number);
+    case STRING:
+        if ((status = put_string(out, data, leaf->size)) != REFUSED)
+            return status;
+        out->size = before; /* it is not UTF-8: jsonlines/encode.py */
+        if ((status = put(out, "{\"base64\":", 10)) || (status = put_base64(out, data, leaf->size)))
+            return status;
+        return put(out, "}", 1);
+    case FIXED_OPAQUE:
+    case OPAQUE:
+        if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, leaf->size)))
+            return status;
+        return put(out, "\"", 1);
+    case UUID:
+        for (size_t i = 0; i < sizeof groups; data += groups[i++])
+            if ((status = put(out, i ? "-" : "\"", 1)) || (status = put_hex(out, data, groups[i])))
+                return status;
+        return put(out, "\"", 1);
+    default: return put(out, "null", 4); /* void, or an optional that is not there */
     }
-    if (low < row->count && (int32_t)entries[(size_t)low * 3] == number)
-        return put_text(out, plan, entries[(size_t)low * 3 + 1], entries[(size_t)low * 3 + 2]);
-    return put_signed(out, number);
 }
 
 /* Read a value; with `out`, write its JSON. `number` gets the value of an integer. */
 static int take_value(const Plan *plan, uint32_t at, Cursor *in, Out *out, int64_t *number, int depth)
 {
     const Row *row = row_of(plan, at);
-    const uint8_t *data;
-    uint32_t word = 0;
-    uint64_t wide = 0;
-    int status;
-    if (depth > MAX_NESTING || !in->values--)
+    Leaf leaf;
+    if (depth > MAX_NESTING || take_leaf(row, in, &leaf))
         return REFUSED;
     switch (row->kind) {
-    case VOID_:
-        return out ? put(out, "null", 4) : OK;
-    case INT:
-        if (take_word(in, &word))
-            return REFUSED;
-        *number = (int32_t)word;
-        return out ? put_signed(out, *number) : OK;
-    case UINT:
-        if (take_word(in, &word))
-            return REFUSED;
-        *number = word;
-        return out ? put_unsigned(out, word) : OK;
-    case HYPER:
-        if (take_long(in, &wide))
-            return REFUSED;
-        *number = (int64_t)wide;
-        return out ? put_signed(out, *number) : OK;
-    case UHYPER:
-        if (take_long(in, &wide))
-            return REFUSED;
-        *number = (int64_t)wide;
-        return out ? put_unsigned(out, wide) : OK;
-    case FLOAT: {
-        float value;
-        if (take_word(in, &word))
-            return REFUSED;
-        memcpy(&value, &word, sizeof value);
-        if (value != value)
-            return REFUSED; /* its bits depend on Python's version */
-        return out ? put_double(out, (double)value) : OK;
-    }
-    case DOUBLE: {
-        double value;
-        if (take_long(in, &wide))
-            return REFUSED;
-        memcpy(&value, &wide, sizeof value);
-        return out ? put_double(out, value) : OK;
-    }
-    case BOOL:
-        if (take_word(in, &word) || word > 1)
-            return REFUSED;
-        *number = word;
-        return !out ? OK : word ? put(out, "true", 4) : put(out, "false", 5);
-    case ENUM:
-        if (take_word(in, &word))
-            return REFUSED;
-        *number = (int32_t)word;
-        return out ? put_enum(out, plan, row, (int32_t)word) : OK;
-    case FIXED_OPAQUE:
-    case OPAQUE:
-    case STRING:
-        word = row->limit;
-        if (row->kind != FIXED_OPAQUE && (take_word(in, &word) || word > row->limit))
-            return REFUSED;
-        if (take_padded(in, word, &data))
-            return REFUSED;
-        if (!out)
-            return OK;
-        if (row->kind == STRING) {
-            const size_t before = out->size;
-            if ((status = put_string(out, data, word)) != REFUSED)
-                return status;
-            out->size = before; /* it is not UTF-8: jsonlines/encode.py */
-            if ((status = put(out, "{\"base64\":", 10)) || (status = put_base64(out, data, word)))
-                return status;
-            return put(out, "}", 1);
-        }
-        if ((status = put(out, "\"", 1)) || (status = put_hex(out, data, word)))
-            return status;
-        return put(out, "\"", 1);
-    case UUID: {
-        static const uint8_t groups[] = {4, 2, 2, 2, 6};
-        if (take_padded(in, 16, &data))
-            return REFUSED;
-        for (size_t i = 0; out && i < sizeof groups; data += groups[i++])
-            if ((status = put(out, i ? "-" : "\"", 1)) || (status = put_hex(out, data, groups[i])))
-                return status;
-        return out ? put(out, "\"", 1) : OK;
-    }
     case FIXED_ARRAY:
-        return take_elements(plan, row->count, row->limit, in, out, depth + 1);
-    case ARRAY:
-        if (take_word(in, &word) || word > row->limit || word > left(in) / 4)
-            return REFUSED;
-        return take_elements(plan, row->count, word, in, out, depth + 1);
+    case ARRAY: return take_elements(plan, row->count, leaf.size, in, out, depth + 1);
+    case STRUCT: return take_struct(plan, row, in, out, depth + 1);
+    case UNION: return take_union(plan, row, in, out, depth + 1);
     case OPTIONAL:
-        if (take_word(in, &word) || word > 1)
-            return REFUSED;
-        if (!word)
-            return out ? put(out, "null", 4) : OK;
-        return take_value(plan, row->count, in, out, number, depth + 1);
-    case STRUCT:
-        return take_struct(plan, row, in, out, depth + 1);
-    case UNION:
-        return take_union(plan, row, in, out, depth + 1);
-    default:
-        return REFUSED;
+        if (leaf.number)
+            return take_value(plan, row->count, in, out, number, depth + 1);
     }
+    *number = leaf.number;
+    return out ? put_leaf(out, plan, row, &leaf) : OK;
 }
 
 /* ---- objects ---- */
@@ -735,6 +754,9 @@ static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth);
 /* Objects are built by calling their class: NULL without an exception means that Python has to read the value. */
 static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in, int depth)
 {
+    if (count > in->values) /* lists in lists would reserve memory for values that cannot be there */
+        return NULL;
+    in->values -= count;
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint32_t i = 0; list != NULL && i < count; i++) {
         PyObject *item = build_value(plan, row, in, depth);
@@ -750,20 +772,31 @@ static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in
     return list;
 }
 
+/* Values of a call without a tuple: PyObject_CallFunctionObjArgs allocates room for more. */
+enum { FEW = 5 };
+
 static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
 {
-    PyObject *class = bound(plan, at), *fields;
-    if (class == NULL || (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL)
+    PyObject *class = bound(plan, at), *fields = NULL, *object = NULL, *values[FEW] = {NULL};
+    uint32_t i = 0;
+    if (class == NULL || (row->count > FEW && (fields = PyTuple_New((Py_ssize_t)row->count)) == NULL))
         return NULL;
-    for (uint32_t i = 0; i < row->count; i++) {
+    for (; i < row->count; i++) {
         PyObject *value = build_value(plan, entry_of(plan, row->entries, i)->row, in, depth);
-        if (value == NULL || PyTuple_SetItem(fields, (Py_ssize_t)i, value) < 0) {
-            Py_DECREF(fields);
-            return NULL;
-        }
+        if (value == NULL)
+            break;
+        if (fields == NULL)
+            values[i] = value;
+        else
+            PyTuple_SetItem(fields, (Py_ssize_t)i, value);
     }
-    PyObject *object = PyObject_Call(class, fields, NULL);
-    Py_DECREF(fields);
+    if (i == row->count) /* NULL ends the values */
+        object = fields != NULL ? PyObject_Call(class, fields, NULL)
+                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3],
+                                                               values[4], NULL);
+    for (i = 0; i < FEW; i++)
+        Py_XDECREF(values[i]);
+    Py_XDECREF(fields);
     return object;
 }
 
@@ -784,88 +817,53 @@ static PyObject *build_union(Plan *plan, uint32_t at, const Row *row, Cursor *in
     return object;
 }
 
+/* The member of an enum with a number, or the number. */
+static PyObject *build_enum(Plan *plan, uint32_t at, int32_t value)
+{
+    PyObject *members = bound(plan, at), *number = members == NULL ? NULL : PyLong_FromLong(value);
+    PyObject *member = number == NULL ? NULL : PyDict_GetItemWithError(members, number);
+    if (member == NULL && !PyErr_Occurred())
+        return number;
+    Py_XDECREF(number);
+    return Py_XNewRef(member);
+}
+
 static PyObject *build_value(Plan *plan, uint32_t at, Cursor *in, int depth)
 {
     const Row *row = row_of(plan, at);
-    const uint8_t *data;
-    uint32_t word = 0;
-    uint64_t wide = 0;
-    if (depth > MAX_NESTING || !in->values--)
+    Leaf leaf;
+    if (depth > MAX_NESTING || take_leaf(row, in, &leaf))
         return NULL;
     switch (row->kind) {
-    case VOID_:
-        return Py_NewRef(Py_None);
-    case INT:
-        return take_word(in, &word) ? NULL : PyLong_FromLong((int32_t)word);
+    case INT: return PyLong_FromLong((int32_t)leaf.number);
     case UINT:
-        return take_word(in, &word) ? NULL : PyLong_FromUnsignedLong(word);
-    case HYPER:
-        return take_long(in, &wide) ? NULL : PyLong_FromLongLong((int64_t)wide);
-    case UHYPER:
-        return take_long(in, &wide) ? NULL : PyLong_FromUnsignedLongLong(wide);
-    case FLOAT: {
-        float value;
-        if (take_word(in, &word))
-            return NULL;
-        memcpy(&value, &word, sizeof value);
-        return value != value ? NULL : PyFloat_FromDouble((double)value);
-    }
-    case DOUBLE: {
-        double value;
-        if (take_long(in, &wide))
-            return NULL;
-        memcpy(&value, &wide, sizeof value);
-        return PyFloat_FromDouble(value);
-    }
-    case BOOL:
-        return take_word(in, &word) || word > 1 ? NULL : PyBool_FromLong((long)word);
-    case ENUM: {
-        PyObject *members = bound(plan, at), *number;
-        if (members == NULL || take_word(in, &word) || (number = PyLong_FromLong((int32_t)word)) == NULL)
-            return NULL;
-        PyObject *member = PyDict_GetItemWithError(members, number);
-        if (member == NULL && PyErr_Occurred()) {
-            Py_DECREF(number);
-            return NULL;
-        }
-        if (member == NULL)
-            return number;
-        Py_DECREF(number);
-        return Py_NewRef(member);
-    }
+    case HYPER: return PyLong_FromLongLong(leaf.number);
+    case UHYPER: return PyLong_FromUnsignedLongLong((uint64_t)leaf.number);
+    case FLOAT:
+    case DOUBLE: return PyFloat_FromDouble(leaf.real);
+    case BOOL: return PyBool_FromLong((int32_t)leaf.number);
+    case ENUM: return build_enum(plan, at, (int32_t)leaf.number);
+    case STRING: {
+        PyObject *text = PyUnicode_DecodeUTF8((const char *)leaf.data, (Py_ssize_t)leaf.size, NULL);
+        if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+            return text;
+        PyErr_Clear();
+    } /* fall through */
     case FIXED_OPAQUE:
     case UUID:
-    case OPAQUE:
-    case STRING:
-        word = row->kind == UUID ? 16 : row->limit;
-        if ((row->kind == OPAQUE || row->kind == STRING) && (take_word(in, &word) || word > row->limit))
-            return NULL;
-        if (take_padded(in, word, &data))
-            return NULL;
-        if (row->kind == STRING) {
-            PyObject *text = PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)word, NULL);
-            if (text != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-                return text;
-            PyErr_Clear();
-        }
-        return PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)word);
+    case OPAQUE: return PyBytes_FromStringAndSize((const char *)leaf.data, (Py_ssize_t)leaf.size);
     case FIXED_ARRAY:
-        return row->limit > left(in) ? NULL : build_list(plan, row->count, row->limit, in, depth + 1);
-    case ARRAY:
-        if (take_word(in, &word) || word > row->limit || word > left(in) / 4)
-            return NULL;
-        return build_list(plan, row->count, word, in, depth + 1);
+        if (leaf.size > left(in))
+            return NULL; /* before room is made */
+    /* fall through */
+    case ARRAY: return build_list(plan, row->count, leaf.size, in, depth + 1);
+    case STRUCT: return build_struct(plan, at, row, in, depth + 1);
+    case UNION: return build_union(plan, at, row, in, depth + 1);
     case OPTIONAL:
-        if (take_word(in, &word) || word > 1)
-            return NULL;
-        return word ? build_value(plan, row->count, in, depth + 1) : Py_NewRef(Py_None);
-    case STRUCT:
-        return build_struct(plan, at, row, in, depth + 1);
-    case UNION:
-        return build_union(plan, at, row, in, depth + 1);
-    default:
-        return NULL;
-    }
+        if (leaf.number)
+            return build_value(plan, row->count, in, depth + 1);
+    } /* fall through */
+    return Py_NewRef(Py_None);
 }
 
 /* ---- objects to bytes ---- */
@@ -909,11 +907,11 @@ static PyObject *known(Plan *plan, uint32_t at)
         PyErr_SetString(PyExc_TypeError, "expected a class with the fields of the type");
         Py_CLEAR(found);
     }
-    if (plan->known[at] == NULL)
+    if (found != NULL && plan->known[at] != NULL) /* the class came here, too: the first answer may be in use */
+        Py_DECREF(found);
+    else if (found != NULL)
         plan->known[at] = found;
-    else
-        Py_XDECREF(found);
-    return plan->known[at];
+    return found == NULL ? NULL : plan->known[at];
 }
 
 static int write_value(Writer *to, uint32_t at, PyObject *value, int depth);
@@ -1089,8 +1087,6 @@ typedef struct {
     Out spare; /* kept between calls, up to MAX_SPARE bytes */
 } PlanObject;
 
-#define MAX_SPARE ((size_t)64 << 10)
-
 /* The resolver may refer to its plan. */
 static int plan_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -1250,10 +1246,10 @@ static PyObject *plan_json(PyObject *self, PyObject *const *args, Py_ssize_t cou
         json = Py_NewRef(Py_None);
     else
         json = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
-    release(&payload);
     if (out.room > MAX_SPARE)
         out_free(&out);
     object->spare = out;
+    release(&payload); /* may be Python code (PEP 688) */
     return json;
 }
 
@@ -1305,8 +1301,6 @@ static PyObject *plan_encode(PyObject *self, PyObject *const *args, Py_ssize_t c
 
 #define FAST(function) (PyCFunction)(void (*)(void))(function)
 
-#define FAST(function) (PyCFunction)(void (*)(void))(function)
-
 static PyMethodDef plan_methods[] = {
     {"encode", FAST(plan_encode), METH_FASTCALL,
      "encode(row, value)\n--\n\nReturn the XDR of a value as decoded; None for any other."},
@@ -1346,8 +1340,8 @@ typedef struct Talk Talk; /* a connection whose calls are paired with their repl
 
 typedef struct {
     uint8_t key[MAX_KEY];
-    uint8_t key_size, direction, open;
-    uint32_t next;
+    uint8_t key_size, direction; /* size 0: free */
+    uint32_t hash, next;
     uint64_t packet; /* the last one with bytes of this direction */
     Out pending, conn;
     PyObject *connection; /* for objects */
@@ -1358,6 +1352,10 @@ typedef struct {
 #define KIND_KEY 21
 #define MAX_KINDS 8192
 
+typedef struct {
+    uint64_t words[3];
+} KindKey;
+
 /* Parts of a line: text, or a value. */
 enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 /* In the line of an exchange also these; values of messages are those of the call, or OF_REPLY. */
@@ -1366,15 +1364,16 @@ enum {
     OF_REPLY = 32
 };
 
+/* For a value, or a step of a check: the row, and the size or the limit. */
 typedef struct {
     uint32_t slot, text, length;
 } Part;
 
 typedef struct {
-    uint8_t key[KIND_KEY];
-    uint8_t used, failed;
+    KindKey key;
+    uint8_t failed, shows_payload;
     uint32_t row; /* NONE: no payload; ANY: bytes without a type */
-    uint32_t first, count; /* parts */
+    uint32_t first, count, checks; /* parts of the line; after them, steps of the check */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
     uint32_t exchange_first, exchange_count; /* of a reply: parts of the line of its exchange */
     uint8_t exchange_known;
@@ -1385,9 +1384,10 @@ typedef struct {
     PyObject *plan_object;
     Plan *plan;
     Lane *lanes;
-    uint32_t lane_count, *lane_slots; /* twice MAX_LANES slots: number + 1 */
-    Kind *kinds; /* twice MAX_KINDS slots */
-    uint32_t kind_count;
+    uint32_t lane_count; /* that were ever open */
+    uint16_t *free_lanes, free_count, *lane_slots; /* twice MAX_LANES slots: number + 1 */
+    Kind *kinds;
+    uint16_t kind_count, *kind_slots; /* twice MAX_KINDS slots: number + 1 */
     Part *parts;
     size_t part_count, part_room;
     Out text, out; /* parts of lines; lines */
@@ -1406,41 +1406,167 @@ typedef struct {
     Out closed;
 } Scanner;
 
-static uint32_t hash(const uint8_t *data, size_t size)
+static inline uint64_t mixed(uint64_t state, uint64_t word)
 {
-    uint32_t value = 2166136261u;
-    for (size_t i = 0; i < size; i++)
-        value = (value ^ data[i]) * 16777619u;
-    return value ^ value >> 15;
+    state = (state ^ word) * 0x9E3779B97F4A7C15u;
+    return state ^ state >> 32;
 }
 
-static Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
+/* The size is 12 or 36. */
+static inline uint32_t lane_hash(const Scanner *self, const uint8_t *key, size_t size)
 {
-    uint32_t at = hash(key, size) % (2 * MAX_LANES);
-    for (; self->lane_slots[at]; at = (at + 1) % (2 * MAX_LANES)) {
-        Lane *lane = self->lanes + self->lane_slots[at] - 1;
-        if (lane->key_size == size && memcmp(lane->key, key, size) == 0)
-            return lane;
+    uint64_t state = (uintptr_t)self, word;
+    uint32_t rest;
+    for (; size >= sizeof word; key += sizeof word, size -= sizeof word) {
+        memcpy(&word, key, sizeof word);
+        state = mixed(state, word);
     }
-    return NULL;
+    memcpy(&rest, key, sizeof rest);
+    return (uint32_t)mixed(state, rest);
 }
 
-static Kind *kind_slot(const Scanner *self, const uint8_t *key)
+/* The slot of a lane, or the free one where it belongs. */
+static inline uint32_t lane_slot(const Scanner *self, const uint8_t *key, size_t size, uint32_t hash)
 {
-    uint32_t at = hash(key, KIND_KEY) % (2 * MAX_KINDS);
-    while (self->kinds[at].used && memcmp(self->kinds[at].key, key, KIND_KEY) != 0)
-        at = (at + 1) % (2 * MAX_KINDS);
-    return self->kinds + at;
+    uint32_t at = hash % (2 * MAX_LANES);
+    for (; self->lane_slots[at]; at = (at + 1) % (2 * MAX_LANES)) {
+        const Lane *lane = self->lanes + self->lane_slots[at] - 1;
+        if (lane->hash == hash && lane->key_size == size && memcmp(lane->key, key, size) == 0)
+            break;
+    }
+    return at;
 }
 
-static const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t direction)
+static inline Lane *find_lane(const Scanner *self, const uint8_t *key, size_t size)
 {
-    uint8_t key[KIND_KEY];
-    memcpy(key, frame + 4, 16);
-    memcpy(key + 16, frame + 24, 4);
-    key[20] = direction;
-    const Kind *kind = kind_slot(self, key);
-    return kind->used ? kind : NULL;
+    const uint32_t at = lane_slot(self, key, size, lane_hash(self, key, size));
+    return self->lane_slots[at] ? self->lanes + self->lane_slots[at] - 1 : NULL;
+}
+
+/* Free a slot, and move the later ones that would no longer be found. */
+static void free_slot(Scanner *self, uint32_t at)
+{
+    const uint32_t mask = 2 * MAX_LANES - 1;
+    for (uint32_t next = (at + 1) & mask; self->lane_slots[next]; next = (next + 1) & mask) {
+        const uint32_t home = self->lanes[self->lane_slots[next] - 1].hash & mask;
+        if (((next - home) & mask) >= ((next - at) & mask)) {
+            self->lane_slots[at] = self->lane_slots[next];
+            at = next;
+        }
+    }
+    self->lane_slots[at] = 0;
+}
+
+static inline KindKey kind_key(const uint8_t *head, const uint8_t *status, uint8_t direction)
+{
+    KindKey key;
+    memcpy(key.words, head, 16);
+    key.words[2] = (uint64_t)word_at(status) << 8 | direction;
+    return key;
+}
+
+static inline uint32_t kind_slot(const Scanner *self, const KindKey *key)
+{
+    uint64_t state = mixed(mixed(mixed((uintptr_t)self, key->words[0]), key->words[1]), key->words[2]);
+    uint32_t at = (uint32_t)state % (2 * MAX_KINDS);
+    for (; self->kind_slots[at]; at = (at + 1) % (2 * MAX_KINDS)) {
+        const uint64_t *words = self->kinds[self->kind_slots[at] - 1].key.words;
+        if (words[0] == key->words[0] && words[1] == key->words[1] && words[2] == key->words[2])
+            break;
+    }
+    return at;
+}
+
+static inline const Kind *kind_of(const Scanner *self, const uint8_t *frame, uint8_t direction)
+{
+    const KindKey key = kind_key(frame + 4, frame + 24, direction);
+    const uint16_t number = self->kind_slots[kind_slot(self, &key)];
+    return number ? self->kinds + number - 1 : NULL;
+}
+
+/* ---- checks of payloads that a line does not show ---- */
+
+/* Steps: bytes that may have any value; bytes after their number, with padding; any other value. */
+enum { SKIP = SLOTS, SIZED, VALUE };
+#define MAX_STEPS 24
+#define MAX_STEP_ROWS 256
+#define MAX_STEP_DEPTH 8
+
+typedef struct {
+    const Plan *plan;
+    Part *at;
+    uint32_t count, rows;
+} Steps;
+
+static int add_step(Steps *to, uint32_t slot, uint32_t row, uint32_t length)
+{
+    Part *last = to->count ? to->at + to->count - 1 : NULL;
+    if (slot == SKIP && last && last->slot == SKIP && length <= MAX_MESSAGE - last->length) {
+        last->length += length;
+        return OK;
+    }
+    if (to->count == MAX_STEPS)
+        return REFUSED;
+    to->at[to->count++] = (Part){slot, row, length};
+    return OK;
+}
+
+/* Add the steps that check a value as take_value does; REFUSED if they are too many. */
+static int add_steps(Steps *to, uint32_t at, int depth)
+{
+    const Row *row = row_of(to->plan, at);
+    int status = OK;
+    if (to->rows++ == MAX_STEP_ROWS)
+        return REFUSED;
+    switch (row->kind) {
+    case VOID_: return OK;
+    case INT: case UINT: case ENUM: return add_step(to, SKIP, 0, 4);
+    case HYPER: case UHYPER: case DOUBLE: return add_step(to, SKIP, 0, 8);
+    case UUID: return add_step(to, SKIP, 0, 16);
+    case OPAQUE: case STRING: return add_step(to, SIZED, 0, row->limit);
+    case STRUCT:
+        if (depth == MAX_STEP_DEPTH)
+            break;
+        for (uint32_t i = 0; !status && i < row->count; i++)
+            status = add_steps(to, entry_of(to->plan, row->entries, i)->row, depth + 1);
+        return status;
+    default: break;
+    }
+    return add_step(to, VALUE, at, 0);
+}
+
+/* The steps of a row: one for all of it if others are too many. */
+static uint32_t steps_of(const Plan *plan, uint32_t row, Part *steps)
+{
+    Steps to = {plan, steps, 0, 0};
+    if (add_steps(&to, row, 0) == OK)
+        return to.count;
+    steps[0] = (Part){VALUE, row, 0};
+    return 1;
+}
+
+static int check_steps(const Scanner *self, const Kind *kind, Cursor *in)
+{
+    const Part *step = self->parts + kind->first + kind->count, *end = step + kind->checks;
+    const uint8_t *data;
+    uint32_t size;
+    int64_t number;
+    for (; step < end; step++)
+        switch (step->slot) {
+        case SKIP:
+            if (left(in) < step->length)
+                return REFUSED;
+            in->at += step->length;
+            break;
+        case SIZED:
+            if (take_word(in, &size) || size > step->length || take_padded(in, size, &data))
+                return REFUSED;
+            break;
+        default:
+            if (take_value(self->plan, step->text, in, NULL, &number, 0))
+                return REFUSED;
+        }
+    return OK;
 }
 
 /* ---- lines ---- */
@@ -1470,27 +1596,17 @@ static int put_clock(Out *out, int64_t since_ns)
 static int put_fault(const Scanner *self, Out *out, const uint8_t *payload, const uint8_t *end)
 {
     const Plan *plan = self->plan;
-    const uint32_t *names = plan->words + self->fault_names, *entries = plan->words + names[2];
+    const uint32_t *names = plan->words + self->fault_names;
     Cursor in = cursor(payload, end);
     uint32_t code, domain, present, size;
     const uint8_t *text;
     int status;
     if (take_word(&in, &code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
         return REFUSED;
-    uint32_t low = 0, high = names[1];
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (long_of(entries + (size_t)middle * 4) < (int32_t)code)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == names[1] || long_of(entries + (size_t)low * 4) != (int32_t)code)
+    const uint32_t *name = find_name(plan, names, 0, (int32_t)code);
+    if (name == NULL || name[1] < 2) /* in quotes, as in JSON */
         return REFUSED;
-    const uint32_t *entry = entries + (size_t)low * 4;
-    if (entry[3] < 2) /* in quotes, as in JSON */
-        return REFUSED;
-    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, entry[2] + 1, entry[3] - 2)))
+    if ((status = put(out, " error=\"", 8)) || (status = put_text(out, plan, name[0] + 1, name[1] - 2)))
         return status;
     if (present) {
         if (take_word(&in, &size) || take_padded(&in, size, &text) || (status = put(out, ": ", 2)))
@@ -1512,11 +1628,10 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 {
     Out *out = &self->out;
     int64_t number;
-    const int typed = kind->row != NONE && kind->row != ANY;
-    int status = OK, payload_done = 0;
+    int status = OK;
     Cursor in = cursor(frame + HEADER_END, frame + length);
-    if (kind->row == NONE && length != HEADER_END)
-        return REFUSED;
+    if (!kind->shows_payload && (status = check_steps(self, kind, &in)))
+        return status;
     for (uint32_t i = 0; i < kind->count; i++) {
         const Part *part = self->parts + kind->first + i;
         switch (part->slot) {
@@ -1533,17 +1648,12 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
         case FAULT: status = put_fault(self, out, frame + HEADER_END, frame + length); break;
         case DATA: status = put_base64(out, frame + HEADER_END, length - HEADER_END); break;
         default: /* PAYLOAD */
-            payload_done = typed;
-            status = typed ? take_value(self->plan, kind->row, &in, out, &number, 0) : put(out, "null", 4);
+            status = kind->shows_payload ? take_value(self->plan, kind->row, &in, out, &number, 0) : put(out, "null", 4);
         }
         if (status)
             return status;
     }
-    if (kind->row == ANY)
-        in.at = in.end;
-    if (!payload_done && typed && (status = take_value(self->plan, kind->row, &in, NULL, &number, 0)))
-        return status;
-    if (in.at != in.end)
+    if (in.at != in.end && kind->row != ANY)
         return REFUSED;
     self->messages++;
     self->shown += kind->count > 0;
@@ -1553,25 +1663,64 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
 
 /* ---- objects of messages ---- */
 
-static PyObject *called(PyObject *class, PyObject *fields)
+/* A Header (rpc/message.py). */
+static PyObject *new_header(const Scanner *self, const Kind *kind, uint32_t serial)
 {
-    if (fields == NULL)
+    PyObject *number = PyLong_FromUnsignedLong(serial), *header, *fields[5];
+    if (number == NULL)
         return NULL;
-    PyObject *object = PyObject_Call(class, fields, NULL);
-    Py_DECREF(fields);
-    return object;
+    for (Py_ssize_t i = 0; i < 5; i++)
+        fields[i] = PyTuple_GetItem(kind->fields, i);
+    header = PyObject_CallFunctionObjArgs(self->header, fields[0], fields[1], fields[2], fields[3], number, fields[4],
+                                          NULL);
+    Py_DECREF(number);
+    return header;
 }
 
-/* A Captured (events.py) with its Message and Header (rpc/message.py), added to what was found. */
+/* A Message (rpc/message.py); takes the reference to the payload. */
+static PyObject *new_message(const Scanner *self, const Kind *kind, const uint8_t *frame, uint32_t length, PyObject *payload)
+{
+    PyObject *header = new_header(self, kind, word_at(frame + 20)), *message = NULL;
+    PyObject *number = header == NULL ? NULL : PyLong_FromUnsignedLong(length);
+    const int typed = kind->row != ANY;
+    if (number != NULL)
+        message = PyObject_CallFunctionObjArgs(self->message, header, number, Py_None, PyTuple_GetItem(kind->fields, 5),
+                                               typed ? payload : Py_None, typed ? NULL : payload, NULL);
+    Py_XDECREF(header);
+    Py_XDECREF(number);
+    Py_DECREF(payload);
+    return message;
+}
+
+/* A Captured (events.py) with its message, of a payload whose reference it takes. */
+static PyObject *new_captured(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame,
+                              uint32_t length, int64_t time_ns, uint64_t packet, PyObject *payload)
+{
+    PyObject *message = new_message(self, kind, frame, length, payload), *captured = NULL;
+    if (message == NULL)
+        return NULL;
+    PyObject *number = PyLong_FromUnsignedLongLong(self->messages + 1), *time = PyLong_FromLongLong(time_ns),
+             *at = PyLong_FromUnsignedLongLong(packet);
+    if (number != NULL && time != NULL && at != NULL)
+        captured = PyObject_CallFunctionObjArgs(self->captured, number, time, lane->connection,
+                                                self->directions[lane->direction], message, self->empty, at, NULL);
+    Py_DECREF(message);
+    Py_XDECREF(number);
+    Py_XDECREF(time);
+    Py_XDECREF(at);
+    return captured;
+}
+
+/* The object of a message, added to what was found. */
 static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                       int64_t time_ns, uint64_t packet)
 {
     Cursor in = cursor(frame + HEADER_END, frame + length);
     if (kind->fields == NULL || (kind->row == NONE && length != HEADER_END))
         return REFUSED;
-    PyObject *payload, *data = Py_None;
+    PyObject *payload;
     if (kind->row == ANY) {
-        payload = data = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
+        payload = PyBytes_FromStringAndSize((const char *)in.at, in.end - in.at);
         in.at = in.end;
     }
     else
@@ -1582,24 +1731,8 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
         Py_DECREF(payload);
         return REFUSED;
     }
-    PyObject *fields[6];
-    for (Py_ssize_t i = 0; i < 6; i++)
-        fields[i] = PyTuple_GetItem(kind->fields, i);
-    PyObject *header = called(self->header, Py_BuildValue("(OOOOIO)", fields[0], fields[1], fields[2], fields[3],
-                                                          word_at(frame + 20), fields[4]));
-    PyObject *message = header == NULL ? NULL
-                                       : called(self->message, Py_BuildValue("(OIOOOO)", header, length, Py_None, fields[5],
-                                                                             data == Py_None ? payload : Py_None, data));
-    PyObject *captured =
-        message == NULL ? NULL
-                        : called(self->captured,
-                                 Py_BuildValue("(KLOOOOK)", (unsigned long long)self->messages + 1, (long long)time_ns,
-                                               lane->connection, self->directions[lane->direction], message, self->empty,
-                                               (unsigned long long)packet));
-    int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
-    Py_DECREF(payload);
-    Py_XDECREF(header);
-    Py_XDECREF(message);
+    PyObject *captured = new_captured(self, lane, kind, frame, length, time_ns, packet, payload);
+    const int status = captured != NULL && PyList_Append(self->found, captured) == 0 ? OK : RAISED;
     Py_XDECREF(captured);
     if (status == OK) {
         self->messages++;
@@ -2019,6 +2152,17 @@ static int take_message(Scanner *self, Talk *talk, const Lane *lane, const Kind 
     return OK;
 }
 
+static inline int put_message(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+                              int64_t time_ns, uint64_t packet)
+{
+    if (lane->talk && !lane->talk->given_back)
+        return take_message(self, lane->talk, lane, kind, frame, length, time_ns, packet);
+    if (self->pairing && lane->talk == NULL)
+        stop_after(self);
+    return self->found ? put_object(self, lane, kind, frame, length, time_ns, packet)
+                       : put_line(self, lane, kind, frame, length, time_ns, packet);
+}
+
 /* ---- packets ---- */
 
 /* Back to the messages before a packet that is refused. */
@@ -2048,70 +2192,95 @@ static void back_to(Scanner *self, const Mark *at)
     }
 }
 
+/* The size of the frame that begins with the bytes, or of what is needed to know it; 0 for one that is refused. */
+static inline size_t frame_size(const Scanner *self, const Lane *lane, const uint8_t *data, size_t size, const Kind **kind)
+{
+    if (size < 4)
+        return HEADER_END;
+    const uint32_t length = word_at(data);
+    if (length < HEADER_END || length > MAX_MESSAGE)
+        return 0;
+    if (size < HEADER_END)
+        return HEADER_END;
+    *kind = kind_of(self, data, lane->direction);
+    return *kind ? length : 0;
+}
+
+/* Complete and present the pending frame, with bytes from *at on. */
+static int take_pending(Scanner *self, Lane *lane, const uint8_t **at, const uint8_t *end, int64_t time_ns, uint64_t packet)
+{
+    const Kind *kind = NULL;
+    Out *pending = &lane->pending;
+    for (;;) {
+        const size_t needed = frame_size(self, lane, (const uint8_t *)pending->data, pending->size, &kind);
+        if (!needed)
+            return REFUSED;
+        if (needed <= pending->size)
+            break;
+        size_t more = needed - pending->size;
+        if (more > (size_t)(end - *at))
+            more = (size_t)(end - *at);
+        int status = more ? put(pending, *at, more) : OK;
+        if (status || !more)
+            return status;
+        *at += more;
+    }
+    int status = put_message(self, lane, kind, (const uint8_t *)pending->data, (uint32_t)pending->size, time_ns, packet);
+    if (status == OK)
+        pending->size = 0;
+    return status;
+}
+
 /* The frames in bytes of a lane; REFUSED leaves the lane and the output as they were. */
-static int take_bytes(Scanner *self, Lane *lane, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+static int take_bytes(Scanner *self, Lane *lane, const uint8_t *at, const uint8_t *end, int64_t time_ns, uint64_t packet)
 {
     const size_t held = lane->pending.size;
     const Mark before = mark(self);
     Talk *talk = lane->talk;
     const TalkMark talk_before = talk ? talk_mark(self, talk) : (TalkMark){0};
-    int status = OK;
-    if (held) {
-        if ((status = put(&lane->pending, data, size)))
-            return status;
-        data = (const uint8_t *)lane->pending.data;
-        size = lane->pending.size;
-    }
-    size_t at = 0;
-    while (size - at >= 4) {
-        uint32_t length = word_at(data + at);
-        const Kind *kind = NULL;
-        if (length < HEADER_END || length > MAX_MESSAGE)
+    const Kind *kind = NULL;
+    size_t size;
+    int status = held ? take_pending(self, lane, &at, end, time_ns, packet) : OK;
+    while (!status && at < end) {
+        if ((size = frame_size(self, lane, at, (size_t)(end - at), &kind)) == 0)
             status = REFUSED;
-        else if (size - at >= HEADER_END && (kind = kind_of(self, data + at, lane->direction)) == NULL)
-            status = REFUSED;
-        if (status || size - at < length)
+        else if (size > (size_t)(end - at)) {
+            status = put(&lane->pending, at, (size_t)(end - at));
             break;
-        if (talk && !talk->given_back)
-            status = take_message(self, talk, lane, kind, data + at, length, time_ns, packet);
-        else
-            status = self->found ? put_object(self, lane, kind, data + at, length, time_ns, packet)
-                                 : put_line(self, lane, kind, data + at, length, time_ns, packet);
-        if (status)
-            break;
-        if (self->pairing && lane->talk == NULL)
-            stop_after(self);
-        at += length;
+        }
+        else {
+            status = put_message(self, lane, kind, at, (uint32_t)size, time_ns, packet);
+            at += size;
+        }
     }
     if (status) {
         back_to(self, &before);
         if (talk)
             talk_back_to(self, talk, &talk_before);
-        lane->pending.size = held;
-        return status;
+        lane->pending.size = held; /* nothing has overwritten them */
     }
-    if (held && at) {
-        memmove(lane->pending.data, lane->pending.data + at, size - at);
-        lane->pending.size = size - at;
-    }
-    else if (!held && at < size && (status = put(&lane->pending, data + at, size - at))) {
-        back_to(self, &before);
+    else {
+        if (held)
+            shrink(&lane->pending);
         if (talk)
-            talk_back_to(self, talk, &talk_before);
-        return status;
+            talk_settle(self, talk);
     }
-    if (talk)
-        talk_settle(self, talk);
     return status;
 }
 
 enum { FIN = 1, SYN = 2, RST = 4 };
 
-/* A packet: REFUSED unless it is a TCP segment in order, of a lane, without flags, and complete. */
-static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+typedef struct {
+    const uint8_t *tcp, *stop;
+    uint8_t key[MAX_KEY];
+    size_t key_size;
+} Segment;
+
+/* The TCP segment in a packet: REFUSED unless it is complete. */
+static inline int find_segment(uint32_t link, const uint8_t *data, size_t size, Segment *found)
 {
     const uint8_t *at = data, *end = data + size, *stop;
-    uint8_t key[MAX_KEY];
+    uint8_t *key = found->key;
     size_t key_size, type_at;
     uint16_t type;
     switch (link) {
@@ -2160,17 +2329,30 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
     else
         return REFUSED;
     memcpy(key + key_size - 4, at, 4);
+    found->tcp = at;
+    found->stop = stop;
+    found->key_size = key_size;
+    return OK;
+}
+
+/* A packet: REFUSED unless it is a TCP segment in order, of a lane, without flags, and complete. */
+static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t size, int64_t time_ns, uint64_t packet)
+{
+    Segment found;
+    if (find_segment(link, data, size, &found))
+        return REFUSED;
+    const uint8_t *at = found.tcp, *stop = found.stop;
     const size_t header = (size_t)(at[12] >> 4) * 4;
     if (header < 20 || header > (size_t)(stop - at) || at[13] & (SYN | FIN | RST))
         return REFUSED;
-    Lane *lane = find_lane(self, key, key_size);
-    if (lane == NULL || !lane->open || lane->next != word_at(at + 4))
+    Lane *lane = find_lane(self, found.key, found.key_size);
+    if (lane == NULL || lane->next != word_at(at + 4))
         return REFUSED;
     at += header;
     self->last_ns = time_ns;
     if (at == stop)
         return OK;
-    int status = take_bytes(self, lane, at, (size_t)(stop - at), time_ns, packet);
+    int status = take_bytes(self, lane, at, stop, time_ns, packet);
     if (status == OK) {
         lane->next += (uint32_t)(stop - at);
         lane->packet = packet;
@@ -2194,45 +2376,94 @@ typedef struct {
 
 static inline uint32_t ordered(const uint8_t *at, int big) { return big ? word_at(at) : little_at(at); }
 
-/* pcap: records from `at` on. Returns where it stopped. */
-static const uint8_t *scan_records(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *face,
-                                   size_t limit, int *status)
+/* A packet of a capture. */
+typedef struct {
+    uint32_t link;
+    const uint8_t *data, *next;
+    size_t size;
+    int64_t time_ns;
+} Packet;
+
+/* The packets of a capture from `at` on. */
+typedef struct {
+    const uint8_t *at, *end;
+    int blocks, big;
+    const Interface *faces;
+    size_t count, limit;
+} Packets;
+
+/* A pcap record. */
+static inline int record_at(const Packets *of, Packet *packet)
 {
-    while (end - at >= 16 && !is_full(self)) {
-        const size_t size = ordered(at + 8, big);
-        if (size > (size_t)(end - at) - 16 || size > limit || ordered(at + 12, big) > size)
-            break;
-        const int64_t time_ns = (int64_t)ordered(at, big) * 1000000000 + (int64_t)(ordered(at + 4, big) * face->ns);
-        if ((*status = take_packet(self, face->link, at + 16, size, time_ns, self->packets + 1)))
-            break;
-        self->packets++;
-        at += 16 + size;
-    }
-    return at;
+    const uint8_t *at = of->at;
+    if (of->end - at < 16)
+        return REFUSED;
+    const size_t size = ordered(at + 8, of->big);
+    if (size > (size_t)(of->end - at) - 16 || size > of->limit || ordered(at + 12, of->big) > size)
+        return REFUSED;
+    packet->link = of->faces->link;
+    packet->data = at + 16;
+    packet->next = at + 16 + size;
+    packet->size = size;
+    packet->time_ns = (int64_t)ordered(at, of->big) * 1000000000 + (int64_t)(ordered(at + 4, of->big) * of->faces->ns);
+    return OK;
 }
 
-/* pcapng: Enhanced Packet Blocks from `at` on. */
-static const uint8_t *scan_blocks(Scanner *self, const uint8_t *at, const uint8_t *end, int big, const Interface *faces,
-                                  size_t count, size_t limit, int *status)
+/* A pcapng Enhanced Packet Block. */
+static inline int block_at(const Packets *of, Packet *packet)
 {
-    while (end - at >= 32 && !is_full(self)) {
-        const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
-        const uint32_t number = ordered(at + 8, big);
-        if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(end - at) || length > limit ||
-            ordered(at + length - 4, big) != length)
-            break;
-        if (number >= count || faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
-            break;
-        const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
-        if (ticks > (uint64_t)4000000000000000000 / faces[number].ns)
-            break;
-        const int64_t time_ns = (int64_t)(ticks * faces[number].ns) + faces[number].offset;
-        if ((*status = take_packet(self, faces[number].link, at + 28, size, time_ns, self->packets + 1)))
+    const uint8_t *at = of->at;
+    const int big = of->big;
+    if (of->end - at < 32)
+        return REFUSED;
+    const size_t length = ordered(at + 4, big), size = ordered(at + 20, big);
+    const uint32_t number = ordered(at + 8, big);
+    if (ordered(at, big) != 6 || length % 4 || length < 32 || length > (size_t)(of->end - at) || length > of->limit ||
+        ordered(at + length - 4, big) != length)
+        return REFUSED;
+    if (number >= of->count || of->faces[number].ns == 0 || size > length - 32 || ordered(at + 24, big) > size)
+        return REFUSED;
+    const Interface *face = of->faces + number;
+    const uint64_t ticks = (uint64_t)ordered(at + 12, big) << 32 | ordered(at + 16, big);
+    if (ticks > (uint64_t)4000000000000000000 / face->ns ||
+        __builtin_add_overflow((int64_t)(ticks * face->ns), face->offset, &packet->time_ns))
+        return REFUSED;
+    packet->link = face->link;
+    packet->data = at + 28;
+    packet->next = at + length;
+    packet->size = size;
+    return OK;
+}
+
+static inline int packet_at(const Packets *of, Packet *packet)
+{
+    return of->blocks ? block_at(of, packet) : record_at(of, packet);
+}
+
+static int scan_packets(Scanner *self, Packets *of)
+{
+    Packet packet;
+    int status = OK;
+    while (!is_full(self) && packet_at(of, &packet) == OK) {
+        if ((status = take_packet(self, packet.link, packet.data, packet.size, packet.time_ns, self->packets + 1)))
             break;
         self->packets++;
-        at += length;
+        of->at = packet.next;
     }
-    return at;
+    return status;
+}
+
+/* The number of packets from here on that belong to no lane, up to a number: Python can read them at once. */
+static uint32_t strays(const Scanner *self, Packets of, uint32_t most)
+{
+    Packet packet;
+    Segment found;
+    uint32_t count = 0;
+    for (; count < most && packet_at(&of, &packet) == OK; count++, of.at = packet.next)
+        if (find_segment(packet.link, packet.data, packet.size, &found) == OK &&
+            find_lane(self, found.key, found.key_size) != NULL)
+            break;
+    return count;
 }
 
 /* ---- the scanner as a Python object ---- */
@@ -2248,7 +2479,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->found);
     for (uint32_t i = 0; i < self->lane_count; i++)
         Py_VISIT(self->lanes[i].connection);
-    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+    for (uint32_t i = 0; i < self->kind_count; i++)
         Py_VISIT(self->kinds[i].fields);
     return 0;
 }
@@ -2257,7 +2488,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
 static int scanner_clear(PyObject *object)
 {
     Scanner *self = (Scanner *)object;
-    for (uint32_t i = 0; self->kinds != NULL && i < 2 * MAX_KINDS; i++)
+    for (uint32_t i = 0; i < self->kind_count; i++)
         Py_CLEAR(self->kinds[i].fields);
     for (uint32_t i = 0; i < self->lane_count; i++)
         Py_CLEAR(self->lanes[i].connection);
@@ -2284,7 +2515,9 @@ static void scanner_dealloc(PyObject *object)
     Py_XDECREF(self->found);
     PyMem_Free(self->lanes);
     PyMem_Free(self->lane_slots);
+    PyMem_Free(self->free_lanes);
     PyMem_Free(self->kinds);
+    PyMem_Free(self->kind_slots);
     PyMem_Free(self->parts);
     out_free(&self->text);
     out_free(&self->out);
@@ -2325,8 +2558,11 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     self->fault_names = fault_names;
     self->lanes = PyMem_Calloc(MAX_LANES, sizeof *self->lanes);
     self->lane_slots = PyMem_Calloc(2 * MAX_LANES, sizeof *self->lane_slots);
-    self->kinds = PyMem_Calloc(2 * MAX_KINDS, sizeof *self->kinds);
-    if (self->lanes == NULL || self->lane_slots == NULL || self->kinds == NULL) {
+    self->free_lanes = PyMem_Calloc(MAX_LANES, sizeof *self->free_lanes);
+    self->kinds = PyMem_Calloc(MAX_KINDS, sizeof *self->kinds);
+    self->kind_slots = PyMem_Calloc(2 * MAX_KINDS, sizeof *self->kind_slots);
+    if (self->lanes == NULL || self->lane_slots == NULL || self->free_lanes == NULL || self->kinds == NULL ||
+        self->kind_slots == NULL) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -2350,7 +2586,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static int is_busy(const Scanner *self)
 {
     if (self->busy)
-        PyErr_SetString(PyExc_RuntimeError, "the scanner is in use");
+        PyErr_SetString(PyExc_RuntimeError, "the scanner is scanning");
     return self->busy;
 }
 
@@ -2387,11 +2623,11 @@ static int add_place(Scanner *self, PyObject *place, Part *part)
                              : (slot == NAME_TEXT || slot == NAME_JSON) && kind == STRING;
 }
 
-static int add_part(Scanner *self, PyObject *item, Part *part, uint32_t slots)
+static int add_part(Scanner *self, PyObject *item, Part *part)
 {
     part->slot = TEXT;
     if (PyTuple_Check(item))
-        return slots > SLOTS && add_place(self, item, part);
+        return add_place(self, item, part);
     if (PyBytes_Check(item)) {
         char *text;
         Py_ssize_t size;
@@ -2405,13 +2641,12 @@ static int add_part(Scanner *self, PyObject *item, Part *part, uint32_t slots)
     if (PyErr_Occurred())
         return 0;
     part->slot = (uint32_t)slot;
-    if (slots > SLOTS)
-        slot &= ~(unsigned long)OF_REPLY;
-    return slot != TEXT && slot < slots && (slot < NAME_TEXT || slot > UUID_TEXT) && (slot != FAULT || self->fault_names);
+    slot &= ~(unsigned long)OF_REPLY;
+    return slot != TEXT && slot < EXCHANGE_SLOTS && (slot < NAME_TEXT || slot > UUID_TEXT) && (slot != FAULT || self->fault_names);
 }
 
-/* Add the parts of a line; 0 with an exception. */
-static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t slots)
+/* Add the parts of the line of an exchange; 0 with an exception. */
+static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count)
 {
     if (self->part_count + (size_t)count > self->part_room) {
         size_t room = 2 * (self->part_room + (size_t)count);
@@ -2424,7 +2659,7 @@ static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t 
         self->part_room = room;
     }
     for (Py_ssize_t i = 0; i < count; i++)
-        if (!add_part(self, PyTuple_GetItem(parts, i), self->parts + self->part_count + i, slots)) {
+        if (!add_part(self, PyTuple_GetItem(parts, i), self->parts + self->part_count + i)) {
             if (!PyErr_Occurred())
                 PyErr_SetString(PyExc_ValueError, "no such part of a line");
             return 0;
@@ -2441,6 +2676,7 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
+    uint8_t shows_payload = 0;
     if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
         is_busy(self))
         return NULL;
@@ -2448,27 +2684,65 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such kind or row");
         return NULL;
     }
-    Kind *kind = kind_slot(self, (const uint8_t *)key);
+    const int typed = row != NONE && row != ANY;
+    const uint8_t *bytes = (const uint8_t *)key;
+    const KindKey words = kind_key(bytes, bytes + 16, bytes[20]);
+    const uint32_t slot = kind_slot(self, &words);
     Py_ssize_t count = PyTuple_Size(parts);
-    if (kind->used || self->kind_count == MAX_KINDS || count > 64)
+    if (self->kind_slots[slot] || self->kind_count == MAX_KINDS || count > 64)
         Py_RETURN_FALSE;
+    Kind *kind = self->kinds + self->kind_count;
     if (self->found != NULL) {
         if (count != 6) {
             PyErr_SetString(PyExc_ValueError, "expected six fields of a message");
             return NULL;
         }
-        kind->fields = Py_NewRef(parts);
         count = 0;
     }
-    if (!add_parts(self, parts, count, SLOTS))
-        return NULL;
-    memcpy(kind->key, key, KIND_KEY);
+    if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
+        size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
+        Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
+        if (grown == NULL)
+            return PyErr_NoMemory();
+        self->parts = grown;
+        self->part_room = room;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *item = PyTuple_GetItem(parts, i);
+        Part *part = self->parts + self->part_count + i;
+        part->slot = TEXT;
+        if (PyBytes_Check(item)) {
+            char *text;
+            Py_ssize_t size;
+            if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
+                return NULL;
+            part->text = (uint32_t)self->text.size;
+            part->length = (uint32_t)size;
+            if (put(&self->text, text, (size_t)size))
+                return PyErr_NoMemory();
+        }
+        else {
+            unsigned long value = PyLong_AsUnsignedLong(item);
+            if (PyErr_Occurred())
+                return NULL;
+            if (value == TEXT || value >= SLOTS || (value == FAULT && !self->fault_names)) {
+                PyErr_SetString(PyExc_ValueError, "no such part of a line");
+                return NULL;
+            }
+            part->slot = (uint32_t)value;
+            shows_payload |= value == PAYLOAD && typed;
+        }
+    }
+    kind->key = words;
     kind->row = row;
     kind->failed = failed != 0;
-    kind->first = (uint32_t)(self->part_count - (size_t)count);
+    kind->shows_payload = shows_payload;
+    kind->fields = self->found == NULL ? NULL : Py_NewRef(parts);
+    kind->first = (uint32_t)self->part_count;
     kind->count = (uint32_t)count;
-    kind->used = 1;
-    self->kind_count++;
+    kind->checks = typed && self->found == NULL ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
+    self->part_count += (size_t)count + kind->checks;
+    self->kind_slots[slot] = ++self->kind_count;
     Py_RETURN_TRUE;
 }
 
@@ -2480,11 +2754,17 @@ static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
     PyObject *parts;
     if (!PyArg_ParseTuple(args, "y#O!:learn_exchange", &key, &key_size, &PyTuple_Type, &parts) || is_busy(self))
         return NULL;
-    Kind *kind = key_size == KIND_KEY ? kind_slot(self, (const uint8_t *)key) : NULL;
+    if (key_size != KIND_KEY) {
+        PyErr_SetString(PyExc_ValueError, "no such kind");
+        return NULL;
+    }
+    const KindKey words = kind_key((const uint8_t *)key, (const uint8_t *)key + 16, (uint8_t)key[20]);
+    const uint16_t number = self->kind_slots[kind_slot(self, &words)];
+    Kind *kind = number ? self->kinds + number - 1 : NULL;
     const Py_ssize_t count = PyTuple_Size(parts);
-    if (kind == NULL || !kind->used || kind->fields == NULL || kind->exchange_known || count > 128)
+    if (kind == NULL || kind->fields == NULL || kind->exchange_known || count > 128)
         Py_RETURN_FALSE;
-    if (!add_parts(self, parts, count, EXCHANGE_SLOTS))
+    if (!add_parts(self, parts, count))
         return NULL;
     kind->exchange_first = (uint32_t)(self->part_count - (size_t)count);
     kind->exchange_count = (uint32_t)count;
@@ -2492,16 +2772,35 @@ static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
     Py_RETURN_TRUE;
 }
 
+/* A lane that is not in use. NULL: there is none. */
+static Lane *new_lane(Scanner *self)
+{
+    if (self->free_count)
+        return self->lanes + self->free_lanes[--self->free_count];
+    return self->lane_count < MAX_LANES ? self->lanes + self->lane_count++ : NULL;
+}
+
+static void free_lane(Scanner *self, Lane *lane)
+{
+    end_talk(self, lane->talk);
+    out_free(&lane->pending);
+    out_free(&lane->conn);
+    lane->key_size = 0;
+    self->free_lanes[self->free_count++] = (uint16_t)(lane - self->lanes);
+    Py_CLEAR(lane->connection);
+}
+
 static PyObject *scanner_open(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
-    const char *key;
+    const char *key, *pending = "";
     char *conn = NULL;
-    Py_ssize_t key_size, conn_size = 0;
+    Py_ssize_t key_size, pending_size = 0, conn_size = 0;
     unsigned int next;
     int direction;
     PyObject *connection;
-    if (!PyArg_ParseTuple(args, "y#IiO:open", &key, &key_size, &next, &direction, &connection) || is_busy(self))
+    if (!PyArg_ParseTuple(args, "y#IiO|y#:open", &key, &key_size, &next, &direction, &connection, &pending, &pending_size) ||
+        is_busy(self))
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
@@ -2509,30 +2808,23 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
-    if (lane == NULL) {
-        if (self->lane_count == MAX_LANES)
-            Py_RETURN_FALSE;
-        lane = self->lanes + self->lane_count;
-        memcpy(lane->key, key, (size_t)key_size);
-        lane->key_size = (uint8_t)key_size;
-        uint32_t at = hash(lane->key, lane->key_size) % (2 * MAX_LANES);
-        while (self->lane_slots[at])
-            at = (at + 1) % (2 * MAX_LANES);
-        self->lane_slots[at] = ++self->lane_count;
-    }
-    PyObject *before = lane->connection;
-    end_talk(self, lane->talk);
-    lane->conn.size = lane->pending.size = 0;
-    lane->open = 0;
-    lane->connection = Py_NewRef(connection);
-    Py_XDECREF(before);
-    if (put(&lane->conn, conn, (size_t)conn_size))
+    const uint32_t hash = lane_hash(self, (const uint8_t *)key, (size_t)key_size);
+    const uint32_t slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size, hash);
+    Lane *lane = self->lane_slots[slot] ? NULL : new_lane(self);
+    if (lane == NULL)
+        Py_RETURN_FALSE;
+    if (put(&lane->conn, conn, (size_t)conn_size) || put(&lane->pending, pending, (size_t)pending_size)) {
+        free_lane(self, lane);
         return PyErr_NoMemory();
+    }
+    memcpy(lane->key, key, (size_t)key_size);
+    lane->key_size = (uint8_t)key_size;
+    lane->hash = hash;
+    lane->connection = self->found == NULL ? NULL : Py_NewRef(connection);
     lane->next = next;
     lane->packet = 0;
     lane->direction = (uint8_t)direction;
-    lane->open = 1;
+    self->lane_slots[slot] = (uint16_t)(lane - self->lanes + 1);
     Py_RETURN_TRUE;
 }
 
@@ -2543,14 +2835,19 @@ static PyObject *scanner_take(PyObject *object, PyObject *args)
     Py_ssize_t key_size;
     if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size) || is_busy(self))
         return NULL;
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
-    if (lane == NULL || !lane->open)
+    if (key_size != 12 && key_size != 36)
         Py_RETURN_NONE;
-    lane->open = 0;
-    end_talk(self, lane->talk);
+    const uint32_t hash = lane_hash(self, (const uint8_t *)key, (size_t)key_size);
+    const uint32_t slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size, hash);
+    if (!self->lane_slots[slot])
+        Py_RETURN_NONE;
+    Lane *lane = self->lanes + self->lane_slots[slot] - 1;
     PyObject *result = Py_BuildValue("(Iy#K)", lane->next, lane->pending.data ? lane->pending.data : "",
                                      (Py_ssize_t)lane->pending.size, (unsigned long long)lane->packet);
-    out_free(&lane->pending);
+    if (result != NULL) {
+        free_slot(self, slot);
+        free_lane(self, lane);
+    }
     return result;
 }
 
@@ -2573,7 +2870,7 @@ static PyObject *scanner_pair(PyObject *object, PyObject *args)
     memcpy(back + 2 * half, key + 2 * half + 2, 2);
     memcpy(back + 2 * half + 2, key + 2 * half, 2);
     Lane *one = find_lane(self, (const uint8_t *)key, (size_t)key_size), *other = find_lane(self, back, (size_t)key_size);
-    if (one == NULL || other == NULL || !one->open || !other->open || one->direction == other->direction || one->talk ||
+    if (one == NULL || other == NULL || one->direction == other->direction || one->talk ||
         other->talk || id > UINT32_MAX || others_size % EXCHANGE_KEY || others_size > MAX_WAITING * EXCHANGE_KEY)
         Py_RETURN_FALSE;
     one->conn.size = other->conn.size = 0;
@@ -2646,13 +2943,14 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     Interface faces[FACES];
     Py_buffer buffer;
     Py_ssize_t pos, limit;
-    int big, blocks, status = OK;
+    int big, blocks;
+    unsigned int most = 1;
     unsigned long long messages, packets, exchanges = 0;
     long long start_ns;
     size_t count;
     PyObject *tuple;
-    if (!PyArg_ParseTuple(args, "y*nppnO!KKL|K:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple, &messages,
-                          &packets, &start_ns, &exchanges))
+    if (!PyArg_ParseTuple(args, "y*nppnO!KKL|IK:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple,
+                          &messages, &packets, &start_ns, &most, &exchanges))
         return NULL;
     if (is_busy(self) || pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
         PyBuffer_Release(&buffer);
@@ -2660,7 +2958,8 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
             PyErr_SetString(PyExc_ValueError, "no such position or interfaces");
         return NULL;
     }
-    const uint8_t *at = (const uint8_t *)buffer.buf + pos, *end = (const uint8_t *)buffer.buf + buffer.len;
+    const uint8_t *first = buffer.buf;
+    Packets of = {first + pos, first + buffer.len, blocks, big, faces, count, (size_t)limit};
     if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
         PyBuffer_Release(&buffer);
         return NULL;
@@ -2673,10 +2972,10 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->closed.size = 0;
     self->exchanges = exchanges;
     self->start_ns = start_ns;
-    at = blocks ? scan_blocks(self, at, end, big, faces, count, (size_t)limit, &status)
-                : scan_records(self, at, end, big, faces, (size_t)limit, &status);
+    const int status = scan_packets(self, &of);
     self->busy = 0;
-    pos = at - (const uint8_t *)buffer.buf;
+    pos = of.at - first;
+    const uint32_t left = status == REFUSED ? strays(self, of, most) : 0;
     PyBuffer_Release(&buffer);
     if (status == RAISED)
         return NULL;
@@ -2688,10 +2987,10 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
         Py_XDECREF(data);
         return NULL;
     }
-    return Py_BuildValue("(nNKKKKLL)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
+    return Py_BuildValue("(nNKKKKLLI)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
                          (unsigned long long)self->failures,
                          (unsigned long long)(self->packets - packets), (long long)self->last_ns,
-                         (long long)self->last_data_ns);
+                         (long long)self->last_data_ns, (unsigned int)left);
 }
 
 static PyMethodDef scanner_methods[] = {
@@ -2713,9 +3012,9 @@ static PyMethodDef scanner_methods[] = {
     {"take", scanner_take, METH_VARARGS,
      "take(key)\n--\n\nGive a direction back: (next sequence number, pending bytes, last packet); None for no lane."},
     {"scan", scanner_scan, METH_VARARGS,
-     "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns)\n--\n\nRead packets up to the first"
-     " one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last packet, and of"
-     " the last one with data)."},
+     "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns, most=1)\n--\n\nRead packets up to the"
+     " first one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last"
+     " packet, and of the last one with data, number of packets from there on without a lane, up to `most`)."},
     {NULL, NULL, 0, NULL},
 };
 

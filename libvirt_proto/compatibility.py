@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from .codec.history import Facts, Key, version_key
 from .codec.lengths import LengthWalks, Walk
+from .codec.type_table import TypeTable
 from .codec.types import Bound, Named, Node, Structure, part_names, resolved
-from .codec.xdrtype import TypeTable, XdrType
+from .codec.xdrtype import XdrType
 from .definitions import history
 from .definitions.program import Procedure, Program
 from .events import Notice, NoticeCode

@@ -132,15 +132,6 @@ class Filter:
             or bool(self._connections or self.since is not None or self.until is not None)
         )
 
-    @property
-    def of_kinds(self) -> bool:
-        """Whether program, procedure, type and status decide about each message that is not malformed."""
-        others = (
-            *(self._connections, self._messages.given, self._frames.given, self._serials.given),
-            *(self.since, self.until, self.of_exchanges, self.context),
-        )
-        return not any(others)
-
     def __call__(self, captured: Captured) -> bool:
         """Return True for a message that meets all conditions but those of time, calls and objects, for which
         a Selection is needed."""
@@ -188,6 +179,15 @@ class Filter:
     def _has_procedure(self, header: Header) -> bool:
         wanted = self._procedures
         return (header.prog, header.proc) in wanted or (None, header.proc) in wanted
+
+
+def is_of_kinds(filter: Filter) -> bool:
+    """Return whether program, procedure, type and status decide about each message that is not malformed."""
+    others = (
+        *(filter._connections, filter._messages.given, filter._frames.given, filter._serials.given),
+        *(filter.since, filter.until, filter.of_exchanges, filter.context),
+    )
+    return not any(others)
 
 
 class Selection:

@@ -1,15 +1,17 @@
 """The native core, if it is there: `_native.c`, compiled when the package was built.
 
 It is optional. Python code does the same, and is used without it, if LIBVIRT_PROTO_PURE=1 is set, and if the
-compiled module does not belong to the source next to it (an editable installation that was not built again).
+compiled module does not belong to the source next to it (an editable installation that was not built again)
+or to the plans of this version.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from binascii import crc32
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
 
 #: The variable that switches the native core off.
 PURE: Final = "LIBVIRT_PROTO_PURE"
+#: The format of plans: `native_plan`.
+FORMAT: Final = 1
+#: The state in Python without a GIL: it would load the module, whose objects have another layout.
+NO_GIL: Final = "not used: this Python has no GIL"
 #: The state of a module that does not belong to the source next to it.
 STALE: Final = "compiled from another source: run `make native`"
-_SOURCE: Final = Path(__file__).with_name("_native.c")
+_SOURCE: Final = os.path.join(os.path.dirname(__file__), "_native.c")  # pathlib is slow to load
 
 
 def core() -> ModuleType | None:
@@ -51,21 +57,27 @@ def is_switched_off() -> bool:
 def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
     if switched_off:
         return None, f"switched off by {PURE}=1"
+    if "t" in getattr(sys, "abiflags", ""):
+        return None, NO_GIL
     try:
         from . import _native
     except ImportError as error:
         if error.name == __package__:  # the package does not have it
             return None, "not compiled: the package was built without a C compiler"
         return None, f"not loaded: {error}"
-    try:
-        source = _SOURCE.read_bytes()
-    except OSError:
-        return _native, "compiled"  # an installed package has no source
-    from hashlib import sha256  # slow to load
+    return (_native, "compiled") if _is_current(_native) else (None, STALE)
 
-    if sha256(source).hexdigest() != _native.SOURCE:
-        return None, STALE
-    return _native, "compiled"
+
+def _is_current(module: ModuleType) -> bool:
+    if getattr(module, "FORMAT", None) != FORMAT:
+        return False
+    try:
+        with open(_SOURCE, "rb") as file:
+            source = file.read()
+    except OSError:
+        return True  # an installed package has no source
+    # A check sum detects a change; hashlib is slow to load.
+    return f"{crc32(source):08x}" == getattr(module, "SOURCE", None)
 
 
 @cache

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from .events import Captured, Connection, Direction
 from .native import core
 from .native_plan import has_file
 from .native_types import NativeTypes, native_types
-from .rpc.message import Header, Message, Status, Type, settled_type
-from .rpc.wire import REMOTE_PROGRAM
+from .rpc.message import Header, Message, MessageDecoder, Status, Type, settled_place
+from .rpc.wire import MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, START
 
 if TYPE_CHECKING:
     from .native import Scanner
@@ -31,10 +33,61 @@ _DIRECTIONS: Final = {"c2s": b"\0", "s2c": b"\1"}
 #: In place of a row: no payload, and bytes without a type.
 _NO_ROW: Final = 0xFFFFFFFF
 _ANY_BYTES: Final = 0xFFFFFFFE
+_FAILED: Final = Status.VIR_NET_ERROR
 #: Data of a stream.
 _DATA: Final = (Type.VIR_NET_STREAM, Status.VIR_NET_CONTINUE)
 #: A security layer may begin after these.
 _SASL: Final = frozenset((68, 69))
+
+
+class JsonDecoder(MessageDecoder):
+    """Decodes frames for a presenter: their payloads are JSON (msgspec.Raw) where the native core can read
+    them, so that their types are not loaded. Only for a registry whose plan is in a file.
+
+    With `explained`, the payloads of errors are values.
+    """
+
+    def __init__(self, registry: Registry, *, explained: bool) -> None:
+        super().__init__(registry)
+        self._explained = explained
+        self._types = native_types(registry)
+        #: Program, version, procedure, type, status → the last two as members, the row and the name of the
+        #: payload's type, both None without a payload.
+        self._kinds: dict[
+            tuple[int, int, int, int, int], tuple[Type | int, Status | int, int | None, str | None]
+        ] = {}
+
+    def decode(self, data: bytes, direction: str | None = None, missing: int = 0) -> Message:
+        """Decode a frame: see MessageDecoder."""
+        if not missing and MIN_FRAME <= len(data) <= MAX_FRAME:
+            length, prog, vers, proc, type_, serial, status = START.unpack_from(data)
+            if length == len(data):
+                kind = self._kinds.get((prog, vers, proc, type_, status))
+                if kind is None:
+                    kind = self._kind(prog, vers, proc, type_, status)
+                if kind is not None:
+                    type_, status, row, name = kind
+                    json = None if row is None else self._types.plan.json(row, data, MIN_FRAME)
+                    if json is not None or (row is None and length == MIN_FRAME):
+                        payload = None if json is None else msgspec.Raw(json)
+                        return Message(
+                            Header(prog, vers, proc, type_, serial, status), length, None, name, payload
+                        )
+        return super().decode(data, direction, missing)
+
+    def _kind(
+        self, prog: int, vers: int, proc: int, type_: int, status: int
+    ) -> tuple[Type | int, Status | int, int | None, str | None] | None:
+        """Return what messages of a kind have in common; None for a kind that Python reads."""
+        header = Header(prog, vers, proc, type_, 0, status)
+        settled, place = settled_place(header, self._registry)
+        row = None if place is None else self._types.row_at(place)
+        if not settled or (place is not None and row is None) or (self._explained and status == _FAILED):
+            return None
+        kind = (Type(type_), Status(status), row, None if place is None else place.partition(".")[2])
+        if len(self._kinds) < _MAX_KINDS:
+            self._kinds[prog, vers, proc, type_, status] = kind
+        return kind
 
 
 class Learning:
@@ -72,13 +125,17 @@ class Learning:
         assert self.scanner is not None
         self.scanner.learn(key, row, header.status == 1, parts)
 
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads."""
+        return MessageDecoder(self._registry)
+
     def _row(self, header: Header) -> tuple[bool, int | None]:
         """Return whether the header alone determines the payload, and the payload's row."""
         if (header.type, header.status) == _DATA:
             return True, _ANY_BYTES
-        settled, type_ = settled_type(header, self._registry)
+        settled, place = settled_place(header, self._registry)
         assert self._types is not None
-        return settled, _NO_ROW if type_ is None else self._types.row(type_)
+        return settled, _NO_ROW if place is None else self._types.row_at(place)
 
     def add_exchange(
         self, reply: Captured, parts_of: Callable[[NativeTypes], tuple[Any, ...] | None]

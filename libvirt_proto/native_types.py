@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .native import core
+from .native_plan import read
 from .registry import default
 
 if TYPE_CHECKING:
@@ -24,16 +25,23 @@ class NativeTypes:
     def __init__(self, registry: Registry) -> None:
         native = core()
         assert native is not None
-        from .native_plan import plan_of  # which most commands do not need
+        made = read(registry)
+        if made is None:
+            from .native_plan_builder import build  # slow to load
 
-        made = plan_of(registry)
+            made = build(registry)
         self.plan = native.Plan(made.words, made.text, made.resolver(registry))
         self.fault_names = made.fault_names
-        self._rows = {(module, name): row for module, name, row in made.types}
+        self._rows = {f"{module}.{name}": row for module, name, row in made.types}
 
     def row(self, type_: XdrType) -> int | None:
         """Return the row of a type; None for one of another registry."""
-        return self._rows.get((type_.reference.module, type_.name))
+        return self._rows.get(f"{type_.reference.module}.{type_.name}")
+
+    def row_at(self, place: str) -> int | None:
+        """Return the row of the type at a location (module and type); None for one in another registry. Loads
+        no type."""
+        return self._rows.get(place)
 
 
 @lru_cache(4)

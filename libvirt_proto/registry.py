@@ -11,19 +11,21 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from .codec.history import Facts, Key, Span
-from .definitions.history import lookup as history_of
 from .definitions.program import Procedure, Program, programs
 from .errors import UnknownName
 
 if TYPE_CHECKING:
     from enum import IntEnum
 
+    from .codec.history import Facts, Key, Span
     from .codec.xdrtype import XdrType
+
+
+#: The location of the payload of every reply with status error (virnetprotocol.x).
+ERROR_PLACE: Final = "virnetprotocol.virNetMessageError"
 
 
 class Module:
@@ -120,7 +122,7 @@ class Registry:
     @cached_property
     def error(self) -> XdrType:
         """virNetMessageError: the payload of every reply with status error (virnetprotocol.x)."""
-        return self._net.types["virNetMessageError"]
+        return self._net.types[ERROR_PLACE.partition(".")[2]]
 
     @cached_property
     def stream_hole(self) -> XdrType | None:
@@ -140,13 +142,16 @@ class Registry:
         number in the public API (`VIR_DOMAIN_EVENT_ID_LIFECYCLE`). Raises UnknownName, a KeyError, for a name
         that these definitions do not have, and for every name of custom definitions.
         """
+        # Decoding needs none of it.
+        from .codec.history import Facts, Span
+        from .definitions.history import lookup
         from .names import public
 
         if self.release is None:
             raise UnknownName("definition of libvirt", name)
         if (added := public.since(name)) is not None:
             return Facts(Span(added))
-        return history_of(self._history_key(name))
+        return lookup(self._history_key(name))
 
     def since(self, name: str) -> Span:
         """Return when a name was added to libvirt, as in `default().since("remote.domain_get_info")`; see
@@ -233,6 +238,8 @@ def load(
     **runs the code in that folder**. Raises ImportError for a package that cannot be used, and ValueError for
     `defines`, which does not apply.
     """
+    from pathlib import Path  # slow to load, as is the compiler
+
     from .definitions import compiled
 
     if not package:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from struct import Struct
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
 import msgspec
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .definitions.program import Procedure
     from .registry import Registry
 
-#: The keepalive program (virkeepaliveprotocol.x).
 #: Maximum number of open exchanges, and of bytes of messages kept for them; beyond these, the oldest are
 #: given up. (A daemon serves `max_client_requests`, by default 5, per client at a time.)
 MAX_OPEN: Final = 65536
@@ -45,6 +44,7 @@ _UNMENTIONED: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
 
 #: The role of a message: part of an exchange (call, reply, stream), or something else.
 Role = Literal["call", "reply", "stream", "event", "keepalive", "other"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 #: The outcome of an exchange. `ok` and `error` are answered calls. A call without a reply is `unanswered` if
 #: its connection ended, `pending` if only the input ended, and `given-up` if too many calls were waiting. A
@@ -69,6 +69,9 @@ _ROLES: Final[dict[int, Role]] = {
     Type.VIR_NET_STREAM_HOLE: "stream",
     Type.VIR_NET_MESSAGE: "event",
 }
+#: A member of an enumeration takes a Python call to look up.
+_OK, _ERROR, _CONTINUE = int(Status.VIR_NET_OK), int(Status.VIR_NET_ERROR), int(Status.VIR_NET_CONTINUE)
+_HOLE: Final = int(Type.VIR_NET_STREAM_HOLE)
 #: Connection, program, version, serial.
 _Key = tuple[int, int, int, int]
 _PACKED_KEY: Final = Struct("=IIII")
@@ -151,7 +154,7 @@ class Exchange(msgspec.Struct, frozen=True, gc=False):
     def failures(self) -> tuple[Captured, ...]:
         """The messages in which the server reports a failure: an error reply, or a stream's error."""
         reply = self.reply
-        failed = reply is not None and reply.message.header.status == Status.VIR_NET_ERROR
+        failed = reply is not None and reply.message.header.status == _ERROR
         parts = (reply if failed else None, self.stream.error if self.stream else None)
         return tuple(part for part in parts if part is not None)
 
@@ -195,6 +198,8 @@ class Sessions:
         self._open_bytes = 0
         self._closed = _Closed()
         self._connections: BoundedDict[int, _Calls] = BoundedDict(MAX_CONNECTIONS)
+        #: Program, version, procedure → the direction of its stream, of procedures with a definition.
+        self._carries: dict[tuple[int, int, int], Direction | None] = {}
         #: Number of exchanges so far.
         self.count = 0
 
@@ -207,22 +212,23 @@ class Sessions:
         if isinstance(seen, Closed):
             calls = self._connections.pop(seen.connection.id, None)
             return self._end(calls, "unanswered") if calls else []
-        captured, header = seen, seen.message.header
+        header = seen.message.header
         part = role(header)
         done: list[Exchange] = []
         if part not in ("call", "reply", "stream"):
             return done
-        key = (captured.connection.id, header.prog, header.vers, header.serial)
+        key = (seen.connection.id, header.prog, header.vers, header.serial)
         calls = self._calls(key[0], done)
-        calls.last_n = captured.n
+        calls.last_n = seen.n
         if part == "call":
-            entry = self._call(key, captured, calls)
+            complete = self._call(key, seen, calls)
         elif part == "reply":
-            entry = self._reply(key, captured, calls)
+            complete = self._reply(key, seen, calls)
         else:
-            entry = self._stream(key, captured, calls)
-        if entry.complete:
-            done.append(self._close(entry))
+            complete = self._stream(key, seen, calls)
+        if complete is not None:
+            done.append(self._close(complete))
+            return done
         if self._pairing is not None and (
             len(self._open) > self._open.limit - _MAX_LENT
             or self._open_bytes > MAX_OPEN_BYTES - _MAX_LENT_BYTES
@@ -321,37 +327,38 @@ class Sessions:
             done += self._end(evicted[1], "given-up")
         return calls
 
-    def _call(self, key: _Key, captured: Captured, calls: _Calls) -> _Open:
+    # These three add a message, and return its exchange if it is complete.
+
+    def _call(self, key: _Key, captured: Captured, calls: _Calls) -> _Open | None:
         entry = self._new(key, captured, calls)
         entry.call = captured
         entry.count(captured, "c2s")
-        calls.lowest = key[3] if calls.lowest is None else min(calls.lowest, key[3])
+        if calls.lowest is None or key[3] < calls.lowest:
+            calls.lowest = key[3]
         if key in self._open:  # either of the two may be answered
             entry.outcome, entry.over = "repeated", True
-        else:
-            entry.index = calls.sends()
-            self._keep(entry, captured)
-        return entry
-
-    def _reply(self, key: _Key, captured: Captured, calls: _Calls) -> _Open:
-        entry = self._open.get(key)
-        if entry is not None and entry.reply is None:
-            if entry.index is not None:
-                entry.overtaken = calls.answered(entry.index)
-                entry.index = None
-            entry.answer(captured)
-            self._keep(entry, captured)
             return entry
-        again = entry is not None or key in self._closed
-        entry = self._new(key, captured, calls)
-        entry.answer(captured)
-        if again:
-            entry.outcome, entry.over = "repeated", True
-        elif not entry.complete:
-            self._keep(entry, captured)
-        return entry
+        entry.index = calls.sends()
+        self._keep(entry, captured)
+        return None
 
-    def _stream(self, key: _Key, captured: Captured, calls: _Calls) -> _Open:
+    def _reply(self, key: _Key, captured: Captured, calls: _Calls) -> _Open | None:
+        entry = self._open.get(key)
+        if entry is None or entry.reply is not None:
+            again = entry is not None or key in self._closed
+            entry = self._new(key, captured, calls)
+            if again:
+                entry.outcome, entry.over = "repeated", True
+        elif entry.index is not None:
+            entry.overtaken = calls.answered(entry.index)
+            entry.index = None
+        entry.answer(captured)
+        if entry.complete:
+            return entry
+        self._keep(entry, captured)
+        return None
+
+    def _stream(self, key: _Key, captured: Captured, calls: _Calls) -> _Open | None:
         entry = self._open.get(key)
         if entry is None:
             entry = self._new(key, captured, calls)
@@ -361,13 +368,17 @@ class Sessions:
         entry.flow = entry.flow or _Flow(entry.reply.time_ns if entry.reply else captured.time_ns)
         direction = entry.flow.take(captured, entry.carries or "s2c")
         entry.count(captured, direction)
-        return entry
+        return entry if entry.complete else None
 
     def _new(self, key: _Key, captured: Captured, calls: _Calls) -> _Open:
         header = captured.message.header
+        number = header.prog, header.vers, header.proc
+        carries = self._carries.get(number)
+        if carries is None and number not in self._carries:
+            procedure = self._registry.procedure(*number)
+            if procedure is not None:
+                carries = self._carries[number] = stream_direction(procedure)
         lower = calls.lowest is not None and calls.lowest <= key[3]
-        procedure = self._registry.procedure(header.prog, header.vers, header.proc)
-        carries = stream_direction(procedure) if procedure else None
         return _Open(key, captured, calls, carries, "orphan" if lower else "before-capture")
 
     def _keep(self, entry: _Open, captured: Captured) -> None:
@@ -462,6 +473,25 @@ class _Calls:
 class _Open:
     """An open exchange. `carries` is the direction of its stream, if it can have one."""
 
+    __slots__ = (
+        "bytes_c2s",
+        "bytes_s2c",
+        "call",
+        "calls",
+        "carries",
+        "first",
+        "flow",
+        "index",
+        "kept",
+        "key",
+        "last_ns",
+        "messages",
+        "outcome",
+        "over",
+        "overtaken",
+        "reply",
+    )
+
     def __init__(
         self, key: _Key, first: Captured, calls: _Calls, carries: Direction | None, outcome: Outcome
     ) -> None:
@@ -498,7 +528,7 @@ class _Open:
         self.reply = captured
         self.count(captured, "s2c")
         if self.call is not None:
-            self.outcome = "error" if captured.message.header.status == Status.VIR_NET_ERROR else "ok"
+            self.outcome = "error" if captured.message.header.status == _ERROR else "ok"
 
     @property
     def complete(self) -> bool:
@@ -508,7 +538,7 @@ class _Open:
         ended = self.flow is not None and self.flow.ended
         if self.reply is None:
             return ended and self.call is None
-        failed = self.reply.message.header.status == Status.VIR_NET_ERROR
+        failed = self.reply.message.header.status == _ERROR
         return failed or ended or (self.carries is None and self.flow is None)
 
     def exchange(self, n: int, why: Outcome) -> Exchange:
@@ -516,9 +546,10 @@ class _Open:
         call, reply, flow = self.call, self.reply, self.flow
         outcome = why if call is not None and reply is None and not self.over else self.outcome
         latency = None
-        if call is not None and reply is not None and None not in (call.time_ns, reply.time_ns):
-            latency = reply.time_ns - call.time_ns  # type: ignore[operator]
-        if flow is None and self.carries and reply and reply.message.header.status == Status.VIR_NET_OK:
+        if call is not None and reply is not None:
+            start_ns, end_ns = call.time_ns, reply.time_ns
+            latency = None if start_ns is None or end_ns is None else end_ns - start_ns
+        if flow is None and self.carries and reply and reply.message.header.status == _OK:
             flow = _Flow(reply.time_ns)
         return Exchange(
             n,
@@ -554,9 +585,9 @@ class _Flow:
         of the procedure's stream, and the client is the first to finish."""
         message = captured.message
         self.last_ns = captured.time_ns
-        if message.header.status == Status.VIR_NET_CONTINUE:
+        if message.header.status == _CONTINUE:
             direction = captured.direction or carries
-            if message.header.type == Type.VIR_NET_STREAM_HOLE:
+            if message.header.type == _HOLE:
                 self.holes += 1
                 self.hole_bytes += max(0, getattr(message.payload, "length", 0))
                 return direction
@@ -567,7 +598,7 @@ class _Flow:
             else:
                 self.bytes_s2c += size
             return direction
-        if message.header.status == Status.VIR_NET_ERROR:
+        if message.header.status == _ERROR:
             return self._error(captured)
         direction = captured.direction or ("s2c" if self._finishing else "c2s")
         if direction == "c2s":

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from libvirt_proto import registry
-from libvirt_proto.native_plan import build
+from libvirt_proto.native_plan_builder import build
 
 FILE = Path(__file__).resolve().parent.parent / "libvirt_proto" / "native.plan"
 

@@ -15,7 +15,7 @@ from ..capture.pairing import PairingLanes
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
-from ..filters import Filter, Selection
+from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
 from ..native_kinds import NativeMessages
 from ..rpc.message import MessageDecoder, Status
@@ -48,8 +48,9 @@ class Capture:
     pass ends the one before. `notices`, `notice_counts` and the counts below are those of the last pass, and
     complete at its end.
 
-    `read_messages` counts messages, `shown` those that passed the filter, `malformed` those whose payload is
-    wrong, `failures` those that report an error or abort a stream, `connections` connections with messages.
+    `read_messages` counts messages, `native_messages` those that the native core read, `shown` those that
+    passed the filter, `malformed` those whose payload is wrong, `failures` those that report an error or
+    abort a stream, `connections` connections with messages.
     `start_ns` is the time of the first message or event, whether it passed the filter or not; it is known
     from then on.
     """
@@ -71,7 +72,7 @@ class Capture:
         self.registry: Final = registry
         self.notices: list[Notice] = []
         self.notice_counts: Counter[str] = Counter()
-        self.read_messages = self.malformed = self.failures = self.connections = 0
+        self.read_messages = self.malformed = self.failures = self.connections = self.native_messages = 0
         self.start_ns: int | None = None
         self._read = read
         self._repeatable = repeatable
@@ -106,17 +107,7 @@ class Capture:
     # Passes
 
     def __iter__(self) -> Iterator[CapturedMessage]:
-        return self._messages(self._begin())
-
-    def lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
-        """Return the `timeline`, in which the native core presents what it can: it leaves Lines instead of
-        messages."""
-        wanted = self._on_message is None and self._redact is None
-        if self._filter is not None and not self._filter.of_kinds:
-            wanted = False
-        items = self._begin(lanes=Lanes(presenting) if wanted else None)
-        self._presenting = presenting if wanted else None
-        return self._timeline(items)
+        return self._messages(self._begin(batches=self._filter is None and self._on_message is None))
 
     def timeline(self) -> Iterator[Captured | ConnectionEvent | ProbeEvent]:
         """Return an iterator over the messages, without names, and the events between them: of connections,
@@ -133,18 +124,6 @@ class Capture:
         An exchange passes the filter if one of its messages does. Calls without a reply come last.
         """
         return self._exchanges(self._begin())
-
-    def exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
-        """Return the `exchanges`, of which the native core presents those that it can: it leaves lines."""
-        if self._on_message is not None or self._redact is not None:
-            return self.exchanges()
-        if self._filter is not None and not self._filter.of_kinds:
-            return self.exchanges()
-        sessions = Sessions(self.registry)
-        lanes = PairingLanes(presenting, sessions, MessageDecoder(self.registry).decode)
-        items = self._begin(lanes=lanes)
-        self._native = presenting
-        return self._paired(items, sessions, lanes, presenting)
 
     def unfinished(self) -> Iterator[CapturedExchange]:
         """Return an iterator over the exchanges that were open where a pass was interrupted, once."""
@@ -235,7 +214,10 @@ class Capture:
 
     # The parts of a pass
 
-    def _begin(self, *, whole_calls: bool = False, lanes: Lanes | None = None) -> Generator[_Event]:
+    def _begin(
+        self, *, whole_calls: bool = False, lanes: Lanes | None = None, batches: bool = False
+    ) -> Generator[_Event]:
+        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines."""
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -246,6 +228,7 @@ class Capture:
         self._begun = True
         self.notices, self.notice_counts = [], Counter()
         self.read_messages = self.malformed = self.failures = self.connections = self._shown = 0
+        self.native_messages = 0
         self._shows_all = False
         self.start_ns = self._sessions = self._presenting = None
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
@@ -253,7 +236,7 @@ class Capture:
         if lanes is None and self._redact is None and core() is not None:
             self._native = NativeMessages(self.registry)
             lanes = Lanes(self._native)
-        self._pass = self._events(self._read(lanes))
+        self._pass = self._events(self._read(lanes), batches)
         return self._pass
 
     def _end_pass(self) -> None:
@@ -267,9 +250,9 @@ class Capture:
             why = "the capture is closed" if self._closed else "another pass over it has begun"
             raise CaptureError(f"{self.name}: reading cannot continue: {why}")
 
-    def _events(self, seen: Iterator[Seen]) -> Generator[_Event]:
+    def _events(self, seen: Iterator[Seen], batches: bool) -> Generator[_Event]:
         """Count messages, and report notices."""
-        count = malformed = failures = connections = 0
+        count = native = malformed = failures = connections = 0
         connection = start_ns = None
         messages = self._native
         try:
@@ -288,8 +271,9 @@ class Capture:
                         messages.learn(item)
                 elif isinstance(item, Lines):
                     count += item.messages
+                    native += item.messages
                     failures += item.failures
-                    if isinstance(item.data, tuple):
+                    if isinstance(item.data, tuple) and not batches:
                         if item.closed:
                             yield item
                         yield from item.data
@@ -302,7 +286,7 @@ class Capture:
                 yield item
         finally:
             self.read_messages, self.malformed, self.connections = count, malformed, connections
-            self.failures = failures
+            self.failures, self.native_messages = failures, native
 
     def _selected(self, items: Generator[_Event], *, all_events: bool = False) -> Iterator[_Event]:
         """Leave out messages that do not pass the filter, and events, unless all are wanted."""
@@ -353,7 +337,20 @@ class Capture:
         for item in self._selected(items):
             if isinstance(item, Captured):
                 yield CapturedMessage(item, context)
+            elif isinstance(item, Lines):
+                for captured in cast(tuple[Captured, ...], item.data):
+                    if items is not self._pass:
+                        break  # the pass was ended
+                    yield CapturedMessage(captured, context)
         self._check(items)
+
+    def _lines(self, presenting: Presenting) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+        wanted = self._on_message is None and self._redact is None
+        if self._filter is not None and not is_of_kinds(self._filter):
+            wanted = False
+        items = self._begin(lanes=Lanes(presenting) if wanted else None)
+        self._presenting = presenting if wanted else None
+        return self._timeline(items)
 
     def _timeline(
         self, items: Generator[_Event]
@@ -370,6 +367,17 @@ class Capture:
                 yield from self._shown_exchanges(sessions.feed(item))
         self._check(items)
         yield from self.unfinished()
+
+    def _exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
+        if self._on_message is not None or self._redact is not None:
+            return self.exchanges()
+        if self._filter is not None and not is_of_kinds(self._filter):
+            return self.exchanges()
+        sessions = Sessions(self.registry)
+        lanes = PairingLanes(presenting, sessions)
+        items = self._begin(lanes=lanes)
+        self._native = presenting
+        return self._paired(items, sessions, lanes, presenting)
 
     def _paired(
         self,
@@ -452,6 +460,20 @@ def open(
     return decode_source(opened, definitions, filter=filter, redact=redact, on_notice=on_notice)
 
 
+def lines_of(
+    capture: Capture, presenting: Presenting
+) -> Iterator[Captured | ConnectionEvent | ProbeEvent | Lines]:
+    """Return the `timeline` of a capture, in which the native core presents what it can: it leaves Lines
+    instead of messages."""
+    return capture._lines(presenting)
+
+
+def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
+    """Return the `exchanges` of a capture, of which the native core presents those that it can: it leaves
+    lines."""
+    return capture._exchange_lines(presenting)
+
+
 def decode_source(
     source: Source,
     registry: Registry,
@@ -502,7 +524,8 @@ def decoded(
         from ..capture.pcap.recorder import recorded
 
         items = recorded(items, recorder, live=live)
-    return stream.messages(items, MessageDecoder(registry).decode, programs=registry.numbers, lanes=lanes)
+    decoder = MessageDecoder(registry) if lanes is None else lanes.decoder()
+    return stream.messages(items, decoder.decode, programs=registry.numbers, lanes=lanes)
 
 
 def _registry(

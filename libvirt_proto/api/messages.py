@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ..events import Captured
 from ..jsonlines.presenter import JsonLinesPresenter
 from ..rpc.names import Names
 from ..rpc.reported import LibvirtError, reported_error
 
 if TYPE_CHECKING:
     from ..errors import ProtocolError
-    from ..events import Captured, Connection, Direction
+    from ..events import Connection, Direction
     from ..presenters.exchanges import JsonLinesExchangePresenter
     from ..registry import Registry
     from ..rpc.message import Header, Message, Status, Type
@@ -44,15 +45,13 @@ class Context:
         return JsonLinesExchangePresenter(self._registry, None, self._redacted)
 
 
-class CapturedMessage:
+class CapturedMessage(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A message, with when and where it was seen. `message` is what `decode_message` returns for its frame,
     `captured` is the value without names that readers give."""
 
-    __slots__ = ("_context", "captured")
-
-    def __init__(self, captured: Captured, context: Context) -> None:
-        self.captured: Final = captured
-        self._context = context
+    # A Struct, because every message makes one.
+    captured: Captured
+    _context: Context
 
     def __repr__(self) -> str:
         header = self.message.header

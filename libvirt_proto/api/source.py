@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias, cast
 
 from ..capture.detect import FileFormat
@@ -95,11 +94,16 @@ class Source:
                 follow=self._follow,
                 keylog=self._keylog,
                 format=self._format,
-                lanes=lambda: self.lanes,
+                lanes=self._take_lanes,
             )
         except BaseException:
             self.close()
             raise
+
+    def _take_lanes(self) -> Lanes | None:
+        """Return the lanes, and forget them: they hold everything that the pass holds."""
+        lanes, self.lanes = self.lanes, None
+        return lanes
 
     def _give_bytes(self, data: bytes | bytearray | memoryview, name: str | None) -> None:
         if self._follow is not None:
@@ -110,7 +114,7 @@ class Source:
 
     def _give_path(self, path: str, name: str | None) -> None:
         self.name = path if name is None else name
-        self.repeatable = self._follow is None and Path(path).is_file()
+        self.repeatable = self._follow is None and os.path.isfile(path)
 
         def open_() -> BinaryIO:
             self._owned = open_path(path, wait=self._follow is None)

@@ -19,11 +19,10 @@ from .pcap.packet import Segment
 if TYPE_CHECKING:
     from ..session import Exchange
     from .pcap.file import Face
-    from .stream import Decode
 
 
 class PresentingExchanges(Presenting, Protocol):
-    """What presents the lines of exchanges."""
+    """A presenter of the lines of exchanges."""
 
     def text(self, connection: Connection) -> bytes:
         """Return the text of a connection in a line."""
@@ -33,13 +32,13 @@ class PresentingExchanges(Presenting, Protocol):
 
 
 class PairingLanes(Lanes):
-    """The lanes of one pass. `decode` reads the frames of calls that the core gives back."""
+    """The lanes of one pass."""
 
-    def __init__(self, presenting: PresentingExchanges, sessions: Sessions, decode: Decode) -> None:
+    def __init__(self, presenting: PresentingExchanges, sessions: Sessions) -> None:
         super().__init__(presenting)
         self._texts = presenting
         self._sessions = sessions
-        self._decode = decode
+        self._decode = self.decoder().decode
         #: Keys of lanes and connections, by number: of all with lanes, and of those whose calls are paired.
         self._keys: dict[int, tuple[bytes, Connection]] = {}
         self._paired: dict[int, tuple[bytes, Connection]] = {}
@@ -53,19 +52,25 @@ class PairingLanes(Lanes):
         return self._sessions.count
 
     def packets(
-        self, buffer: bytes, pos: int, blocks: bool, big: bool, limit: int, faces: tuple[Face, ...]
-    ) -> tuple[int, Lines | None]:
+        self,
+        buffer: bytes | memoryview,
+        pos: int,
+        blocks: bool,
+        big: bool,
+        limit: int,
+        faces: tuple[Face, ...],
+    ) -> tuple[int, Lines | None, int]:
         """Read packets of open lanes: see pcap.file.Skim."""
         for connection in self._returned:  # Sessions has all messages of the last scan
             self._pair(connection)
         self._returned.clear()
-        pos, lines = super().packets(buffer, pos, blocks, big, limit, faces)
+        pos, lines, strays = super().packets(buffer, pos, blocks, big, limit, faces)
         if lines is None:
-            return pos, None
+            return pos, None, strays
         assert self._presenting.scanner is not None
         text, closed, shown = self._presenting.scanner.paired()
         counts = (lines.messages, shown, lines.failures, lines.time_ns, lines.data_ns)
-        return pos, Lines(lines.data, *counts, text, closed)
+        return pos, Lines(lines.data, *counts, text, closed), strays
 
     def open(self, segments: Iterable[Segment]) -> None:
         """Open the lanes of the connections of segments, and let their calls be paired."""

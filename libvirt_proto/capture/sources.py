@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import stat
 import sys
-import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast
 
 from ..blocks import Read
 from ..errors import SourceError, reason
 from ..events import Item, Lines, Notice, NoticeCode
-from ..private_files import naming
 from ..rpc.foreign import identify
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import MIN_FRAME
@@ -74,6 +67,10 @@ class Input(io.RawIOBase):
         super().__init__()
         # Unbuffered files have no read1, but their read does the same.
         self._read1: Read = getattr(file, "read1", file.read) if follow is None else follow.read
+        #: None where only `_read1` is there.
+        self._readinto1: Callable[[WriteableBuffer], int | None] | None = (
+            getattr(file, "readinto1", None) if follow is None else None
+        )
         self._follow = follow
         self._head = b""
         self._done = 0
@@ -102,15 +99,22 @@ class Input(io.RawIOBase):
 
     def _from_file(self, size: int) -> bytes:
         data = self._read1(size) or b""
-        self._done += len(data)
+        self._advance(len(data))
+        return data
+
+    def _advance(self, count: int) -> None:
+        self._done += count
         if self._progress is not None:
             self._progress(self._done, self._total)
-        return data
 
     def readable(self) -> bool:  # noqa: D102 (documented by RawIOBase)
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:  # noqa: D102
+        if not self._head and self._readinto1 is not None:
+            count = self._readinto1(buffer) or 0
+            self._advance(count)
+            return count
         view = memoryview(buffer).cast("B")
         data = self.take(len(view))
         view[: len(data)] = data
@@ -190,6 +194,8 @@ def open_path(path: str, *, wait: bool = True) -> BinaryIO:
 def check_keylog(path: str) -> None:
     """Raise SourceError for a key log that cannot be opened: tshark would ignore it. A FIFO is left to
     tshark."""
+    from pathlib import Path  # slow to load
+
     if Path(path).is_fifo():
         return
     try:
@@ -256,7 +262,7 @@ def read_source(
 
 
 #: Errors of reading: from the system, or from a compressed file that is damaged or truncated.
-_READ_ERRORS: Final = (OSError, EOFError, zlib.error, lzma.LZMAError)
+_READ_ERRORS: Final = (OSError, EOFError)
 
 
 def _words(error: BaseException) -> str:
@@ -279,12 +285,9 @@ def _words(error: BaseException) -> str:
 
 def _unpacked(packed: Compression, source: Input) -> BinaryIO:
     """Return the contents of a compressed file."""
-    openers: dict[Compression, Callable[[BinaryIO], object]] = {
-        "gzip": gzip.open,
-        "bzip2": bz2.open,
-        "xz": lzma.open,
-    }
-    return cast(BinaryIO, openers[packed](io.BufferedReader(source)))
+    from .compressed import Unpacked  # slow to load
+
+    return cast(BinaryIO, Unpacked(packed, io.BufferedReader(source)))
 
 
 class _Opened:
@@ -414,6 +417,10 @@ def _decrypted(
 ) -> Iterator[Item]:
     """Yield the items of `_chunks`, with TLS connections decrypted. tshark reads the capture itself: if it is
     not a file (`capture` is None: standard input, or a compressed file), it is copied to an unnamed one."""
+    from tempfile import TemporaryFile, gettempdir  # slow to load, but tshark is slower
+
+    from ..private_files import naming
+
     with ExitStack() as opened:
         if capture is None:
             file = opened.enter_context(TemporaryFile())
@@ -446,7 +453,8 @@ def _packets(
     while True:
         damage = None
         try:
-            yield from (read_pcap if kind == "pcap" else read_pcapng)(source.take, skim=lanes)
+            read = read_pcap if kind == "pcap" else read_pcapng
+            yield from read(source.take) if lanes is None else read(source.take, b"", lanes, source.readinto)
         except DamagedCaptureError as error:
             damage = error
         rotation = source.rotation()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from ..events import Captured, Chunk, Closed, Direction, Item, Lines, Notice, NoticeCode, Seen
@@ -13,7 +14,6 @@ from ..rpc.frame import Frame, FrameDecoder
 from ..rpc.message import Message
 from ..rpc.plausible import plausible_header
 from ..rpc.wire import LENGTH_HEAD, MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, TYPE_STATUS, WORD, WORD_SIZE
-from ..rpc.wronglength import explain
 
 if TYPE_CHECKING:
     from .lanes import Lanes
@@ -27,6 +27,8 @@ _SASL: Final = frozenset((68, 69))
 _REPLY, _OK = 1, 0
 #: Number of bytes of a stream used to identify its protocol.
 _NAME_BYTES: Final = 4096
+#: Pending bytes that a lane may begin with: they are copied for each unusual packet.
+MAX_HANDED: Final = 16_384
 #: Number of bytes fed at a time where bytes may be out of step.
 _PIECE: Final = 4096
 
@@ -45,9 +47,12 @@ class _Programs:
 
     def __init__(self, programs: frozenset[int]) -> None:
         self.numbers = programs
-        heads = [number.to_bytes(4, "big") + b"\x00\x00\x00\x01" for number in sorted(programs)]
-        self.heads = frozenset(heads)
-        self.pattern = re.compile(b"|".join(map(re.escape, heads)) or b"(?!)")
+        self.heads = frozenset(number.to_bytes(4, "big") + b"\x00\x00\x00\x01" for number in programs)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes]:
+        """A program number and version, compiled where bytes are out of step."""
+        return re.compile(b"|".join(map(re.escape, sorted(self.heads))) or b"(?!)")
 
     def possible(self, data: bytes) -> bool:
         """Return whether a header can belong to a message of a connection in step: it has a known program, or
@@ -60,7 +65,7 @@ class _Programs:
     def find(self, data: bytes | bytearray, start: int) -> tuple[int, bool]:
         """Find the next plausible message: return its position and True, or the position from which to search
         again when there are more bytes, and False."""
-        for match in self.pattern.finditer(data, start + _HEAD.start):
+        for match in self._pattern.finditer(data, start + _HEAD.start):
             at = match.start() - _HEAD.start
             if len(data) - at < MIN_FRAME:
                 return at, False
@@ -342,14 +347,22 @@ class Reader:
 
     # Lanes: directions that the native core reads
 
-    def is_aligned(self, connection: int, direction: Direction) -> bool:
-        """Return whether the next byte of a direction begins a message of a connection without SASL."""
+    def pending(self, connection: int, direction: Direction) -> bytes | None:
+        """Return the bytes that begin the next message of a direction in step. None for another one, for a
+        connection with SASL, and for more than MAX_HANDED bytes."""
         stream = self._streams.get((connection, direction))
-        return (
-            stream is not None
-            and stream.state is _State.ALIGNED
-            and stream.conversation.protocol is _Protocol.LIBVIRT
-        )
+        if stream is None or stream.conversation.protocol is not _Protocol.LIBVIRT:
+            return None
+        if stream.state is _State.ALIGNED:
+            return b""
+        handed = stream.state is _State.IN_STEP and stream.pending <= MAX_HANDED and not stream.decoder.error
+        return stream.decoder.pending if handed else None
+
+    def hand_over(self, connection: int, direction: Direction) -> None:
+        """Forget the pending bytes of a direction, which is read elsewhere until `take_back`."""
+        stream = self._streams[connection, direction]
+        if stream.pending:
+            stream.restart(_State.ALIGNED)
 
     def take_back(self, connection: int, direction: Direction, pending: bytes, packet: int) -> None:
         """Continue a direction in step after bytes that were read elsewhere; `pending` begin a message, and
@@ -548,6 +561,8 @@ class Reader:
     def _unnamed(self, stream: _Stream, time_ns: int | None) -> Iterator[Notice | Chunk]:
         """Pass over a connection that began with an unknown protocol, or one that only its first word shows,
         and contains no message."""
+        from ..rpc.wronglength import explain  # slow to load, for its regular expressions
+
         start = explain(int.from_bytes(stream.unnamed[:WORD_SIZE]), ())
         if start.kind == "foreign" and len(stream.unnamed) >= WORD_SIZE:
             yield from self._pass(

@@ -78,7 +78,7 @@ def _native() -> Check:
     use = "decode, five times as fast"
     if native.is_active():
         return Check("native core", "ok", native.state(), use)
-    if native.is_switched_off():
+    if native.is_switched_off() or native.state() == native.NO_GIL:
         return Check("native core", "absent", native.state(), use)
     fix = "make native"
     if native.state() != native.STALE:

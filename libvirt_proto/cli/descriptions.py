@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -257,8 +256,8 @@ def former(registry: Registry, word: str) -> Iterator[Description]:
 
 def _since(found: Facts) -> str:
     """Return a release, or words for a span of releases."""
-    genuine = replace(found.since, provenance="genuine")
-    return str(replace(found, since=genuine, function=None))
+    genuine = found.since._replace(provenance="genuine")
+    return str(found._replace(since=genuine, function=None))
 
 
 def _spelled(registry: Registry, key: Key) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
+import msgspec
 from msgspec.structs import replace
 
 from ..capture.stop import Stop
@@ -21,6 +21,8 @@ from .options import redacted_note
 from .output import create
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..api.capture import Capture
     from ..capture.detect import FileFormat
     from ..capture.pcap.recorder import Recorder
@@ -37,8 +39,7 @@ READING: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """The files (`-` is standard input), the options for reading them, and the recording."""
 
     files: tuple[str, ...]
@@ -67,7 +68,7 @@ class Inputs:
                 raise click.UsageError(f"{file}: no such file")
             if os.path.isdir(file):
                 raise click.UsageError(f"{file}: expected a file, got a folder")
-            if Path(file).is_socket():
+            if _is_socket(file):
                 hint = f"libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:{file}"
                 raise click.UsageError(
                     f"{file}: expected a file, got a socket; use a relay to show its messages: {hint}"
@@ -212,6 +213,7 @@ def _counted(capture: Capture, status: Status) -> Iterator[Capture]:
     finally:
         capture.close()
         status.messages += capture.read_messages
+        status.native += capture.native_messages
         status.problems += capture.malformed
         status.failures += capture.failures
         status.connections += capture.connections
@@ -339,6 +341,13 @@ def _short_names(files: tuple[str, ...]) -> tuple[str, str]:
     """Return short names of two files: without their folders, if that distinguishes them."""
     first, second = (os.path.basename(file) for file in files)
     return (first, second) if first != second else (files[0], files[1])
+
+
+def _is_socket(file: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(file).st_mode)
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
 
 
 def _is_same(file: str, written: Path) -> bool:

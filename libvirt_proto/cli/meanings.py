@@ -108,12 +108,12 @@ def permission(word: str) -> str | None:
 def with_number(registry: Registry, number: int) -> list[Description]:
     """Return everything with this number: programs, procedures, members of enums, constants now and in older
     releases."""
-    found = [entry.facts() for entry in _of_the_wire(registry) if entry.number == number]
+    found = [entry.facts() for entry in _of_the_wire(registry, number)]
     for module in registry.modules():
-        found += [entry.facts() for entry in _constants(module) if entry.number == number]
+        found += [entry.facts() for entry in _constants(module, number)]
     found = [_with_more(registry, facts) for facts in found]
     found += descriptions.former_values(registry, number)
-    members = [entry.facts() for entry in _members_of_the_api() if entry.number == number]
+    members = [entry.facts() for entry in _members_of_the_api(number)]
     members = [_with_more(registry, facts) for facts in members]
     # Numbers of one thing tell more than bits.
     return found + sorted(
@@ -216,22 +216,29 @@ def _permission_of(rule: AccessRule) -> str:
     return f"{rule.object}:{rule.permission}"
 
 
-def _of_the_wire(registry: Registry) -> Iterator[Entry]:
+# The functions below yield only entries with `number`, unless it is None.
+
+
+def _of_the_wire(registry: Registry, number: int | None = None) -> Iterator[Entry]:
     """Yield programs, procedures, and members of enums that are not procedures."""
     for program in registry.programs():
-        yield Entry((program.name, program.symbol), program.number, partial(descriptions.program, program))
+        if number in (None, program.number):
+            yield Entry(
+                (program.name, program.symbol), program.number, partial(descriptions.program, program)
+            )
     for program in registry.programs():
         for procedure in program.procedures:
-            yield _procedure(program, procedure)
+            if number in (None, procedure.number):
+                yield _procedure(program, procedure)
     for module in registry.modules():
         procedures = {procedure.symbol for program in module.programs for procedure in program.procedures}
         for enum, members in module.members.items():
             for name, value in members.items():
-                if name not in procedures:
+                if number in (None, value) and name not in procedures:
                     facts = partial(descriptions.member, module, enum, name, value)
                     yield Entry((name, f"{enum}.{value}"), value, facts)
     for name in descriptions.NUMBERS:
-        yield from _members(name)
+        yield from _members(name, number)
 
 
 def _procedure(program: Program, procedure: Procedure) -> Entry:
@@ -240,17 +247,19 @@ def _procedure(program: Program, procedure: Procedure) -> Entry:
     return Entry(names, procedure.number, partial(descriptions.procedure, program, procedure))
 
 
-def _members_of_the_api() -> Iterator[Entry]:
+def _members_of_the_api(number: int | None = None) -> Iterator[Entry]:
     """Yield the members of the public enums that `_of_the_wire` leaves out: those of nearly every enum have
     small numbers."""
     for name in publicnames.enums():
         if name not in descriptions.NUMBERS:
-            yield from _members(name)
+            yield from _members(name, number)
 
 
-def _members(enum: str) -> Iterator[Entry]:
+def _members(enum: str, number: int | None = None) -> Iterator[Entry]:
     found = publicnames.enums()[enum]
     for member, value in found.names.items():
+        if number not in (None, value):
+            continue
         facts = partial(descriptions.public_name, enum, found.source, member, value)
         yield Entry((member, f"{enum}.{value}"), value, facts)
 
@@ -260,11 +269,11 @@ def _types(module: Module) -> Iterator[Entry]:
         yield Entry((name,), None, partial(_type, module, name))
 
 
-def _constants(module: Module) -> Iterator[Entry]:
+def _constants(module: Module, number: int | None = None) -> Iterator[Entry]:
     """Yield a module's constants other than the numbers of programs."""
     programs = {program.symbol for program in module.programs}
     for name, value in module.constants.items():
-        if name not in programs:
+        if number in (None, value) and name not in programs:
             yield Entry((name,), value, partial(descriptions.constant, module.file, name, value))
 
 

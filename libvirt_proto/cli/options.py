@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -18,6 +17,8 @@ from ..text import amount, number
 from . import complete as names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..redact.redactor import What
     from ..registry import Registry
 
@@ -25,6 +26,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Width of a terminal that does not report it.
 _COLUMNS: Final = 80
+
+
+class PathOption(click.Path):
+    """The type of an option whose value is a pathlib.Path, which is loaded for a value."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        from pathlib import Path  # slow to load
+
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
 def _defines(_ctx: click.Context, _option: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
@@ -51,13 +62,13 @@ def definitions(command: Command) -> Command:
     @click.option(
         "--defs",
         metavar="PATH",
-        type=click.Path(exists=True, path_type=Path),
+        type=PathOption(exists=True),
         help="Custom definitions: a folder of .x files, or a .x file. No code in it is run.",
     )
     @click.option(
         "--package",
         metavar="PATH",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=PathOption(exists=True, file_okay=False),
         help="A package that `generate python` wrote. This RUNS THE CODE in it.",
     )
     @click.option(
@@ -152,7 +163,7 @@ output = click.option(
     "-o",
     "--output",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathOption(dir_okay=False),
     help="Write to a file that only you can read.",
 )
 
@@ -276,7 +287,7 @@ record = click.option(
     "--write",
     "record",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathOption(dir_okay=False),
     help="Record the input as a pcapng capture that only you can read.",
 )
 

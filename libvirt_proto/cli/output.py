@@ -8,16 +8,16 @@ import select
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import click
 
-from .. import private_files
 from ..errors import reason
 from ..terminal import guarded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _typeshed import ReadableBuffer
 
     from ..capture.stop import Stop
@@ -41,6 +41,8 @@ def destination(output: Path | None, stop: Stop | None = None) -> AbstractContex
 def create(path: Path) -> BinaryIO:
     """Create a file, or empty an existing one, that only its user can read. Raises click.UsageError for one
     that cannot be written, or that another user could have planted."""
+    from .. import private_files  # slow to load
+
     try:
         return private_files.create(path)
     except OSError as error:
@@ -60,8 +62,9 @@ def _standard_output() -> AbstractContextManager[BinaryIO]:
     """Return standard output with a buffer, also if PYTHONUNBUFFERED disables Python's: unbuffered, each line
     would be a system call, and could be written partially."""
     if isinstance(sys.stdout.buffer, io.RawIOBase):
-        raw = private_files.NamedFile(sys.stdout.fileno(), "standard output", closefd=False)
-        return io.BufferedWriter(raw)
+        from ..private_files import NamedFile
+
+        return io.BufferedWriter(NamedFile(sys.stdout.fileno(), "standard output", closefd=False))
     return nullcontext(sys.stdout.buffer)
 
 

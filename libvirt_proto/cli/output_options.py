@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
+import msgspec
+from msgspec.structs import replace
 
 from . import options
 from .filter_options import context, filters
@@ -18,6 +18,8 @@ from .status import Status
 from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, View
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..api.capture import Capture
     from ..compatibility import CompatibilityCheck
     from ..filters import Filter
@@ -31,8 +33,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FORMATS = ("pretty", "monitor", "jsonl")
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(msgspec.Struct, frozen=True):
     """The output options of a command. `output` is None for standard output."""
 
     registry: Registry

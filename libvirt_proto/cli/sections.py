@@ -25,7 +25,7 @@ SECTIONS: Final = {
         "--format", "--exchanges", "--stats", "--diagnose", "--rule", "--ignore RULE", "--time", "--acl",
         "--as-of", "--top", "--all", "--full", "--wide", "--json-schema", "--pretty-json", "--list-releases",
         "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
-        "--quiet",
+        "--quiet", "--debug",
     ),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 #: Seconds before a progress bar is drawn.
 _PATIENCE = 0.7
 #: The counts of each file.
-_COUNTS = ("messages", "shown", "connections", "failures", "encrypted", "problems", "notes", "notices")
+_COUNTS = (
+    "messages",
+    "native",
+    "shown",
+    "connections",
+    "failures",
+    "encrypted",
+    "problems",
+    "notes",
+    "notices",
+)
 
 
 class Status:
@@ -39,6 +49,8 @@ class Status:
         self._progress: Progress | None = None
         self._task: Any = None
         self.messages = 0
+        #: Number of messages that the native core read.
+        self.native = 0
         self.shown = 0
         self.connections = 0
         #: Number of errors that servers reported.
@@ -77,6 +89,14 @@ class Status:
         self.encrypted += encrypted
         self.notes += notice.severity == "note" and not encrypted
         self._print(notices.line(notice, self._source, self.palette))
+
+    def debug(self) -> None:
+        """Show how many of the messages the native core read."""
+        from .. import native
+
+        share = 100 * self.native / self.messages if self.messages else 0.0
+        read = f"{self.native:,} of {amount(self.messages, 'message')} ({share:.2f} %)"
+        self._print(f"native core ({native.state()}): {read}")
 
     def counts(self) -> dict[str, Any]:
         """Return the counts, for `add`."""

@@ -73,7 +73,7 @@ class MessagesView:
             from ..presenters.probe_events import json_line
 
             objects = jsonl.JsonLinesPresenter(registry, accesses, redact)
-            if native.core() is not None:
+            if native.core() is not None and not acl:  # permissions are in no line that can be learned
                 self._native = NativeLines(registry, JsonLines(objects))
             self._present = objects.__call__  # calling a method is faster than calling an object
             self._event = lambda event: (
@@ -84,15 +84,17 @@ class MessagesView:
 
             lines = monitor.MonitorPresenter(registry, palette, accesses, _encoding(), times=times)
             self._clock = lines.clock
-            if native.core() is not None:
+            if native.core() is not None and not acl:
                 self._native = NativeLines(registry, MonitorLines(lines))
             # A method is called faster than an object.
             self._present, self._event = lines.__call__, lines.event
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the line or lines of each message and event."""
+        from ..api.capture import lines_of
+
         present, event, native = self._present, self._event, self._native
-        items = capture.timeline() if native is None else capture.lines(native)
+        items = capture.timeline() if native is None else lines_of(capture, native)
         first = next(items, None)
         if first is None:
             return
@@ -153,9 +155,11 @@ class ExchangesView:
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return each exchange as it is complete."""
+        from ..api.capture import exchange_lines_of
+
         native = self._native
         yield from self._shown(
-            capture, capture.exchanges() if native is None else capture.exchange_lines(native)
+            capture, capture.exchanges() if native is None else exchange_lines_of(capture, native)
         )
 
     def finish(self, capture: Capture) -> Iterable[bytes]:

@@ -3,13 +3,10 @@
 Source: the comment at REMOTE_PROC_CONNECT_OPEN in libvirt's remote_protocol.x.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRule:
+class AccessRule(NamedTuple):
     """A permission: `object:permission[:flags][:parameter:value]`; `@aclfilter` has the first two only."""
 
     object: str
@@ -27,8 +24,7 @@ class AccessRule:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class Annotations:
+class Annotations(NamedTuple):
     """All annotations of a procedure.
 
     `generate` is none, client, server or both; the words `autogen` and `skipgen` of releases before 1.0.5 are

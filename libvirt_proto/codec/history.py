@@ -1,9 +1,6 @@
 """When definitions were added, changed, renamed and removed: values, and their wording."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 #: A definition: ("procedure", "0x20008086", "422"), ("type", NAME), ("field", TYPE, NAME),
 #: ("member", ENUM, NAME), ("constant", NAME), ("program", "0x20008086").
@@ -15,8 +12,7 @@ KINDS: Final[tuple[Kind, ...]] = ("changed", "renamed", "left", "came")
 Provenance = Literal["genuine", "rebuilt", "derived", "unproven"]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """When something happened: in `release`; or, where that is unknown, after the release `after`
     (None: at any time) and by the release `by`. `provenance` is that of the definitions before and after it,
     the less reliable one."""
@@ -52,8 +48,7 @@ class Span:
         return self.words if self.after is not None else f"in {self.words}"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A change of a definition after it was added.
 
     A definition that `left` can have `came` again. `what` is the aspect that changed: the `number` of a
@@ -112,8 +107,7 @@ def since_text(since: Span, function: tuple[str, str] | None, also: tuple[str, .
     return text if release == since.release else f"{text} (the definitions say: {since}{others})"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The history of a definition. `function` is the public API's function that a procedure serves, with the
     release that added the function, where that narrows `since` or is more reliable. `also` is as in Event."""
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from . import types as xdr
+from .type_table import TypeTable
 from .visitor import Visitor
-from .xdrtype import TypeTable
 
 #: A function that visits a value.
 Walk = Callable[[Any], None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import msgspec
@@ -21,9 +20,8 @@ class XdrUnion(msgspec.Struct, frozen=True, gc=False):
     xdr_name: ClassVar[str] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(msgspec.Struct, frozen=True):
     """A struct or union that broke off: the fields decoded so far, by their names in the .x."""
 
     name: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)

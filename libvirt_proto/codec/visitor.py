@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 from . import types as xdr
+from .type_table import TypeTable
 from .values import Partial
-from .xdrtype import TypeTable
 
 R = TypeVar("R")
 Args = TypeVarTuple("Args")

@@ -1,19 +1,22 @@
-"""Named types of a generated package: a definition, the Python class bound to it, its decoder and encoder."""
+"""Named types of a generated package: a definition, the Python class bound to it, its decoder and encoder.
+
+Definitions, and the interpreter that reads by them, are loaded when the first type is asked for.
+"""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadValue, ProtocolError
-from . import interpreter
-from .interpreter import Reading
-from .plan import PlanReader
-from .types import Named, Node, TypeDefinition
+
+if TYPE_CHECKING:
+    from .interpreter import Reading
+    from .type_table import TypeTable
+    from .types import Named, Node, TypeDefinition
 
 #: (buffer, position) → (value, next position). Reads no further than the end of the buffer.
 Decoder = Callable[[bytes, int], tuple[Any, int]]
@@ -21,25 +24,6 @@ Decoder = Callable[[bytes, int], tuple[Any, int]]
 Encoder = Callable[[Any, Callable[[bytes], None]], None]
 #: A class (None for a typedef), a decoder and an encoder.
 Binding = tuple[type[Any] | None, Decoder, Encoder]
-
-
-class TypeTable(PlanReader):
-    """All type definitions of a generated package, and the Python classes bound to them."""
-
-    def __init__(self, package: str) -> None:
-        super().__init__(import_module(f"{package}._plan").PLAN)
-        self._package = package
-
-    def python_class(self, reference: Named) -> type[Any]:
-        """Return the class of a struct, a union or an enumeration."""
-        types: TypeBindings = import_module(f"{self._package}.{reference.module}").TYPES
-        return types.python_class(reference.name)
-
-
-@cache
-def type_table(package: str) -> TypeTable:
-    """Return the types of a generated package, by its name."""
-    return TypeTable(package)
 
 
 class XdrType:
@@ -88,13 +72,17 @@ class XdrType:
         """The definition in canonical XDR."""
         if self.python_class is None:
             return self.definition.xdr
+        from inspect import cleandoc  # slow to load
+
         # The history follows an empty line; the definition has none.
-        return inspect.cleandoc(self.python_class.__doc__ or "").partition("\n\n")[0]
+        return cleandoc(self.python_class.__doc__ or "").partition("\n\n")[0]
 
     def read(self, data: bytes, pos: int = 0) -> Reading:
         """Read a value at `pos`. Any bytes give a Reading, which has the error and the remarks."""
+        from . import interpreter
+
         try:
-            return Reading(*self.decode(data, pos))
+            return interpreter.Reading(*self.decode(data, pos))
         except (ProtocolError, RecursionError):
             pass  # and drop the error: its traceback holds all that was decoded
         return interpreter.read(self.types, self.reference, data, pos)
@@ -119,6 +107,8 @@ class XdrType:
         try:
             self.encode(value, parts.append)
         except (ProtocolError, AttributeError, TypeError, RecursionError):
+            from . import interpreter
+
             return interpreter.write(self.types, self.reference, value)
         return b"".join(parts)
 
@@ -133,6 +123,9 @@ class TypeBindings(Mapping[str, XdrType]):
 
     def __getitem__(self, name: str) -> XdrType:
         if name not in self._types:
+            from .type_table import type_table
+            from .types import Named
+
             reference = Named(self._module, name)
             self._types[name] = XdrType(reference, type_table(self._package), self._bindings[name])
         return self._types[name]

@@ -4,8 +4,6 @@ The data is generated (generated/history.py), from the definitions of all releas
 loaded when the first thing is asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple

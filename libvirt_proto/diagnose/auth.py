@@ -14,6 +14,7 @@ from typing import Final
 
 from ..bounded import BoundedDict
 from ..events import Captured, Connection, ConnectionEvent, Side
+from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
 from ..rpc.wire import REMOTE_PROGRAM
 from ..session import Exchange
@@ -99,6 +100,10 @@ class Authentication(ErrorDetector):
         self._tls = False
 
     # Hooks
+
+    def wants(self, _header: Header) -> bool:
+        """Return True: a call after an authentication shows that it has no security layer."""
+        return True
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at calls that authenticate, and at the first ones after these."""

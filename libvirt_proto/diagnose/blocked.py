@@ -14,11 +14,12 @@ from typing import Final, NamedTuple, TypeVar
 
 from ..bounded import BoundedDict
 from ..events import LogLine, ProbeEvent
+from ..rpc.message import Header
 from ..rpc.objects import NamedObject
 from ..session import Exchange
 from ..text import amount, clock, duration, listed
 from .calls import Call
-from .detector import Detector, Recording, Sample
+from .detector import ROUTINE_NS, Detector, Recording, Sample
 from .dispatchers import Dispatchers
 from .findings import Evidence, Finding
 from .monitor_commands import MAX_MONITORS, process_advice
@@ -28,7 +29,7 @@ from .worker_jobs import WorkerJob, WorkerJobs, may_last
 #: A call takes milliseconds, one that starts a domain a second or two.
 _WAIT_NS: Final = 2 * 10**9
 #: Calls that are kept: those that end while others wait show a queue instead.
-_SLOW_NS: Final = 10**9
+_SLOW_NS: Final = ROUTINE_NS
 #: Calls without a reply at the end of a recording may each be slow; after this time they are stuck.
 _OPEN_NS: Final = 10 * 10**9
 #: After the blocking call ends, the others need some milliseconds each.
@@ -60,17 +61,18 @@ class BlockedObjects(Detector):
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
         self._calls: BoundedDict[NamedObject, list[Call]] = BoundedDict(_MAX_OBJECTS)
-        self._answered_ns: int | None = None
         self._jobs = WorkerJobs()
         self._dispatchers = Dispatchers(recording.registry)
         #: The jobs that took long, by their domain, or the monitor of an unknown one.
         self._slow_jobs: BoundedDict[tuple[str, str], list[WorkerJob]] = BoundedDict(_MAX_OBJECTS)
         self._domains: BoundedDict[str, str] = BoundedDict(MAX_MONITORS)
 
+    def wants(self, _header: Header) -> bool:
+        """Return False: only slow calls matter."""
+        return False
+
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Keep calls that took long, or have no reply."""
-        if exchange.reply is not None:
-            self._answered_ns = exchange.reply.time_ns
         latency_ns = exchange.latency_ns
         if latency_ns is not None and latency_ns < _SLOW_NS:
             return
@@ -156,7 +158,10 @@ class BlockedObjects(Detector):
 
     def _heard_after(self, time_ns: int) -> bool:
         """Return whether the daemon sent anything after a time."""
-        heard = [self._answered_ns, *(peer.heard.get("s2c") for peer in self.recording.peers.values())]
+        heard = [
+            self.recording.answered_ns,
+            *(peer.heard.get("s2c") for peer in self.recording.peers.values()),
+        ]
         return any(each is not None and each > time_ns for each in heard)
 
     def _of(self, object_: NamedObject, found: list[_Blocked]) -> Finding:

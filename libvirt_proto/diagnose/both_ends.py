@@ -117,12 +117,17 @@ class BothEnds:
         #: Those of each recording.
         self._own: BoundedDict[_AnyKey, list[_Seen]] = BoundedDict(_MAX_CALLS)
         self.pairs: BoundedDict[tuple[int, int, int, int], Pair] = BoundedDict(_MAX_PAIRS)
+        #: The last recording, and whether there was another one before.
+        self._last: Recording | None = None
+        self._several = False
 
     def add(self, recording: Recording, exchange: Exchange) -> None:
         """Add an exchange, and find its other end among those before."""
         call, reply = exchange.call, exchange.reply
         if call is None or reply is None or call.time_ns is None or reply.time_ns is None:
             return
+        if recording is not self._last:
+            self._several, self._last = self._last is not None, recording
         header = call.message.header
         key = (
             header.prog,
@@ -138,7 +143,7 @@ class BothEnds:
         if own is not None and self._find(own, seen, same=True):
             return
         self._keep(self._own, (id(recording), *key), seen)
-        known = self._calls.get(key)
+        known = self._calls.get(key) if self._several else None
         if known is None or not self._find(known, seen, same=False):
             self._keep(self._calls, key, seen)
 

@@ -53,7 +53,6 @@ class Certificates(ErrorDetector):
         self._groups: BoundedDict[str, Group] = BoundedDict(_MAX_GROUPS)
         #: Refusals by the address of their session, with the number of exchanges before.
         self._open: BoundedDict[str, tuple[ConnectionEvent, int]] = BoundedDict(_MAX_SESSIONS)
-        self._exchanges = 0
         self._events: list[ConnectionEvent] = []
         self._counts: Counter[Side | None] = Counter()
         self._names: BoundedDict[str, None] = BoundedDict(_MAX_NAMES)
@@ -66,22 +65,17 @@ class Certificates(ErrorDetector):
         """Return whether a daemon could not connect to another one."""
         return error.code in _CODES and self.stated(error) is not None
 
-    def exchange(self, peer: Peer, exchange: Exchange) -> None:
-        """Count calls: none follows a refusal in its session."""
-        self._exchanges += 1
-        super().exchange(peer, exchange)
-
     def event(self, _peer: Peer | None, event: ConnectionEvent) -> None:
         """Note certificates that did not pass their check, and the end of their sessions."""
         if event.kind in _REFUSALS:
-            self._open.put(dict(event.details).get("sess", ""), (event, self._exchanges))
+            self._open.put(dict(event.details).get("sess", ""), (event, self.recording.exchanges))
         elif event.kind == "tls_session_dispose" and self._open:
             self._refused(dict(event.details).get("sess", ""))
 
     def _refused(self, session: str) -> None:
         """Count a refusal, unless calls followed: the check can be ignored (tls_no_verify_certificate)."""
         event, before = self._open.pop(session, (None, 0))
-        if event is None or before != self._exchanges:
+        if event is None or before != self.recording.exchanges:
             return
         self._counts[event.side] += 1
         if len(self._events) < MAX_NUMBERS:

@@ -73,6 +73,7 @@ class Clients(Detector):
     """Connections that waited for the end of others or were dropped, and what logs state about it."""
 
     rules = ("TOO_MANY_CLIENTS",)
+    roles = ("call", "reply")
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -82,13 +83,16 @@ class Clients(Detector):
         self._limits: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
         self._suspended: BoundedDict[_Limit, Lines] = BoundedDict(MAX_NUMBERS)
 
-    def message(self, peer: Peer, captured: Captured) -> None:
+    def message(self, _peer: Peer, captured: Captured) -> None:
+        """Note that a client closes its connection."""
+        header = captured.message.header
+        if header.proc == _CLOSE and header.prog == REMOTE_PROGRAM and captured.connection.id in self._known:
+            self._end(daemon(captured.connection), captured.time_ns)
+
+    def first(self, peer: Peer, captured: Captured) -> None:
         """Note the first message of a connection, and its reply."""
         id_ = captured.connection.id
         if id_ in self._known:
-            header = captured.message.header
-            if header.proc == _CLOSE and header.prog == REMOTE_PROGRAM:
-                self._end(daemon(captured.connection), captured.time_ns)
             return
         name = daemon(captured.connection)
         server = self._servers.get(name)

@@ -12,6 +12,8 @@ from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Not
 from ..rpc.message import Header
 from ..rpc.names import Names
 from ..rpc.objects import NamedObject, ObjectFinder
+from ..rpc.reported import LibvirtError, reported_error
+from ..session import ROLES, Role
 from ..text import amount, file_argument, listed, printable, shorten
 from .both_ends import BothEnds
 from .findings import Certainty, Evidence, Finding, Severity
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 MAX_NUMBERS: Final = 20
 #: Different calls that it names.
 _NAMED: Final = 3
+#: A call that is answered sooner is routine, unless something else is unusual.
+ROUTINE_NS: Final = 10**9
 #: Suffix of a compressed file → the command that writes its text.
 _READERS: Final = {".gz": "gzip -dc", ".bz2": "bzip2 -dc", ".xz": "xz -dc", ".zst": "zstd -dc"}
 
@@ -54,6 +58,9 @@ class Recording:
         self.end_ns: int | None = None
         #: Its connections so far, by their `id`.
         self.peers: Mapping[int, Peer] = {}
+        #: The number of exchanges so far, and the time of the last reply of one.
+        self.exchanges = 0
+        self.answered_ns: int | None = None
         #: The calls of all recordings, and numbers of connections here that are the client's end of another.
         self.both_ends = BothEnds() if both_ends is None else both_ends
         self.copies: set[int] = set()
@@ -63,6 +70,9 @@ class Recording:
         #: The last call whose object was found: several detectors look at the same one.
         self._last: tuple[Message | None, Message | None] = (None, None)
         self._subject: NamedObject | None = None
+        #: The same of the last message with an error.
+        self._failed: Message | None = None
+        self._error: LibvirtError | None = None
 
     def procedure(self, header: Header) -> str:
         """Return the name of a procedure, such as `domain_get_info`; `remote.500` without a name."""
@@ -79,6 +89,12 @@ class Recording:
             self._last = (call, reply)
             self._subject = self._objects.subject(call, reply)
         return self._subject
+
+    def error(self, message: Message) -> LibvirtError | None:
+        """Return the error that a message reports."""
+        if message is not self._failed:
+            self._failed, self._error = message, reported_error(message)
+        return self._error
 
     def is_other(self, call: Captured, other: Captured) -> bool:
         """Return whether two calls are of different procedures and not known to be about one object."""
@@ -240,12 +256,21 @@ class Detector:
 
     #: Identifiers of the rules whose findings it reports.
     rules: ClassVar[tuple[str, ...]]
+    #: The roles of the messages that `message` looks at.
+    roles: ClassVar[tuple[Role, ...]] = ROLES
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
 
+    def first(self, peer: Peer, captured: Captured) -> None:
+        """Look at the first message of a connection in its direction; `peer` already contains it."""
+
     def message(self, peer: Peer, captured: Captured) -> None:
         """Look at a message; `peer` already contains it."""
+
+    def wants(self, _header: Header) -> bool:
+        """Return whether `exchange` looks at routine exchanges of a procedure. The answer is kept."""
+        return True
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a call with its reply and stream, once these are complete, or cannot be completed."""
@@ -293,6 +318,19 @@ class Detector:
             tuple(evidence),
             tuple(advice),
         )
+
+
+def is_routine(exchange: Exchange) -> bool:
+    """Return whether a call was answered soon, without an error, a stream, or anything malformed."""
+    latency_ns, reply = exchange.latency_ns, exchange.reply
+    return (
+        exchange.outcome == "ok"
+        and latency_ns is not None
+        and latency_ns < ROUTINE_NS
+        and exchange.stream is None
+        and reply is not None
+        and reply.message.error is None
+    )
 
 
 #: The methods of a Detector that the pass calls.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -11,7 +11,8 @@ import msgspec
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
-from ..session import Exchange, Sessions
+from ..rpc.message import Header
+from ..session import ROLES, Exchange, Sessions
 from .auth import Authentication
 from .blocked import BlockedObjects
 from .both_ends import BothEnds
@@ -19,7 +20,7 @@ from .certificates import Certificates
 from .chatter import Chatter
 from .clients import Clients
 from .combine import combined
-from .detector import Detector, Hook, Recording, overridden
+from .detector import Detector, Hook, Recording, is_routine, overridden
 from .disconnects import Disconnects
 from .event_stream import EventStream
 from .findings import Check, Diagnosis, Finding
@@ -74,6 +75,8 @@ DETECTORS: Final[tuple[type[Detector], ...]] = (
 )
 #: Findings of one rule in one recording that are reported.
 MAX_FINDINGS: Final = 20
+#: Procedures whose hooks are kept; libvirt has 700, but a header may contain any number.
+_MAX_PROCEDURES: Final = 4096
 _LOSS: Final = frozenset(
     (NoticeCode.LOST_BYTES, NoticeCode.CUT_PACKETS, NoticeCode.LOST_EVENTS, NoticeCode.TRUNCATED_FILE)
 )
@@ -189,6 +192,7 @@ class _Pass:
         self.seen: set[Need] = set()
         self.start_ns: int | None = None
         self._rules = rules
+        self._messages = 0
         self._sessions = Sessions(recording.registry)
         #: The last line that states why a connection ended, until that connection is known.
         self._reason: LogLine | None = None
@@ -196,40 +200,33 @@ class _Pass:
         recording.peers = self._peers
         wanted = [each for each in DETECTORS if any(rule in rules for rule in each.rules)]
         self._detectors = [detector(recording) for detector in wanted]
-        self._message, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (
-            self._hooks(name)
-            for name in ("message", "exchange", "event", "probe", "line", "closed", "notice")
+        self._first, self._exchange, self._event, self._probe, self._line, self._closed, self._notice = (
+            _hooks(name, self._detectors)
+            for name in ("first", "exchange", "event", "probe", "line", "closed", "notice")
         )
-
-    def _hooks(self, name: str) -> list[Hook]:
-        methods = (overridden(detector, name) for detector in self._detectors)
-        return [method for method in methods if method is not None]
+        self._message = {
+            role: _hooks("message", [each for each in self._detectors if role in each.roles])
+            for role in ROLES
+        }
+        #: Program, version, procedure → the hooks for its routine exchanges.
+        self._routine: BoundedDict[tuple[int, int, int], list[Hook]] = BoundedDict(_MAX_PROCEDURES)
 
     def add(self, item: Diagnosed, done: list[Exchange] | None) -> None:
         """Pass an item to the detectors, and the exchanges that it completes."""
-        if item.time_ns is not None:
+        time_ns = item.time_ns
+        if time_ns is not None:
             if self.start_ns is None:
-                self.start_ns = item.time_ns
-            self.recording.end_ns = item.time_ns
+                self.start_ns = time_ns
+            self.recording.end_ns = time_ns
         if isinstance(item, Captured):
-            peer = self._peer(item.connection)
-            peer.add(item)
-            self._look(item)
-            for hook in self._message:
-                hook(peer, item)
-            self.exchanges(self._sessions.feed(item) if done is None else done)
+            self._captured(item)
         elif isinstance(item, ConnectionEvent):
-            about = None if item.connection is None else self._peer(item.connection)
-            if about is not None and item.kind in ENDING_EVENTS and about.end(item, self._reason):
-                self._reason = None
-            for hook in self._event:
-                hook(about, item)
+            self._add_event(item)
         elif isinstance(item, Closed):
             peer = self._peer(item.connection)
             peer.closed = item
             for hook in self._closed:
                 hook(peer, item)
-            self.exchanges(self._sessions.feed(item) if done is None else done)
         else:
             self.counts["lines"] += 1
             self.seen.add("log")
@@ -237,6 +234,17 @@ class _Pass:
                 self._reason = item
             for hook in self._line if isinstance(item, LogLine) else self._probe:
                 hook(item)
+        if done is None and isinstance(item, (Captured, Closed)):
+            done = self._sessions.feed(item)
+        if done:
+            self.exchanges(done)
+
+    def _add_event(self, event: ConnectionEvent) -> None:
+        about = None if event.connection is None else self._peer(event.connection)
+        if about is not None and event.kind in ENDING_EVENTS and about.end(event, self._reason):
+            self._reason = None
+        for hook in self._event:
+            hook(about, event)
 
     def notice(self, notice: Notice) -> None:
         """Pass a notice to the detectors."""
@@ -246,6 +254,7 @@ class _Pass:
 
     def finish(self) -> list[Finding]:
         """End the recording, and return the findings of the wanted rules."""
+        self.counts["messages"] = self._messages
         self.exchanges(self._sessions.finish())
         found: list[Finding] = []
         count: Counter[str] = Counter()
@@ -256,15 +265,23 @@ class _Pass:
                     found.append(finding)
         return found
 
-    def _look(self, captured: Captured) -> None:
-        """Note what the recording has."""
-        self.counts["messages"] += 1
-        if captured.time_ns is not None:
+    def _captured(self, captured: Captured) -> None:
+        """Pass a message to the detectors, and note what the recording has."""
+        self._messages += 1
+        if captured.time_ns is not None and "times" not in self.seen:
             self.seen.add("times")
-        if captured.message.payload is not None:
+        if captured.message.payload is not None and "payloads" not in self.seen:
             self.seen.add("payloads")
-        if captured.connection.transport == "log":
-            self.seen.add("log")
+        peer = self._peers.get(captured.connection.id) or self._peer(captured.connection)
+        is_first = captured.direction not in peer.heard
+        peer.add(captured)
+        for hook in self._message[peer.role]:
+            hook(peer, captured)
+        if is_first:
+            if captured.connection.transport == "log":
+                self.seen.add("log")
+            for hook in self._first:
+                hook(peer, captured)
 
     def _peer(self, connection: Connection) -> Peer:
         peer = self._peers.get(connection.id)
@@ -278,8 +295,26 @@ class _Pass:
 
     def exchanges(self, done: list[Exchange]) -> None:
         """Pass exchanges to the detectors."""
+        recording = self.recording
         for exchange in done:
             peer = self._peer(exchange.connection)
-            self.recording.both_ends.add(self.recording, exchange)
-            for hook in self._exchange:
+            recording.exchanges += 1
+            if exchange.reply is not None:
+                recording.answered_ns = exchange.reply.time_ns
+            recording.both_ends.add(recording, exchange)
+            for hook in self._of_routine(exchange.header) if is_routine(exchange) else self._exchange:
                 hook(peer, exchange)
+
+    def _of_routine(self, header: Header) -> list[Hook]:
+        number = header.prog, header.vers, header.proc
+        hooks = self._routine.get(number)
+        if hooks is None:
+            hooks = _hooks("exchange", [each for each in self._detectors if each.wants(header)])
+            self._routine.put(number, hooks)
+        return hooks
+
+
+def _hooks(name: str, detectors: Iterable[Detector]) -> list[Hook]:
+    """Return a method of the detectors that have it."""
+    methods = (overridden(detector, name) for detector in detectors)
+    return [method for method in methods if method is not None]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, Side
 from ..rpc.message import Header, Status
-from ..session import Exchange, role
+from ..session import Exchange
 from ..text import amount, duration, listed, size
 from .detector import MAX_NUMBERS, Detector, Recording
 from .end_reasons import CLOSED_BEFORE, Meaning, is_daemon, meaning
@@ -86,6 +86,7 @@ class Disconnects(Detector):
     """Connections that ended without their client's wish, and storms of connections."""
 
     rules = ("DISCONNECTED", "RECONNECT_STORM")
+    roles = ("call",)
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -105,11 +106,15 @@ class Disconnects(Detector):
             self._storms.message(peer, captured)
         if peer.broken is None or peer.connection.side != "client":
             return
-        if role(captured.message.header) == "call" and captured is not peer.closing:
+        if captured is not peer.closing:
             before, now = peer.broken.time_ns, captured.time_ns
             idle = None if before is None or now is None else now - before
             if idle is None or idle >= _PAUSE_NS:
                 self._add("unnoticed", peer, captured, idle)
+
+    def wants(self, _header: Header) -> bool:
+        """Return False: only streams, and calls without a reply matter."""
+        return False
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note a stream in the middle of which the connection ended, and a call that found it ended."""
@@ -288,8 +293,6 @@ class _Storms:
     def message(self, peer: Peer, captured: Captured) -> None:
         """Note a call of a connection that may be short."""
         header = captured.message.header
-        if role(header) != "call":
-            return
         key = header.prog, header.proc
         if key not in self._headers:
             self._headers.put(key, header)

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from ..events import Captured, Connection, LogLine, Side
-from ..rpc.message import Status
-from ..rpc.reported import LibvirtError, reported_error
+from ..rpc.message import Header, Status
+from ..rpc.reported import LibvirtError
 from ..rpc.statements import Statement, statement
 from ..text import amount
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
@@ -95,6 +95,10 @@ class ErrorDetector(Detector):
         """Return whether a line can be about a failed call."""
         return True
 
+    def wants(self, _header: Header) -> bool:
+        """Return False: only errors matter."""
+        return False
+
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a reply with an error, once if both ends of its connection are recorded."""
         if exchange.outcome == "ok" or peer.connection.id in self.recording.copies:
@@ -135,7 +139,7 @@ class ErrorDetector(Detector):
         message = reply.message
         if message.header.status != Status.VIR_NET_ERROR:
             return
-        error = reported_error(message)
+        error = self.recording.error(message)
         if error is not None:
             if self.concerns(error, exchange):
                 self.failed(Failure(peer, exchange, error, ()))

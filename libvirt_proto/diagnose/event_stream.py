@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from ..bounded import BoundedDict
 from ..events import Captured, Closed
 from ..rpc.message import Status, Type
-from ..rpc.wire import KEEPALIVE_PROGRAM
 from ..text import amount
 from .detector import Detector, Recording, Sample
 from .findings import Finding
@@ -120,6 +119,7 @@ class EventStream(Detector):
     """Rates of events, and registrations for them."""
 
     rules = ("EVENT_FLOOD", "UNREGISTERED_EVENT")
+    roles = ("event",)
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -131,9 +131,6 @@ class EventStream(Detector):
 
     def message(self, peer: Peer, captured: Captured) -> None:
         """Count an event."""
-        header = captured.message.header
-        if header.type != _MESSAGE or header.prog == KEEPALIVE_PROGRAM:
-            return
         if captured.direction == "c2s":
             return
         time_ns = captured.time_ns
@@ -143,15 +140,13 @@ class EventStream(Detector):
         if registered is not None:
             self._check(registered, captured)
 
+    def wants(self, header: Header) -> bool:
+        """Return whether a procedure says something about registrations."""
+        return bool(self._kind(header))
+
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note the beginning of a connection, and its registrations."""
-        if exchange.call is None:
-            return
-        header = exchange.call.message.header
-        kind = self._kinds.get((header.prog, header.vers, header.proc))
-        if kind is None:
-            kind = self._new_kind(header)
-        if not kind:
+        if exchange.call is None or not (kind := self._kind(exchange.header)):
             return
         if kind == "open":
             if exchange.outcome == "ok" and peer.connection.id not in self._registered:
@@ -197,18 +192,21 @@ class EventStream(Detector):
         if unknown:
             yield self._of_unknown(unknown)
 
-    def _new_kind(self, header: Header) -> str:
+    def _kind(self, header: Header) -> str:
         """Return `open` for connect_open, the kind of object of a registration with a callback ID, `-` and
         the kind if it is cancelled, `any` for a registration without one, and "" for other procedures."""
-        name = self.recording.procedure(header)
-        kind = ""
+        number = header.prog, header.vers, header.proc
+        known = self._kinds.get(number)
+        if known is not None:
+            return known
+        name, kind = self.recording.procedure(header), ""
         if name == "connect_open":
             kind = "open"
         elif (match := _REGISTERS.fullmatch(name)) is not None:
             kind = (_CANCEL if "_deregister" in name else "") + (match[1] or match[2] or match[3])
         elif _REGISTERS_WITHOUT_ID.fullmatch(name):
             kind = "any"
-        self._kinds.put((header.prog, header.vers, header.proc), kind)
+        self._kinds.put(number, kind)
         return kind
 
     def _rate(self, peer: Peer, captured: Captured, time_ns: int) -> None:

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, ConnectionEvent, Direction, LogLine
 from ..rpc.wire import KEEPALIVE_PROGRAM
-from ..session import role
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
 from .findings import CERTAINTIES, Certainty, Evidence, Finding
@@ -138,7 +137,7 @@ class Keepalive(Detector):
         if direction == "s2c":
             self._heard.put(daemon(captured.connection), captured)
         mine = self._pings.get((id_, direction))
-        if mine is not None and role(header) == "reply":
+        if mine is not None and peer.role == "reply":
             mine.replied = True
             if mine.late:
                 del self._pings[id_, direction]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured, LogLine
-from ..rpc.reported import LibvirtError, reported_error
+from ..rpc.reported import LibvirtError
 from ..session import Exchange
 from ..text import amount, clock, duration
 from .calls import Call, waiting_calls
@@ -154,7 +154,7 @@ class StateChangeLocks(Detector):
         """Count a failed call; a capture may begin after it."""
         if getattr(reply.message.payload, "code", None) not in _CODES:
             return
-        error = reported_error(reply.message)
+        error = self.recording.error(reply.message)
         stated = None if error is None else _stated(error)
         if stated is None:
             return

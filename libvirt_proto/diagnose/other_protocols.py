@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from ..bounded import BoundedDict
 from ..events import Captured, Connection, ConnectionEvent, LogLine, Notice, NoticeCode
+from ..rpc.message import Header
 from ..rpc.wire import WORD_SIZE
 from ..rpc.wronglength import explain
 from ..session import Exchange
@@ -85,7 +86,7 @@ class OtherProtocols(Detector):
         self._handshakes: list[LogLine] = []
         self._cut_off: list[LogLine] = []
 
-    def message(self, peer: Peer, captured: Captured) -> None:
+    def first(self, peer: Peer, captured: Captured) -> None:
         """Note that a daemon answers without TLS."""
         if peer.messages == 1:
             self._new.pop(peer.connection.id, None)
@@ -135,6 +136,10 @@ class OtherProtocols(Detector):
             return None
         word = int(line.details["size"]) + (WORD_SIZE if line.details["fault"] == "large" else 0)
         return explain(word, self.recording.registry.programs()).protocol
+
+    def wants(self, _header: Header) -> bool:
+        """Return False: only calls without a reply matter."""
+        return False
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note a plain call to the TLS port that ended its connection without any reply."""

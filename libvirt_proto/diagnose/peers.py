@@ -8,7 +8,7 @@ from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, Direction, LogLine, Side
 from ..rpc.message import Header
 from ..rpc.wire import ADMIN_PROGRAM, REMOTE_PROGRAM
-from ..session import role
+from ..session import Role, role
 
 #: Maximum number of connections, and of calls in flight on each, that are tracked.
 MAX_PEERS: Final = 16_384
@@ -55,11 +55,11 @@ def daemon(connection: Connection) -> str:
 class Peer:
     """A connection and its traffic so far.
 
-    `waiting` maps the calls without a reply to their messages, the oldest first. `answered` is the call whose
-    reply the last message is, if any. `heard` is the time of the last message of each direction. `closing` is
-    the client's call to close the connection. `closed` is set when both directions have ended; `broken` if a
-    log or a probe reported that its socket was closed or failed, `disposed` that the connection was
-    discarded. `reason` is the line of the log that states why it ended.
+    `waiting` maps the calls without a reply to their messages, the oldest first. `role` is that of the last
+    message, and `answered` the call whose reply it is, if any. `heard` is the time of the last message of
+    each direction. `closing` is the client's call to close the connection. `closed` is set when both
+    directions have ended; `broken` if a log or a probe reported that its socket was closed or failed,
+    `disposed` that the connection was discarded. `reason` is the line of the log that states why it ended.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -68,6 +68,7 @@ class Peer:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.last: Captured | None = None
+        self.role: Role = "other"
         self.heard: dict[Direction | None, int | None] = {}
         self.waiting: BoundedDict[CallKey, Captured] = BoundedDict(MAX_CALLS)
         self.most_waiting = 0
@@ -80,23 +81,25 @@ class Peer:
 
     def add(self, captured: Captured) -> None:
         """Count a message, and note calls and replies."""
+        header, time_ns = captured.message.header, captured.time_ns
         self.messages += 1
         self.last = captured
-        if captured.time_ns is not None:
-            self.first_ns = captured.time_ns if self.first_ns is None else self.first_ns
-            self.last_ns = captured.time_ns
-        self.heard[captured.direction] = captured.time_ns
+        if time_ns is not None:
+            if self.first_ns is None:
+                self.first_ns = time_ns
+            self.last_ns = time_ns
+        self.heard[captured.direction] = time_ns
         self.answered = None
-        part = role(captured.message.header)
+        self.role = part = role(header)
         if part == "call":
             self.calls += 1
-            header = captured.message.header
             if header.proc == _CLOSE and header.prog in _CLOSING:
                 self.closing = captured
-            self.waiting.put(call_key(header), captured)
-            self.most_waiting = max(self.most_waiting, len(self.waiting))
+            self.waiting.put((header.prog, header.vers, header.serial), captured)
+            if len(self.waiting) > self.most_waiting:
+                self.most_waiting = len(self.waiting)
         elif part == "reply":
-            self.answered = self.waiting.pop(call_key(captured.message.header), None)
+            self.answered = self.waiting.pop((header.prog, header.vers, header.serial), None)
 
     def end(self, event: ConnectionEvent, line: LogLine | None) -> bool:
         """Note an event of the end, and the line before it if it states the reason; return whether it

@@ -53,11 +53,15 @@ class Permissions(ErrorDetector):
         #: The numbers of connections that were opened read-only.
         self._opened: BoundedDict[int, None] = BoundedDict(MAX_PEERS)
 
+    def wants(self, header: Header) -> bool:
+        """Return whether a procedure opens connections."""
+        return header.proc == _CONNECT_OPEN and header.prog == REMOTE_PROGRAM
+
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note how connections are opened."""
         super().exchange(peer, exchange)
         header = exchange.header
-        if header.proc == _CONNECT_OPEN and header.prog == REMOTE_PROGRAM and exchange.call is not None:
+        if self.wants(header) and exchange.call is not None:
             flags = getattr(exchange.call.message.payload, "flags", None)
             if (flags or 0) & _READ_ONLY_FLAG:
                 self._opened.put(peer.connection.id, None)

@@ -12,7 +12,6 @@ from typing import Final
 from ..bounded import BoundedDict
 from ..events import Captured, LogLine
 from ..rpc.message import Header
-from ..session import role
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
 from .findings import Certainty, Evidence, Finding
@@ -51,6 +50,7 @@ class RequestLimit(Detector):
     """Calls that waited for earlier ones of their connection, and the daemon's warning about its limit."""
 
     rules = ("CLIENT_REQUEST_LIMIT",)
+    roles = ("call", "reply")
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -67,8 +67,8 @@ class RequestLimit(Detector):
             return
         id_, time_ns = captured.connection.id, captured.time_ns
         entry = self._episodes.get(id_)
-        part = role(captured.message.header)
-        if time_ns is None or part not in ("call", "reply") or (entry is None and part == "reply"):
+        part = peer.role
+        if time_ns is None or (entry is None and part == "reply"):
             return
         if entry is None:
             if not several:

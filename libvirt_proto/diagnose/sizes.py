@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 from ..bounded import BoundedDict
 from ..codec.history import Event
 from ..codec.lengths import LengthWalks, Walk
+from ..codec.type_table import TypeTable
 from ..codec.types import Bound
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..definitions import history
 from ..errors import OverLimit
 from ..events import Captured, Closed, Direction, LogLine, Notice, NoticeCode

@@ -84,6 +84,10 @@ class VersionSkew(ErrorDetector):
         self._newer: BoundedDict[tuple[int, int, int], Group] = BoundedDict(_MAX_THINGS)
         self._stated: str | None = None
 
+    def wants(self, _header: Header) -> bool:
+        """Return True: each answered procedure is one that a daemon knows."""
+        return True
+
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at errors, and note what a daemon knows."""
         super().exchange(peer, exchange)

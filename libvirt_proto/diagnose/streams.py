@@ -123,6 +123,10 @@ class Streams(Detector):
                 for flow in flows.values():
                     flow.others[captured.direction] += 1
 
+    def wants(self, _header: Header) -> bool:
+        """Return False: only streams matter."""
+        return False
+
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a stream that is over, or still open at the end."""
         stream = exchange.stream

@@ -183,7 +183,7 @@ class Unanswered(Detector):
         self._missing = Sample()
         self._missing_connections: set[int] = set()
 
-    def message(self, peer: Peer, captured: Captured) -> None:
+    def first(self, peer: Peer, _captured: Captured) -> None:
         """Note a new connection."""
         if peer.messages == 1:
             self._begun.put(peer.connection.id, peer)

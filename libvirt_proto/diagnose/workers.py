@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed
-from ..session import Exchange, role
+from ..rpc.message import Header
+from ..session import Exchange
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
 from .findings import Evidence, Finding
@@ -85,6 +86,7 @@ class Workers(Detector):
     """Calls of low priority of several clients that are served N at a time."""
 
     rules = ("WORKERS_EXHAUSTED",)
+    roles = ("call", "reply")
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -97,8 +99,7 @@ class Workers(Detector):
     def message(self, peer: Peer, captured: Captured) -> None:
         """Add a call of low priority, or its reply."""
         header, time_ns = captured.message.header, captured.time_ns
-        part = role(header)
-        if time_ns is None or part not in ("call", "reply") or self._priority(captured) != "low":
+        if time_ns is None or self._priority(header) != "low":
             return
         connection = captured.connection
         if connection.side == "client" and "server" in self.recording.sides:
@@ -109,7 +110,7 @@ class Workers(Detector):
             server = _Server()
             self._servers.put(name, server)
         key: _Key = connection.id, call_key(header)
-        if part == "call":
+        if peer.role == "call":
             server.open.put(key, captured)
             if server.episode is not None:
                 server.episode.call(key, captured, time_ns)
@@ -134,7 +135,7 @@ class Workers(Detector):
         if server is None or server.episode is None or exchange.call is None or exchange.latency_ns is None:
             return
         start_ns = exchange.call.time_ns
-        if start_ns is None or exchange.latency_ns >= WAIT_NS or self._priority(exchange.call) != "high":
+        if start_ns is None or exchange.latency_ns >= WAIT_NS or self._priority(exchange.header) != "high":
             return
         server.prompt.append((exchange.call, start_ns, start_ns + exchange.latency_ns))
 
@@ -161,8 +162,7 @@ class Workers(Detector):
             if name not in self._shortages:
                 yield self._of_quiet(name, quiet)
 
-    def _priority(self, captured: Captured) -> str | None:
-        header = captured.message.header
+    def _priority(self, header: Header) -> str | None:
         key = header.prog, header.vers, header.proc
         if key not in self._priorities:
             self._priorities.put(key, self.recording.priority(header))

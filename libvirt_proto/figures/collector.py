@@ -7,8 +7,7 @@ import shlex
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -16,8 +15,8 @@ import msgspec
 from ..events import Captured, Closed, ConnectionEvent, LogLine, ProbeEvent
 from ..rpc.message import Header, Status
 from ..rpc.objects import ObjectFinder
-from ..rpc.reported import reported_error
-from ..session import Exchange, Sessions, Stream, role
+from ..rpc.reported import reported_code, reported_error
+from ..session import Exchange, Role, Sessions, Stream, role
 from ..text import file_argument, resolution
 from . import negotiation
 from .limit_usage import LimitUsage
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
 MAX_ROWS: Final = 65536
 _PING, _PONG = 1, 2
 _NO_REPLY: Final = frozenset({"unanswered", "pending", "given-up"})
+#: A member of an enumeration takes a Python call to look up.
+_CONTINUE: Final = int(Status.VIR_NET_CONTINUE)
 _Numbers = tuple[int, int, int]
 K = TypeVar("K")
 V = TypeVar("V")
@@ -76,14 +77,20 @@ class Measure:
         self._resolution = 10**9
         self._registry = registry
         self._top = top
-        self._limits = LimitUsage(registry)
+        self._limits = LimitUsage(registry, self._where)
         self._totals = Totals()
         self._outcomes: Counter[str] = Counter()
         self._procedures: dict[_Numbers, _Calls] = {}
-        self._connections: dict[tuple[int, int], ConnectionFigures] = {}
+        #: The connections of the input by their `id`, and all rows.
+        self._connections: dict[int, ConnectionFigures] = {}
+        self._rows: list[ConnectionFigures] = []
+        #: The connections for which there is no row.
+        self._without_row = ConnectionFigures("", 0, "", "", "")
         self._events: dict[_Numbers, EventKind] = {}
         self._errors: dict[int, ErrorFigures] = {}
         self._slowest: list[tuple[int, int, Slow]] = []
+        #: Only exchanges that took longer can be among these.
+        self._slow_ns: float = -inf if top else inf
         self._unanswered: list[Unanswered] = []
         self._file = ""
         self._files: list[str] = []
@@ -93,6 +100,7 @@ class Measure:
         """Begin another input."""
         self._finish()
         self._sessions = Sessions(self._registry)
+        self._connections = {}
         self._file = _text(file)
         self._files.append(self._file)
         self._totals.files += 1
@@ -102,13 +110,15 @@ class Measure:
     def add(self, item: Captured | ConnectionEvent | ProbeEvent | LogLine | Closed) -> None:
         """Add a message or an event of a connection."""
         done: list[Exchange] = []
-        if isinstance(item, ConnectionEvent):
-            self._add_event(item)
-        elif isinstance(item, (Captured, Closed)):
-            if isinstance(item, Captured):
-                self._message(item)
+        if isinstance(item, Captured):
+            self._message(item)
             done = self._sessions.feed(item)
-            self._exchanges(done)
+        elif isinstance(item, Closed):
+            done = self._sessions.feed(item)
+        elif isinstance(item, ConnectionEvent):
+            self._add_event(item)
+        for exchange in done:
+            self._exchange(exchange)
         if self.diagnoser is not None:
             self.diagnoser.add(item, done)
 
@@ -121,6 +131,10 @@ class Measure:
         """End the last input; `notices` are the counts of its notices, by code."""
         self._finish()
         totals = self._totals
+        for row in (*self._rows, self._without_row):
+            _add_connection(totals, row)
+        totals.connections = len(self._rows)
+        totals.left_out += self._without_row.messages
         totals.outcomes = dict(self._outcomes.most_common())
         totals.notices = dict(notices)
         totals.resolution_ns = None if totals.start_ns is None else self._resolution
@@ -130,7 +144,7 @@ class Measure:
         return Statistics(
             totals,
             procedures,
-            list(self._connections.values()),
+            self._rows,
             sorted(self._events.values(), key=lambda event: -event.count),
             sorted(self._errors.values(), key=lambda error: -error.count),
             [slow for _, _, slow in slowest],
@@ -144,63 +158,67 @@ class Measure:
     def _finish(self) -> None:
         """End an input: its calls get no more replies."""
         done = self._sessions.finish()
-        self._exchanges(done)
+        for exchange in done:
+            self._exchange(exchange)
         if self.diagnoser is not None and self._files:
             self.diagnoser.exchanges(done)
 
     # Messages
 
     def _message(self, captured: Captured) -> None:
-        message, header, totals = captured.message, captured.message.header, self._totals
-        connection = self._connection(captured)
-        for each in (connection, totals):
-            each.start_ns = _least(each.start_ns, captured.time_ns)
-            each.end_ns = _most(each.end_ns, captured.time_ns)
-            each.messages += 1
-        if captured.time_ns is not None and captured.time_ns % self._resolution:
-            self._resolution = min(self._resolution, resolution(captured.time_ns))
-        totals.bytes += message.length
-        totals.malformed += message.malformed
-        if connection.start_ns is not None and connection.end_ns is not None:
-            connection.duration_ns = connection.end_ns - connection.start_ns
-        if captured.direction == "c2s":
-            connection.bytes_c2s += message.length
-        elif captured.direction == "s2c":
-            connection.bytes_s2c += message.length
+        message, time_ns, direction = captured.message, captured.time_ns, captured.direction
+        header, length = message.header, message.length
+        connection = self._connections.get(captured.connection.id) or self._connection(captured)
+        connection.messages += 1
+        if time_ns is not None:
+            if connection.start_ns is None or connection.end_ns is None:
+                connection.start_ns = connection.end_ns = time_ns
+            elif time_ns > connection.end_ns:  # nearly always
+                connection.end_ns = time_ns
+            elif time_ns < connection.start_ns:
+                connection.start_ns = time_ns
+            if time_ns % self._resolution:
+                self._resolution = min(self._resolution, resolution(time_ns))
+        if direction == "c2s":
+            connection.bytes_c2s += length
+        elif direction == "s2c":
+            connection.bytes_s2c += length
         else:
-            connection.bytes_unknown += message.length
-        match role(header):
-            case "call":
-                connection.calls += 1
-                totals.calls += 1
-            case "event":
-                connection.events += 1
-                totals.events += 1
-                self._event(header, message.length)
-            case "keepalive":
-                for each in (connection, totals):
-                    each.pings += header.proc == _PING
-                    each.pongs += header.proc == _PONG
-            case "other":
-                totals.other += 1
-            case _:  # part of an exchange, where it is counted
-                pass
-        self._limits.add(message, partial(self._where, captured))
+            connection.bytes_unknown += length
+        if message.error is not None:
+            self._totals.malformed += message.malformed
+        part = role(header)
+        if part == "call":
+            connection.calls += 1
+        elif part != "reply" and part != "stream":  # which are counted with their exchange
+            self._other(part, connection, header, length)
+        self._limits.add(captured)
+
+    def _other(self, part: Role, connection: ConnectionFigures, header: Header, length: int) -> None:
+        """Count a message that is not part of an exchange."""
+        if part == "event":
+            connection.events += 1
+            self._event(header, length)
+        elif part == "keepalive":
+            connection.pings += header.proc == _PING
+            connection.pongs += header.proc == _PONG
+        else:
+            self._totals.other += 1
 
     def _connection(self, captured: Captured) -> ConnectionFigures:
-        key = (self._totals.files, captured.connection.id)
-        found = self._connections.get(key)
-        if found is None:
-            is_ = captured.connection
-            client, server = _text(is_.client), _text(is_.server)
-            found = ConnectionFigures(self._file, is_.id, client, server, is_.transport)
-            self._totals.connections += self._enter(self._connections, key, found)
-        return found
+        if len(self._rows) >= MAX_ROWS:
+            return self._without_row
+        is_ = captured.connection
+        client, server = _text(is_.client), _text(is_.server)
+        row = ConnectionFigures(self._file, is_.id, client, server, is_.transport)
+        self._rows.append(row)
+        self._connections[is_.id] = row
+        return row
 
     def _add_event(self, event: ConnectionEvent) -> None:
         """Add what a daemon reports about a connection that already has messages."""
         id_ = None if event.connection is None else event.connection.id
-        connection = self._connections.get((self._totals.files, id_)) if id_ is not None else None
+        connection = self._connections.get(id_) if id_ is not None else None
         if connection is not None:
             negotiation.add_event(connection, event.kind)
 
@@ -216,58 +234,63 @@ class Measure:
 
     # Exchanges
 
-    def _exchanges(self, done: list[Exchange]) -> None:
-        for exchange in done:
-            self._exchange(exchange)
-
     def _exchange(self, exchange: Exchange) -> None:
-        header, call, reply = exchange.header, exchange.call, exchange.reply
+        header, outcome = exchange.header, exchange.outcome
         self._totals.exchanges += 1
-        self._outcomes[exchange.outcome] += 1
+        self._outcomes[outcome] += 1
         key = (header.prog, header.vers, header.proc)
         calls = self._procedures.get(key)
         if calls is None:
             calls = _Calls(header, *self._names(header))
             self._enter(self._procedures, key, calls)
         calls.add(exchange)
-        connection = self._connections.get((self._totals.files, exchange.connection.id))
-        if connection is not None and calls.program is not None and calls.procedure is not None:
-            negotiation.note(connection, calls.program, calls.procedure, exchange)
+        connection = self._connections.get(exchange.connection.id)
+        if connection is not None and calls.note is not None:
+            calls.note(connection, exchange)
+        if outcome != "ok" or exchange.stream is not None:
+            self._unsuccessful(exchange, connection)
+        latency = exchange.latency_ns
+        if latency is not None and latency > self._slow_ns:
+            self._slow(latency, exchange)
+
+    def _unsuccessful(self, exchange: Exchange, connection: ConnectionFigures | None) -> None:
+        """Count errors, and a call without a reply."""
         failures = exchange.failures
         self._totals.errors += len(failures)
         if connection is not None:
             connection.errors += len(failures)
         for part in failures:
             self._error(part)
-        if call is not None and exchange.outcome in _NO_REPLY:
-            self._totals.unanswered += 1
-            if connection is not None:
-                connection.unanswered += 1
-            if len(self._unanswered) < MAX_ROWS:
-                subject = self._objects.subject(call.message, None)
-                self._unanswered.append(Unanswered(exchange.outcome, self._where(call), subject))
-            else:
-                self._totals.left_out += 1
-        if call is not None and reply is not None and exchange.latency_ns is not None:
-            self._slow(exchange.latency_ns, exchange, call, reply)
+        call = exchange.call
+        if call is None or exchange.outcome not in _NO_REPLY:
+            return
+        self._totals.unanswered += 1
+        if connection is not None:
+            connection.unanswered += 1
+        if len(self._unanswered) < MAX_ROWS:
+            subject = self._objects.subject(call.message, None)
+            self._unanswered.append(Unanswered(exchange.outcome, self._where(call), subject))
+        else:
+            self._totals.left_out += 1
 
     def _error(self, captured: Captured) -> None:
         """Add an error reply, or the error that ended a stream."""
-        reported = reported_error(captured.message)
-        if reported is None:  # it is truncated or missing
+        code = reported_code(captured.message)
+        if code is None:  # it is truncated or missing
             return
-        error = self._errors.get(reported.code)
+        error = self._errors.get(code)
         if error is None:
-            error = ErrorFigures(
-                reported.code, reported.code_name, 0, self._where(captured), reported.message
-            )
-            self._enter(self._errors, reported.code, error)
+            reported = reported_error(captured.message)
+            assert reported is not None
+            error = ErrorFigures(code, reported.code_name, 0, self._where(captured), reported.message)
+            self._enter(self._errors, code, error)
         error.count += 1
 
-    def _slow(self, latency: int, exchange: Exchange, call: Captured, reply: Captured) -> None:
-        full = len(self._slowest) >= self._top
-        if full and (not self._slowest or latency <= self._slowest[0][0]):
-            return
+    def _slow(self, latency: int, exchange: Exchange) -> None:
+        """Add one of the slowest exchanges so far."""
+        call, reply = exchange.call, exchange.reply
+        assert call is not None
+        assert reply is not None
         failed = next(map(reported_error, (part.message for part in exchange.failures)), None)
         slow = Slow(
             latency,
@@ -278,7 +301,12 @@ class Measure:
             None if failed is None else str(failed),
         )
         entry = (latency, -self._totals.exchanges, slow)  # of equal ones, the earlier counts as slower
-        (heapq.heappushpop if full else heapq.heappush)(self._slowest, entry)
+        if len(self._slowest) < self._top:
+            heapq.heappush(self._slowest, entry)
+        else:
+            heapq.heappushpop(self._slowest, entry)
+        if len(self._slowest) == self._top:
+            self._slow_ns = self._slowest[0][0]
 
     def _enter(self, table: dict[K, V], key: K, value: V) -> bool:
         """Add a row if there is room; otherwise its figures are only in the totals."""
@@ -314,7 +342,7 @@ class Measure:
     def _command(self, captured: Captured) -> str | None:
         """Return the command that shows a message, with the call and the reply that belong to it."""
         header = captured.message.header
-        is_data = role(header) == "stream" and header.status == Status.VIR_NET_CONTINUE
+        is_data = role(header) == "stream" and header.status == _CONTINUE
         whole = role(header) in ("call", "reply", "stream") and not is_data
         options = (*(["--exchanges"] if whole else ()), "--message", str(captured.n))
         return self._show(*options, files=[self._file])
@@ -329,8 +357,8 @@ class _Calls:
     """The exchanges of a procedure."""
 
     def __init__(self, header: Header, program: str | None, procedure: str | None) -> None:
-        self.program = program
-        self.procedure = procedure
+        #: What the connection's row notes of it.
+        self.note = None if program is None or procedure is None else negotiation.note(program, procedure)
         self._row = ProcedureFigures(
             header.prog, program, header.vers, header.proc, procedure, *(0,) * 8, latency=None, streams=None
         )
@@ -345,7 +373,8 @@ class _Calls:
             row.calls += 1
             row.unanswered += exchange.outcome in _NO_REPLY
             row.fds_sent += call.message.fds or 0
-        row.errors += len(exchange.failures)
+        if exchange.outcome != "ok" or exchange.stream is not None:
+            row.errors += len(exchange.failures)
         if reply is not None:
             row.fds_received += reply.message.fds or 0
         row.bytes_c2s += exchange.bytes_c2s
@@ -388,12 +417,22 @@ def _add_stream(streams: Streams, stream: Stream) -> None:
     streams.open += stream.end == "open"
 
 
+def _add_connection(totals: Totals, row: ConnectionFigures) -> None:
+    """Add the messages of a connection to the totals, and complete its row."""
+    if row.start_ns is not None and row.end_ns is not None:
+        row.duration_ns = row.end_ns - row.start_ns
+        totals.start_ns = _least(totals.start_ns, row.start_ns)
+        totals.end_ns = row.end_ns if totals.end_ns is None else max(totals.end_ns, row.end_ns)
+    totals.messages += row.messages
+    totals.bytes += row.bytes_c2s + row.bytes_s2c + row.bytes_unknown
+    totals.calls += row.calls
+    totals.events += row.events
+    totals.pings += row.pings
+    totals.pongs += row.pongs
+
+
 def _least(known: int | None, new: int | None) -> int | None:
     return known if new is None else new if known is None else min(known, new)
-
-
-def _most(known: int | None, new: int | None) -> int | None:
-    return known if new is None else new if known is None else max(known, new)
 
 
 def _fitting(ns: int) -> int:

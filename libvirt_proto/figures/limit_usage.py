@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..codec.lengths import LengthWalks, Walk
+from ..codec.type_table import TypeTable
 from ..codec.types import Bound
-from ..codec.xdrtype import TypeTable
 from ..errors import OverLimit, ProtocolError
 from ..rpc.limits import longest_frame, most_descriptors
 from ..rpc.wire import MAX_FDS, MAX_FRAME
 from .results import Closeness, Where
 
 if TYPE_CHECKING:
+    from ..events import Captured
     from ..registry import Registry
-    from ..rpc.message import Message
 
 _INDEX: Final = re.compile(r"\[\d+\]")
 
@@ -27,34 +27,35 @@ _INDEX: Final = re.compile(r"\[\d+\]")
 class LimitUsage:
     """The longest value of each place that has a limit, over all messages."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, where: Callable[[Captured], Where]) -> None:
         self._registry = registry
+        self._where = where
         self._places: dict[str, _Place] = {}
         self._visitors: dict[TypeTable, _Walks] = {}
         #: By the type of a payload.
         self._walks: dict[str, Walk | None] = {}
         #: The message that is being added.
-        self._where: Callable[[], Where]
+        self._captured: Captured
         self._message = self._place("message", "message", longest_frame(registry) or MAX_FRAME)
         self._fds = self._place("descriptors", "descriptors", most_descriptors(registry) or MAX_FDS)
 
-    def add(self, message: Message, where: Callable[[], Where]) -> None:
+    def add(self, captured: Captured) -> None:
         """Add a message; `where` is called if something in it is the longest so far."""
-        self._where = where
+        self._captured, message = captured, captured.message
         if message.length > self._message.threshold:
             self._message.report(message.length)
         if message.fds is not None and message.fds > self._fds.threshold:
             self._fds.report(message.fds)
-        if message.payload is None or message.payload_type is None:
+        name, payload = message.payload_type, message.payload
+        if payload is None or name is None:
             return
-        name = message.payload_type
         if name not in self._walks:
             self._walks[name] = self._walk(name)
         walk = self._walks[name]
         if message.error is not None:
             self._over(name, message.error)
         elif walk is not None:
-            walk(message.payload)
+            walk(payload)
 
     def _walk(self, name: str) -> Walk | None:
         type_ = self._registry.type(name)
@@ -77,7 +78,7 @@ class LimitUsage:
 
     def _place(self, what: str, path: str, limit: int) -> _Place:
         if path not in self._places:
-            self._places[path] = _Place(what, path, limit, lambda: self._where())
+            self._places[path] = _Place(what, path, limit, lambda: self._where(self._captured))
         return self._places[path]
 
 

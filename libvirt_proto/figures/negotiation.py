@@ -3,6 +3,8 @@ daemon's reports."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..names.public import OneOf, meanings
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Maximum number of features and registrations kept per connection.
 _MOST: Final = 256
+_OK: Final = int(Status.VIR_NET_OK)
+#: Notes what an exchange reveals about its connection.
+Note = Callable[[ConnectionFigures, "Exchange"], None]
 #: By kind of event.
 _RESULTS: Final = {
     "server_client_auth_allow": "ok",
@@ -23,24 +28,20 @@ _RESULTS: Final = {
 }
 
 
-def note(connection: ConnectionFigures, program: str, procedure: str, exchange: Exchange) -> None:
-    """Note what an exchange reveals about its connection; `program` and `procedure` are names."""
+def note(program: str, procedure: str) -> Note | None:
+    """Return the function that notes what an exchange of a procedure reveals about its connection; None if
+    that is nothing. `program` and `procedure` are names."""
     if procedure.startswith("auth_"):
-        connection.auth = _authentication(connection.auth or Authentication(), procedure, exchange)
-    elif procedure == "connect_open":
-        connection.opened = _opened(program, exchange)
-    elif procedure == "connect_close":
-        connection.closed = exchange.outcome == "ok"
-    elif procedure == "connect_supports_feature":
-        feature = _field(exchange.call, "feature")
-        if feature is not None and len(connection.features) < _MOST:
-            supported = _field(exchange.reply, "supported")
-            name = _name(exchange.call, "feature", feature)
-            connection.features.append(Feature(feature, name, None if supported is None else bool(supported)))
-    elif "event_" in procedure and "_register" in procedure and len(connection.registrations) < _MOST:
-        event, callback = _field(exchange.call, "eventID"), _field(exchange.reply, "callbackID")
-        name = _name(exchange.call, "eventID", event)
-        connection.registrations.append(Registration(procedure, event, name, callback))
+        return partial(_authentication, procedure)
+    if procedure == "connect_open":
+        return partial(_opened, program)
+    if procedure == "connect_close":
+        return _closed
+    if procedure == "connect_supports_feature":
+        return _feature
+    if "event_" in procedure and "_register" in procedure:
+        return partial(_registration, procedure)
+    return None
 
 
 def add_event(connection: ConnectionFigures, kind: str) -> None:
@@ -52,23 +53,22 @@ def add_event(connection: ConnectionFigures, kind: str) -> None:
         connection.auth.result = result
 
 
-def _authentication(so_far: Authentication, procedure: str, exchange: Exchange) -> Authentication:
+def _authentication(procedure: str, connection: ConnectionFigures, exchange: Exchange) -> None:
+    auth = connection.auth = connection.auth or Authentication()
     if procedure == "auth_list":
         types = _field(exchange.reply, "types") or []
-        so_far.offered = tuple(dict.fromkeys(_method(type_) for type_ in types))
-        if "none" in so_far.offered and so_far.method is None:
-            so_far.method, so_far.result = "none", "ok"
-        return so_far
-    method = procedure.split("_")[1]
-    so_far.method = method
+        auth.offered = tuple(dict.fromkeys(_method(type_) for type_ in types))
+        if "none" in auth.offered and auth.method is None:
+            auth.method, auth.result = "none", "ok"
+        return
+    auth.method = procedure.split("_")[1]
     mechanism = _field(exchange.call, "mech")
     if mechanism is not None:
-        so_far.mechanism = mechanism if isinstance(mechanism, str) else mechanism.decode("utf-8", "replace")
+        auth.mechanism = mechanism if isinstance(mechanism, str) else mechanism.decode("utf-8", "replace")
     if exchange.outcome == "error":
-        so_far.result = "error"
+        auth.result = "error"
     elif _field(exchange.reply, "complete"):
-        so_far.result = "ok"
-    return so_far
+        auth.result = "ok"
 
 
 def _method(type_: Any) -> str:
@@ -77,10 +77,31 @@ def _method(type_: Any) -> str:
     return name.rpartition("_")[2].lower() if name else str(type_)
 
 
-def _opened(program: str, exchange: Exchange) -> Opened:
+def _opened(program: str, connection: ConnectionFigures, exchange: Exchange) -> None:
     uri = _field(exchange.call, "name")
     text = uri.decode("utf-8", "backslashreplace") if isinstance(uri, bytes) else uri
-    return Opened(program, text, _field(exchange.call, "flags"), exchange.outcome)
+    connection.opened = Opened(program, text, _field(exchange.call, "flags"), exchange.outcome)
+
+
+def _closed(connection: ConnectionFigures, exchange: Exchange) -> None:
+    connection.closed = exchange.outcome == "ok"
+
+
+def _feature(connection: ConnectionFigures, exchange: Exchange) -> None:
+    feature = _field(exchange.call, "feature")
+    if feature is None or len(connection.features) >= _MOST:
+        return
+    supported = _field(exchange.reply, "supported")
+    name = _name(exchange.call, "feature", feature)
+    connection.features.append(Feature(feature, name, None if supported is None else bool(supported)))
+
+
+def _registration(procedure: str, connection: ConnectionFigures, exchange: Exchange) -> None:
+    if len(connection.registrations) >= _MOST:
+        return
+    event, callback = _field(exchange.call, "eventID"), _field(exchange.reply, "callbackID")
+    name = _name(exchange.call, "eventID", event)
+    connection.registrations.append(Registration(procedure, event, name, callback))
 
 
 def _name(captured: Captured | None, field: str, number: Any) -> str | None:
@@ -93,6 +114,6 @@ def _name(captured: Captured | None, field: str, number: Any) -> str | None:
 def _field(captured: Captured | None, name: str) -> Any:
     """Return a field of a payload; None for an error, for a payload truncated before it, and without a
     message."""
-    if captured is None or captured.message.header.status != Status.VIR_NET_OK:
+    if captured is None or captured.message.header.status != _OK:
         return None
     return getattr(captured.message.payload, name, None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
@@ -18,8 +17,8 @@ from ..bounded import BoundedDict
 from ..codec.history import Event, Facts, Key, Span, version_key
 from ..codec.identification import Evidence, Identification, Range
 from ..codec.lengths import Walk
+from ..codec.type_table import TypeTable
 from ..codec.types import Named, Node, Optional, bound_of, children, declared_parts
-from ..codec.xdrtype import TypeTable
 from ..compatibility import Comparison, names_added_later
 from ..definitions import history
 from ..names import public
@@ -103,7 +102,9 @@ class PeerReleases:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._peers: BoundedDict[tuple[int, Side], _Peer] = BoundedDict(MAX_CONNECTIONS)
-        self._limits: dict[Side, LimitUsage] = {side: LimitUsage(registry) for side in get_args(Side)}
+        self._limits: dict[Side, LimitUsage] = {
+            side: LimitUsage(registry, self._where) for side in get_args(Side)
+        }
         self._names = _Names(registry)
         self._oldest = version_key(history.releases()[0])
         #: What was used: the number of its messages, and the first of them.
@@ -133,7 +134,7 @@ class PeerReleases:
         uses += self._names.of(message)
         for use in uses:
             self._used(peer, use, captured.n)
-        self._limits[side].add(message, partial(self._where, captured))
+        self._limits[side].add(captured)
 
     def identification(self) -> Identification:
         """Return what is known after all messages: the peers, then what they used, the newest first.

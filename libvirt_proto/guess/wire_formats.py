@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.visitor import Visitor
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 
 #: A number for each part, in order.
 WireFormat = tuple[int, ...]

@@ -21,8 +21,9 @@ from typing import Any
 
 from ..codec import primitives
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.visitor import Visitor
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..errors import BadValue
 
 Parse = Callable[[Any], Any]

@@ -23,9 +23,10 @@ from struct import Struct
 from typing import Any
 
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..names.meanings import key, meanings_of, name_of
 from ..names.public import Bits, By, Meaning, OneOf
 from ..text import uuid_text

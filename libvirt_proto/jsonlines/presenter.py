@@ -21,10 +21,10 @@ from ..errors import ProtocolError
 from ..events import Captured, Connection, ConnectionEvent, Sighting
 from ..rpc.message import Message
 from ..rpc.names import STATUSES, TYPES, Names
-from .encode import Convert, encoder
 
 if TYPE_CHECKING:
     from ..registry import Registry
+    from .encode import Convert
 
 
 class Problem(msgspec.Struct):
@@ -103,7 +103,7 @@ class JsonLinesPresenter:
         self._conn = ""
         self._conn_json = b""
         #: By class of the payload, so that most messages take one look-up.
-        self._converters: dict[type, Convert] = {}
+        self._converters: dict[type, Convert] = {msgspec.Raw: _identity}
         #: Lines with placeholders, by the values that such messages have in common.
         self._forms: dict[tuple[Any, ...], bytes] = {}
         #: The same with the number of a packet.
@@ -242,12 +242,19 @@ class JsonLinesPresenter:
         return line
 
     def _converter(self, message: Message) -> Convert:
+        from .encode import encoder  # with all types
+
         type_ = self._names.payload_type(message)
         assert type_ is not None
         convert = encoder(type_.types, True).function(type_.reference)
         if isinstance(message.payload, XdrStruct | XdrUnion):
             self._converters[type(message.payload)] = convert
         return convert
+
+
+def _identity(payload: Any) -> Any:
+    """Return a payload that is JSON: `native_kinds` reads such ones."""
+    return payload
 
 
 def connection_name(connection: Connection) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.visitor import Visitor
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..names.meanings import key, meanings_of
 from ..names.public import Bits
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from ..codec.type_table import TypeTable
 from ..codec.types import Integer, Named, declared_parts, resolved
-from ..codec.xdrtype import TypeTable
 from .public import Bits, By, Meaning, OneOf, meanings
 
 

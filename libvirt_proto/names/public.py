@@ -6,10 +6,7 @@ only adds to its enums, so they are valid for every release; a number of a newer
 tools/index_public_names.py combines the files in index.py, and writes the releases to since.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -25,15 +22,13 @@ class Enum(NamedTuple):
     names: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(NamedTuple):
     """A field with a number of an enum."""
 
     names: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Bits:
+class Bits(NamedTuple):
     """A field that holds a set of bits."""
 
     names: Mapping[int, str]
@@ -48,8 +43,7 @@ class Bits:
         return (*found, rest) if rest else tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class By:
+class By(NamedTuple):
     """A field whose enum depends on the value of another field of the struct. `names` maps pairs of that
     value and this one to names."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from ..native_kinds import Learning, NativeMessages
+from ..native_kinds import JsonDecoder, Learning, NativeMessages
+from ..native_plan import has_file
 from ..rpc.message import Status, Type
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..jsonlines.presenter import JsonLinesPresenter
     from ..native_types import NativeTypes
     from ..registry import Registry
+    from ..rpc.message import MessageDecoder
     from ..session import Exchange
     from .exchanges import JsonLinesExchangePresenter, MonitorExchangePresenter, Subject
     from .monitor import MonitorPresenter
@@ -34,6 +36,10 @@ class LinesPresenter(Protocol):
     """A presenter whose lines can be learned."""
 
     @property
+    def explains(self) -> bool:
+        """Whether lines have the errors that messages report, in words."""
+
+    @property
     def start_ns(self) -> int | None:
         """Where the clock of the lines starts."""
 
@@ -46,6 +52,9 @@ class LinesPresenter(Protocol):
 
 class JsonLines:
     """Lines of the JsonLinesPresenter."""
+
+    #: Errors are payloads like others.
+    explains = False
 
     def __init__(self, presenter: JsonLinesPresenter) -> None:
         self._presenter = presenter
@@ -71,6 +80,8 @@ class JsonLines:
 
 class MonitorLines:
     """Lines of the MonitorPresenter."""
+
+    explains = True
 
     def __init__(self, presenter: MonitorPresenter) -> None:
         self._presenter = presenter
@@ -118,6 +129,13 @@ class NativeLines(Learning):
         """Return the text of a connection."""
         return self._presenter.connection(connection)
 
+    def decoder(self) -> MessageDecoder:
+        """Return the decoder of the messages that Python reads. Types need not be loaded where the plan is in
+        a file."""
+        if not has_file(self._registry):
+            return super().decoder()
+        return JsonDecoder(self._registry, explained=self._presenter.explains)
+
     def learn(self, captured: Captured) -> None:
         """Learn the line of a message that Python has presented."""
         self.add(captured, self._presenter.parts)
@@ -133,7 +151,7 @@ class ExchangesPresenter(Protocol):
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock of the lines starts."""
+        """The start of the clock of the lines."""
 
     def parts(self, exchange: Exchange, types: NativeTypes) -> Parts | None:
         """Return the parts of the line of an exchange's kind; None for one that has another form."""
@@ -200,7 +218,7 @@ class MonitorExchanges:
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock starts."""
+        """The start of the clock."""
         return self._presenter.clock.start_ns
 
     def text(self, connection: Connection) -> bytes:

@@ -1,7 +1,5 @@
 """Terminal colours: the sixteen that every theme defines, so that they suit light and dark."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

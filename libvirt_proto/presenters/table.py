@@ -4,11 +4,8 @@ If there is not enough space, columns are left out in a fixed order, then texts 
 word, names in the middle, at a separator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .style import PLAIN, Palette
 
@@ -21,8 +18,7 @@ _LEAST: Final = 8
 _SEPARATORS: Final = " _./:-"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column. `drop` is the order in which columns are left out, lowest number first; None is never left
     out. Cells of a column with `cut` are cut if necessary, the last such column first."""
 

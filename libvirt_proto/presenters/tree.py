@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..jsonlines.encode import float_text, member_names
 from ..names.meanings import meanings_of, name_of
 from ..names.public import Meaning

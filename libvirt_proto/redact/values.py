@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from ..codec import types as xdr
 from ..codec.secretfields import Kind, kind, parameter_kind, table
+from ..codec.type_table import TypeTable
 from ..codec.visitor import Visitor
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..names.public import Bits, By, Meaning, OneOf, meanings, names
 from .text import blank, redact_qmp, redact_text, redact_xml, sensitive
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from ..codec.xdrtype import XdrType
 from ..errors import BadValue, FrameError, OverLimit, ProtocolError, Truncated
 from ..generated import virnetprotocol as net
 from ..native_types import NativePayloads
-from ..registry import Registry, default
+from ..registry import ERROR_PLACE, Registry, default
 from .wire import MAX_FDS, MAX_FRAME, MIN_FRAME, START, TYPES_WITH_FDS, WORD, WORD_SIZE
+
+if TYPE_CHECKING:
+    from ..codec.xdrtype import XdrType
 
 Header = net.VirNetMessageHeader
 Type = net.VirNetMessageType
@@ -282,12 +284,18 @@ def payload_of(
             return None, not filled
 
 
-def settled_type(header: Header, registry: Registry) -> tuple[bool, XdrType | None]:
-    """Return whether the header alone determines what follows it, and the type of that, None for nothing."""
+def settled_place(header: Header, registry: Registry) -> tuple[bool, str | None]:
+    """Return whether the header alone determines what follows it, and the location of the type of that
+    (`remote.remote_auth_list_ret`: module and type), None for nothing. Loads no type."""
     if (header.type, header.status) not in _SETTLED:
         return False, None
-    type_, typed = payload_of(header, True, None, registry)
-    return typed, type_
+    kind = _KINDS[header.type, header.status]
+    if kind == "nothing":
+        return True, None
+    if kind == "error":
+        return True, ERROR_PLACE
+    procedure = registry.procedure(header.prog, header.vers, header.proc)
+    return (False, None) if procedure is None else (True, getattr(procedure, f"{kind}_place"))
 
 
 def _length(data: bytes, size: int) -> int:

@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from ..codec.values import XdrStruct, XdrUnion
-from ..codec.xdrtype import XdrType, type_of
-from .message import Header, Message
+from ..codec.xdrtype import type_of
 
 if TYPE_CHECKING:
+    from ..codec.xdrtype import XdrType
     from ..registry import Registry
+    from .message import Header, Message
 
 #: virNetMessageType; other numbers have no name.
 TYPES: Final[Mapping[int, str]] = {

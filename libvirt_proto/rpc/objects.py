@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from ..codec import types as xdr
+from ..codec.type_table import TypeTable
 from ..codec.values import XdrStruct, XdrUnion
 from ..codec.visitor import UUID_SIZE, Visitor, parts
-from ..codec.xdrtype import TypeTable, XdrType
+from ..codec.xdrtype import XdrType
 from ..text import uuid_text, wire_text
 from .names import Names
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..names.public import names
 from ..text import wire_text
 from .message import Status
 
 if TYPE_CHECKING:
     from .message import Message
+
+_ERROR: Final = int(Status.VIR_NET_ERROR)
 
 
 class LibvirtError(msgspec.Struct, frozen=True):
@@ -38,13 +39,19 @@ class LibvirtError(msgspec.Struct, frozen=True):
         return self.name if self.message is None else f"{self.name}: {self.message}"
 
 
+def reported_code(message: Message) -> int | None:
+    """Return the code of the error that a message reports; None where `reported_error` is."""
+    return None if message.header.status != _ERROR else getattr(message.payload, "code", None)
+
+
 def reported_error(message: Message) -> LibvirtError | None:
     """Return the error that a message reports; None for other messages, and for a report that is
     malformed."""
-    payload = message.payload
-    code = getattr(payload, "code", None)
-    if message.header.status != Status.VIR_NET_ERROR or code is None:
+    code, payload = reported_code(message), message.payload
+    if code is None:
         return None
+    from ..names.public import names  # slow to load
+
     text = getattr(payload, "message", None)
     domain, level = getattr(payload, "domain", None), getattr(payload, "level", None)
     return LibvirtError(

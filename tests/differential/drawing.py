@@ -11,6 +11,7 @@ from random import Random
 from typing import NamedTuple
 
 from libvirt_proto.codec.sizes import padded
+from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.types import (
     Array,
     Boolean,
@@ -29,7 +30,7 @@ from libvirt_proto.codec.types import (
     Void,
 )
 from libvirt_proto.codec.visitor import Visitor
-from libvirt_proto.codec.xdrtype import TypeTable, XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 
 _WORD = struct.Struct(">I")
 

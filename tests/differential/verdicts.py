@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from libvirt_proto.codec.interpreter import Reading
+from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.types import (
     Array,
     FixedArray,
@@ -29,7 +30,7 @@ from libvirt_proto.codec.types import (
     UnionType,
 )
 from libvirt_proto.codec.visitor import Visitor, parts
-from libvirt_proto.codec.xdrtype import TypeTable, XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.errors import OverLimit
 from tests.support.values import NARROW
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from libvirt_proto import native, registry
 from libvirt_proto.events import Captured, Connection
-from libvirt_proto.native_plan import NativePlan, build, plan_of
+from libvirt_proto.native_plan import NativePlan, read
+from libvirt_proto.native_plan_builder import build
 from libvirt_proto.registry import Registry
 from libvirt_proto.rpc.message import Header, Message
 
@@ -41,7 +42,7 @@ def newest() -> tuple[NativePlan, dict[str, int], Any]:
     core = native.core()
     assert core is not None
     types = registry.default()
-    made = plan_of(types)
+    made = read(types) or build(types)
     return made, made.rows(), core.Plan(made.words, made.text, made.resolver(types))
 
 

@@ -87,11 +87,12 @@ plain_types = st.sampled_from([each for each in Builtin if each not in (Builtin.
 flags = st.lists(st.builds(str.__add__, st.sampled_from(["", "!"]), names), min_size=1, max_size=3).map(
     "|".join
 )
-short_rules = st.builds(AccessRule, names, names)
+none = st.none()
+short_rules = st.builds(AccessRule, names, names, none, none, none)
 access_rules = st.one_of(
     short_rules,
-    st.builds(AccessRule, names, names, flags),
-    st.builds(AccessRule, names, names, st.none() | flags, names, names),
+    st.builds(AccessRule, names, names, flags, none, none),
+    st.builds(AccessRule, names, names, none | flags, names, names),
 )
 annotations = st.builds(
     Annotations,

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import libvirt_proto
 from libvirt_proto import native, native_kinds, session
+from libvirt_proto.capture import lanes
+from libvirt_proto.capture.pcap import tcp
 from libvirt_proto.cli import main as cli
 from libvirt_proto.presenters import native_lines
 from tests.support import packets
@@ -149,6 +151,36 @@ def test_same_output(command: tuple[str, ...], tmp_path: Path) -> None:
             assert core == python
 
         holds()
+
+
+def test_same_output_of_many_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the reassembler remembers, and than there are lanes; some are closed, some are forgotten."""
+    monkeypatch.setattr(tcp, "MAX_OPEN", 40)
+    monkeypatch.setattr(tcp, "MAX_SILENT", 20)
+    monkeypatch.setattr(lanes, "MAX_LANES", 64)
+    rng, file = Random(5), tmp_path / "capture"
+    call = struct.pack(">IIIiiIi", 28, 0x20008086, 1, 66, 0, 0, 0)
+    reply = struct.pack(">IIIiiIiI", 32, 0x20008086, 1, 66, 1, 0, 0, 0)
+    for _ in range(examples(20)):
+        source: list[bytes] = []
+        talks: list[packets.Talk] = []
+        for number in range(200):
+            talk = packets.Talk(client=("10.0.0.1", 1024 + number))
+            source += talk.handshake()
+            if rng.random() < 0.1:  # half-closed before any data
+                source += list(talk.close())[:1]
+            talks = [*talks[-60:], talk]
+            for _ in range(rng.randrange(12)):
+                talk = rng.choice(talks)
+                direction, frame = rng.choice((("c2s", call), ("s2c", reply)))
+                cut = rng.randrange(len(frame) + 1)
+                source += [talk.packet(direction, frame[:cut]), talk.packet(direction, frame[cut:])]
+            if rng.random() < 0.3:
+                source += talks.pop(rng.randrange(len(talks))).close()
+        file.write_bytes(pcap(source, rng))
+        for command in (("decode", "--format", "monitor"), ("decode", "--format", "jsonl")):
+            python, core = both(monkeypatch, file, command)
+            assert core == python
 
 
 #: Procedures: domain_get_info, domain_lookup_by_uuid, connect_get_hostname, domain_screenshot (a stream),

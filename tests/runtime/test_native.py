@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from libvirt_proto import native
+from libvirt_proto import native, native_plan
+from libvirt_proto.cli import checks
+from libvirt_proto.cli import main as cli
+from libvirt_proto.registry import default
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +76,85 @@ def test_core_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "libvirt_proto._native", None)
     assert native.core() is None
     assert native.state().startswith("not loaded: import of libvirt_proto._native halted")
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("missing", ["FORMAT", "SOURCE"])
+def test_foreign_module_is_not_used(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of another version, or by another author."""
+    core = native.core()
+    native._found.cache_clear()
+    monkeypatch.delattr(core, missing)
+    with pytest.warns(RuntimeWarning, match="another source"):
+        assert native.core() is None
+
+
+@pytest.mark.native
+def test_installed_module_of_another_format_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = native.core()
+    native._found.cache_clear()
+    monkeypatch.setattr(core, "FORMAT", native.FORMAT + 1)
+    monkeypatch.setattr(native, "_SOURCE", tmp_path / "_native.c")
+    assert native.state() == native.STALE
+
+
+@pytest.mark.native
+def test_python_without_a_gil_does_not_load_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its objects have another layout, but it looks for modules of the same name."""
+    monkeypatch.setattr(sys, "abiflags", "t")
+    monkeypatch.setitem(sys.modules, "libvirt_proto._native", None)
+    assert native.state() == "not used: this Python has no GIL"
+    (check,) = (check for check in checks.checks() if check.name == "native core")
+    assert (check.status, check.fix) == ("absent", None)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "longer", "not JSON", "not UTF-8", "other"])
+def test_damaged_plan_is_not_read(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path(native_plan._FILE).read_bytes()
+    assert native_plan.read(default()) is not None
+    contents = {
+        "empty": b"",
+        "cut": whole[:-1],
+        "longer": whole + b"\0",
+        "not JSON": whole[1:],
+        "not UTF-8": whole.replace(b'"', b'"\xff', 1),
+        "other": whole.replace(b'"format":1,', b'"format":2,', 1),
+    }
+    file = tmp_path / "native.plan"
+    if damage != "missing":
+        file.write_bytes(contents[damage])
+        assert contents[damage] != whole
+    monkeypatch.setattr(native_plan, "_FILE", file)
+    assert native_plan.read(default()) is None
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("form", ["jsonl", "monitor"])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_debug_reports_the_share_of_the_native_core(
+    form: str, jobs: str, captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(native.PURE, raising=False)
+    file = str(captures / "tour.pcap")
+    words = ["decode", "--debug", "--format", form, "--jobs", jobs, "-o", str(tmp_path / "out"), file, file]
+    done = CliRunner().invoke(cli.main, words)
+    found = re.search(
+        r"^native core \(compiled\): ([\d,]+) of 10,024 messages \((\d+\.\d\d) %\)$", done.stderr, re.M
+    )
+    assert found is not None, done.stderr
+    count = int(found[1].replace(",", ""))
+    assert found[2] == f"{count / 100.24:.2f}"
+    assert count > 9000
+    assert len((tmp_path / "out").read_bytes().splitlines()) == 10_024
+
+
+def test_debug_without_the_native_core(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.PURE, "1")
+    done = CliRunner().invoke(cli.main, ["decode", "--debug", str(captures / "tour.pcap"), "-o", os.devnull])
+    expected = "native core (switched off by LIBVIRT_PROTO_PURE=1): 0 of 5,012 messages (0.00 %)\n"
+    assert done.stderr == expected
 
 
 @pytest.mark.native

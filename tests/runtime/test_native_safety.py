@@ -9,6 +9,7 @@ import gc
 import struct
 import sys
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from click.testing import CliRunner
 
 from libvirt_proto import native, native_kinds, registry
 from libvirt_proto.cli import main as cli
-from libvirt_proto.native_plan import FORMAT, NONE, build
+from libvirt_proto.native import FORMAT
+from libvirt_proto.native_plan_builder import NONE, build
 from tests.support import packets
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.native
 
 VOID, INT, UHYPER, DOUBLE, ENUM, ARRAY, STRING, STRUCT, UNION = 0, 1, 4, 6, 8, 14, 12, 16, 17
-FIXED_ARRAY, OPTIONAL = 13, 15
+OPAQUE, FIXED_ARRAY, OPTIONAL = 11, 13, 15
 ONE_OF, BITS, BY = 1, 2, 3
 _HEADER, _ROW = 4, 6
+ANY = NONE - 1
 KEY = bytes(12)
 
 
@@ -135,6 +138,39 @@ class TestPlans:
         for start in (-1, 5):
             with pytest.raises(IndexError):
                 plan.check(0, bytes(4), start)
+
+    def test_lists_in_lists_reserve_no_memory_for_values_that_are_missing(self) -> None:
+        """Each of 90 nested lists has 100,000 items: 72 MB before the first value is found to be missing."""
+        size = 100_000
+        rows = [row(INT), *(row(FIXED_ARRAY, size, at) for at in range(90)), row(ARRAY, NONE, 0)]
+        plan = core().Plan(words_of(rows), b"")
+        data = struct.pack(">I", size) + bytes(4 * size)
+        tracemalloc.start()
+        try:
+            assert plan.decode(90, data) is None
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 20 * len(data)
+        assert plan.decode(1, data) == ([size, *[0] * (size - 1)], 4 * size)
+        assert plan.decode(91, data) == ([0] * size, 4 + 4 * size)
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="buffers of Python classes: PEP 688")
+    def test_buffer_that_uses_the_plan_when_it_is_released(self) -> None:
+        """The memory of the text is not in use by then."""
+        plan = core().Plan(words_of([row(OPAQUE)]), b"")
+        large = struct.pack(">I", 20_000) + bytes(20_000)
+
+        class Data:
+            def __buffer__(self, flags: int) -> memoryview:
+                return memoryview(large)
+
+            def __release_buffer__(self, view: memoryview) -> None:
+                plan.json(0, struct.pack(">I", 100_000) + bytes(100_000))
+
+        for _ in range(100):
+            assert plan.json(0, Data()) == b'"' + b"00" * 20_000 + b'"'
+            assert len(plan.json(0, struct.pack(">I", 30_000) + bytes(30_000))) == 60_002
 
     def test_releases_buffers_after_errors(self) -> None:
         plan = core().Plan(words_of([row(INT)]), b"")
@@ -323,10 +359,11 @@ def frame_of(payload: bytes) -> bytes:
     return struct.pack(">I", 28 + len(payload)) + bytes(24) + payload
 
 
-def record_of(data: bytes, next_: int) -> bytes:
-    """A pcap record with a raw IPv4 packet of the connection 0.0.0.0:0, sequence number `next_`."""
+def record_of(data: bytes, next_: int, source: int = 0) -> bytes:
+    """A pcap record with a raw IPv4 packet of the connection 0.0.0.0:0, sequence number `next_`; `source` is
+    the address of its client."""
     tcp = struct.pack(">HHIIBBHHH", 0, 0, next_, 0, 0x50, 0x10, 0, 0, 0)
-    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 40 + len(data), 0, 0, 64, 6, 0, 0, 0)
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 40 + len(data), 0, 0, 64, 6, 0, source, 0)
     packet = ip + tcp + data
     return struct.pack("<IIII", 1, 0, len(packet), len(packet)) + packet
 
@@ -398,12 +435,78 @@ class TestScanners:
         assert scanner.take(KEY) == (7 + 80, b"", 2)
         assert scanner.take(KEY) is None
 
+    def test_lanes_continue_with_pending_bytes(self) -> None:
+        """In any pieces, also where the packet that ends a pending frame is refused for what follows."""
+        frame = frame_of(bytes(12))
+        for held in range(40):
+            scanner = self.scanner()
+            scanner.learn(self.KIND, 1, False, (b"line ", 1, b"\n"))
+            assert scanner.open(KEY, 7, 0, b"conn", frame[:held])
+            bad = record_of(frame[held:] + frame + b"\xff" * 4, 7)
+            assert self.scan(scanner, bad)[:3] == (0, b"", 0)
+            first, second = frame[held : held + 3], frame[held + 3 :] + frame[:20]
+            good = record_of(first, 7) + record_of(second, 7 + len(first))
+            assert self.scan(scanner, good)[:3] == (len(good), b"line 1\n", 1)
+            assert scanner.take(KEY)[1] == frame[:20]
+
+    def test_lanes_are_used_again(self) -> None:
+        """Lanes that were taken back make room for others, whatever their order; open ones stay."""
+        scanner = self.scanner()
+        scanner.learn(self.KIND, 1, False, (b"line\n",))
+        rng, open_ = Random(1), dict[bytes, int]()
+        for number in range(60_000):
+            if len(open_) == 8192 or (open_ and rng.random() < 0.3):
+                key = rng.choice(list(open_)) if rng.random() < 0.01 else next(iter(open_))
+                assert scanner.take(key) == (open_.pop(key), b"", 0)
+            key = rng.randbytes(12) if number % 2 else rng.randbytes(36)
+            assert scanner.open(key, number, 0, b"conn")
+            assert not scanner.open(key, number, 0, b"conn"), "it is open"
+            open_[key] = number
+        while len(open_) < 8192:
+            key = rng.randbytes(12)
+            assert scanner.open(key, 7, 0, b"conn")
+            open_[key] = 7
+        assert not scanner.open(KEY, 7, 0, b"conn")
+        for key, number in open_.items():
+            assert scanner.take(key) == (number, b"", 0)
+
     def test_stops_before_a_packet_over_the_limit(self) -> None:
         scanner = self.scanner()
         scanner.open(KEY, 7, 0, b"conn")
         record = record_of(b"", 7)
         assert self.scan(scanner, record)[0] == len(record)
         assert self.scan(scanner, record, 39)[0] == 0
+
+    def test_payloads_are_checked_as_by_the_plan(self) -> None:
+        """A line that does not show the payload still refuses what `check` refuses."""
+        whole = build(registry.default())
+        plan, rng, accepted = core().Plan(whole.words, whole.text), Random(3), 0
+        for number in rng.sample(range(len(whole.rows())), 300):
+            for _ in range(20):
+                words = [rng.choice((0, 0, 1, 1, 2, 4, 7, 2**32 - 1)) for _ in range(rng.randrange(12))]
+                payload = struct.pack(f">{len(words)}I", *words)
+                size = plan.check(number, payload)
+                scanner = core().Scanner(plan, 0)
+                scanner.learn(self.KIND, number, False, (b"line\n",))
+                scanner.open(KEY, 7, 0, b"conn")
+                found = self.scan(scanner, record_of(frame_of(payload), 7))[1]
+                assert found == (b"line\n" if size == len(payload) else b""), (number, words)
+                accepted += bool(found)
+        assert accepted > 200
+
+    def test_types_with_many_values_are_checked_at_once(self) -> None:
+        """2^64 values of no bytes by nesting, and more strings than a check has steps."""
+        place = pool_of(12)
+        nested = [row(STRUCT, NONE, 256, place + at * 4 * 256) for at in range(9)]
+        pool = [word for at in range(9) for _ in range(256) for word in (at, 0, 0, 0)]
+        rows = [row(VOID), *nested, row(STRING, 9), row(STRUCT, NONE, 256, place + 9 * 4 * 256)]
+        plan = core().Plan(words_of(rows, (*pool, *((10, 0, 0, 0) * 256))), b"")
+        scanner = core().Scanner(plan, 0)
+        assert scanner.learn(self.KIND, 9, False, (b"void\n",))
+        assert scanner.learn(bytes(20) + b"\1", 11, False, (b"strings\n",))
+        scanner.open(KEY, 7, 1, b"conn")
+        assert self.scan(scanner, record_of(frame_of(bytes(1024)), 7))[1] == b"strings\n"
+        assert self.scan(scanner, record_of(frame_of(bytes(1020)), 7 + 1052))[1] == b""
 
     @pytest.mark.parametrize("start", [-(2**63), 2**63 - 1])
     def test_clocks_that_overflow_are_refused(self, start: int) -> None:
@@ -475,7 +578,7 @@ class TestScanners:
             self.scan(scanner, record_of(frame * 2, 7))
             scanner.take(KEY)
         assert calls == 8000
-        assert sys.getrefcount(mark) == before + 1, "the lane has the last connection"
+        assert sys.getrefcount(mark) == before, "a lane that was taken back has no connection"
         del scanner
         assert sys.getrefcount(mark) == before - 6
 
@@ -491,6 +594,38 @@ class TestScanners:
         del connection, scanner
         gc.collect()
         assert gone() is None
+
+    @pytest.mark.parametrize("rest", [b"", b"\0\0"])
+    def test_lanes_keep_no_memory_of_large_messages(self, rest: bytes) -> None:
+        """Python's directions do not, either: 8,192 lanes would keep 64 MB each."""
+        scanner = self.scanner()
+        scanner.learn(self.KIND, ANY, False, (b"\n",))
+        frame = frame_of(bytes(400_000)) + rest
+        pieces = [frame[at : at + 50_000] for at in range(0, len(frame), 50_000)]
+        tracemalloc.start()
+        try:
+            for source in range(20):
+                key = struct.pack(">I", source) + bytes(8)
+                scanner.open(key, 0, 0, b"conn")
+                data = b"".join(record_of(each, at * 50_000, source) for at, each in enumerate(pieces))
+                assert self.scan(scanner, data)[:3] == (len(data), b"\n", 1)
+            del data
+            kept = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert kept < 400_000
+        assert scanner.take(key) == (len(frame), rest, 9)
+
+    def test_keys_of_connections_find_room(self) -> None:
+        scanner = self.scanner()
+        keys = [
+            struct.pack(">IIHH", 0x0A000000 + (at >> 13), 0x0A0000FE, 32768 + at, 16509) for at in range(4096)
+        ]
+        both = [key for each in keys for key in (each, each[4:8] + each[:4] + each[10:] + each[8:10])]
+        assert all(scanner.open(key, 7, 0, b"conn") for key in both)
+        assert not scanner.open(bytes(36), 7, 0, b"conn")
+        assert all(scanner.take(key) == (7, b"", 0) for key in both)
+        assert scanner.open(bytes(36), 7, 0, b"conn"), "lanes that were taken back make room"
 
     @pytest.mark.parametrize("seed", range(10))
     def test_damaged_records(self, seed: int) -> None:

@@ -355,6 +355,19 @@ def test_a_pass_that_another_one_ended_raises(captures: Path) -> None:
                 next(items)
 
 
+def test_a_pass_ends_at_once_among_messages_that_the_native_core_read(captures: Path) -> None:
+    """They arrive many at a time."""
+    with libvirt_proto.open(captures / "tour.pcap") as capture:
+        total = len(list(capture))
+        for number, passes in enumerate((capture.__iter__, capture.timeline)):
+            items = passes()
+            for _ in range(total // 2):
+                next(items)
+            iter(capture) if number == 0 else capture.close()
+            with pytest.raises(CaptureError, match="reading cannot continue"):
+                next(items)
+
+
 def test_a_file_that_is_gone_is_reported_by_the_next_pass(captures: Path, tmp_path: Path) -> None:
     path = tmp_path / "it.pcap"
     path.write_bytes((captures / "virsh-domname.pcap").read_bytes())

@@ -1,4 +1,4 @@
-"""Snapshots of the public API and of every command's output.
+"""Snapshots of the public API, of every command's output, and of the modules that short commands load.
 
 `make snapshots` writes them; test_snapshots.py compares. A commit that changes structure leaves them
 unchanged; a commit that changes words or behaviour shows the difference.
@@ -26,6 +26,13 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 COMMANDS: Final = HERE / "commands"
 API: Final = HERE / "api.txt"
+STARTUP: Final = HERE / "startup.txt"
+#: Commands that take little more time than to start.
+SHORT_COMMANDS: Final = (
+    "lookup 66",
+    "decode --format jsonl tests/captures/virsh-domname.pcap",
+    "decode --format monitor tests/captures/virsh-domname.pcap",
+)
 #: Longer output is kept up to this length, with its number of lines and its hash.
 MAX_LINES: Final = 120
 
@@ -85,6 +92,34 @@ def api() -> str:
     return "\n".join(_described("libvirt_proto", libvirt_proto)) + "\n"
 
 
+def startup() -> str:
+    """The package's modules that short commands load with the native core."""
+    return "\n".join(
+        f"{command}\n" + "".join(f"  {name}\n" for name in sorted(modules(command)) if _is_ours(name))
+        for command in SHORT_COMMANDS
+    )
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "libvirt_proto"
+
+
+def modules(command: str) -> set[str]:
+    """The modules that a command loads."""
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        f"sys.argv = ['libvirt-proto', *{command.split()!r}]\n"
+        "from libvirt_proto.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(*{*sys.modules} - before, file=sys.stderr)"
+    )
+    python = [sys.executable, "-c", code]
+    # PYTHONUNBUFFERED loads private_files.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(python, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return set(done.stderr.split())
+
+
 def _described(name: str, thing: Any) -> Iterator[str]:
     if isinstance(thing, ModuleType):
         yield f"module {name}"
@@ -134,6 +169,8 @@ def _signature(thing: Any) -> str:
 def main() -> None:
     """Write all snapshots."""
     API.write_text(api(), encoding="utf-8")
+    if native.is_active():
+        STARTUP.write_text(startup(), encoding="utf-8")
     COMMANDS.mkdir(exist_ok=True)
     cases = commands()
     for stale in {path.stem for path in COMMANDS.glob("*.txt")} - set(cases):

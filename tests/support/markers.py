@@ -10,8 +10,8 @@ from typing import Any
 
 from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.secretfields import Kind, kind
+from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.visitor import Visitor
-from libvirt_proto.codec.xdrtype import TypeTable
 from libvirt_proto.events import Direction
 from libvirt_proto.registry import Registry
 from libvirt_proto.rpc.message import Header, Message, encode_message

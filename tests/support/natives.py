@@ -12,7 +12,7 @@ from msgspec import json
 from libvirt_proto import ProtocolError, native
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.encode import encoder
-from libvirt_proto.native_plan import build
+from libvirt_proto.native_plan_builder import build
 from libvirt_proto.registry import Registry
 from tests.differential.drawing import damaged
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from libvirt_proto.codec.xdrtype import type_table
+from libvirt_proto.codec.type_table import type_table
 from libvirt_proto.jsonlines.decode import decoder
 from libvirt_proto.jsonlines.encode import encoder
 from libvirt_proto.names.meanings import meanings_of

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from libvirt_proto.codec import types as xdr
 from libvirt_proto.codec.sizes import minimum_size
+from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.visitor import Visitor
-from libvirt_proto.codec.xdrtype import TypeTable, XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 
 #: Usual maximum of elements, and of bytes, where the type allows more.
 FEW_ELEMENTS: Final = 3

@@ -17,6 +17,7 @@ from typing import Any
 
 import construct as c
 
+from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.types import (
     Array,
     Boolean,
@@ -35,7 +36,7 @@ from libvirt_proto.codec.types import (
     Void,
 )
 from libvirt_proto.codec.visitor import Visitor
-from libvirt_proto.codec.xdrtype import TypeTable, XdrType
+from libvirt_proto.codec.xdrtype import XdrType
 
 Decode = Callable[[bytes], Any]
 Encode = Callable[[Any], bytes]

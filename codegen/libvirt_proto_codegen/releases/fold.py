@@ -166,6 +166,6 @@ def _with_also(known: Facts | None, change: Change, release: str) -> Facts:
     told = (change.kind, change.what, change.before, change.after)
     for event in known.events:
         if (event.kind, event.what, event.before, event.after) == told:
-            shared = replace(event, also=(*event.also, release))
+            shared = event._replace(also=(*event.also, release))
             return replace(known, events=tuple(shared if each is event else each for each in known.events))
     return _with_change(known, change, Span(release))

@@ -30,13 +30,13 @@ def with_provenance(history: History, releases: Sequence[Release]) -> History:
     }
 
     def dated_span(span: Span) -> Span:
-        return replace(span, provenance=found.get(span.release or "", "genuine"))
+        return span._replace(provenance=found.get(span.release or "", "genuine"))
 
     facts = {
         key: replace(
             known,
             since=None if known.since is None else dated_span(known.since),
-            events=tuple(replace(event, when=dated_span(event.when)) for event in known.events),
+            events=tuple(event._replace(when=dated_span(event.when)) for event in known.events),
         )
         for key, known in history.facts.items()
     }

@@ -202,14 +202,19 @@ class SegmentDecoder:
 
 def endpoints(key: bytes) -> tuple[str, str]:
     """Return `address:port` of a key's source and destination, `[address]:port` for IPv6."""
-    import ipaddress  # slow to import, and not needed before the first connection
-
     size = (len(key) - 4) // 2
     names = []
     for at, port in ((0, key[-4:-2]), (size, key[-2:])):
-        address = ipaddress.ip_address(key[at : at + size])
-        names.append(f"[{address}]:{_HALF(port)[0]}" if size == 16 else f"{address}:{_HALF(port)[0]}")
+        names.append(f"{_address(key[at : at + size])}:{_HALF(port)[0]}")
     return names[0], names[1]
+
+
+def _address(data: bytes) -> str:
+    if len(data) != 16:
+        return ".".join(map(str, data))
+    import ipaddress  # slow to load
+
+    return f"[{ipaddress.IPv6Address(data)}]"
 
 
 def reverse(key: bytes) -> bytes:

@@ -7,7 +7,8 @@ the bytes captured first are kept. Lost bytes are counted, never filled in.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from ...bounded import BoundedDict
@@ -189,10 +190,11 @@ class TcpReassembler:
         """Return the direction with a key; None for an unknown one."""
         return self._halves.get(key)
 
-    @property
-    def is_full(self) -> bool:
-        """True if a new connection may replace an open one."""
-        return len(self._open) >= self._open.limit
+    def replaceable(self, count: int) -> Iterator[bytes]:
+        """Yield the keys of the connections that `count` segments may replace by new ones."""
+        for group in (self._silent, self._open):
+            for flow in islice(group, max(len(group) + count - group.limit, 0)):
+                yield from flow.keys
 
     def finish(self, time_ns: int | None) -> None:
         """End the input: declare every hole lost, and emit the data after it. Connections whose end was not

@@ -36,10 +36,17 @@ if TYPE_CHECKING:
     show_default=True,
     help="Decode up to N files in parallel.",
 )
+@click.option(
+    "--debug",
+    is_flag=True,
+    help="Report how many messages the native core read.",
+)
 @show_options
 @options.record
 @click.pass_context
-def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int) -> None:
+def decode(
+    ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int, debug: bool
+) -> None:
     """Show the messages in captures: pcap and pcapng files, strace output, libvirt logs (with
     log_filters="2:rpc"), raw byte streams, or bytes as text (hex, dumps, literals, base64). The format is
     recognised by the contents. Several files are read one after the other; - is standard input.
@@ -95,6 +102,8 @@ def decode(ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool,
             for file in inputs.files:
                 _file(inputs, show, file, out, status, recorder)
         out.flush()
+        if debug:
+            status.debug()
     ctx.exit(1 if status.problems else 0)
 
 

@@ -7,11 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
+from msgspec.structs import replace
 
 from ...codec.identification import Evidence, Identification, Range, spell
 from ...presenters.table import wrap

@@ -13,22 +13,22 @@ from libvirt_proto import registry
 from libvirt_proto.codec.types import Array, Opaque, String
 from libvirt_proto.codec.visitor import walk
 from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.events import Captured
 from libvirt_proto.figures.limit_usage import LimitUsage
 from libvirt_proto.figures.results import Closeness, Where
 from libvirt_proto.rpc.message import Header, Message, decode_message
-from tests.support.frames import error_payload, frame, text, word
+from tests.support.frames import captured, error_payload, frame, text, word
 from tests.support.values import values
 
 
-def where(n: int = 1) -> Where:
-    return Where("f", n, 0, "c", 1, "remote", 1, 1, "p", 0)
+def where(captured: Captured) -> Where:
+    return Where("f", captured.n, 0, "c", 1, "remote", 1, 1, "p", 0)
 
 
 def nearest(*messages: bytes | Message, count: int = 99) -> list[Closeness]:
-    limits = LimitUsage(registry.default())
+    limits = LimitUsage(registry.default(), where)
     for n, message in enumerate(messages, 1):
-        decoded = message if isinstance(message, Message) else decode_message(message)
-        limits.add(decoded, lambda n=n: where(n))  # type: ignore[misc]
+        limits.add(captured(message, n))
     return limits.nearest(count)
 
 
@@ -81,8 +81,8 @@ def test_errors_have_limits_too() -> None:
 
 
 def test_a_limit_of_another_release() -> None:
-    limits = LimitUsage(registry.release("0.9.7"))
-    limits.add(decode_message(frame(proc=2)), where)
+    limits = LimitUsage(registry.release("0.9.7"), where)
+    limits.add(captured(frame(proc=2)))
     assert [(c.what, c.limit) for c in limits.nearest(9)] == [("message", 262148)]
 
 
@@ -119,8 +119,8 @@ def test_a_type_within_itself_is_walked_to_its_end(tmp_path: Path) -> None:
     )
     known = registry.load(file)
     links = text(b"abc") + word(1) + text(b"abcdef") + word(1) + text(b"") + word(0)
-    limits = LimitUsage(known)
-    limits.add(decode_message(frame(links, prog=0x20009999, proc=1), registry=known), where)
+    limits = LimitUsage(known, where)
+    limits.add(captured(decode_message(frame(links, prog=0x20009999, proc=1), registry=known)))
     assert [(c.path, c.longest, c.limit) for c in limits.nearest(1)] == [("link.name", 6, 8)]
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.codec.plan import Plan, PlanReader
+from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.types import Named
 from libvirt_proto.codec.values import Partial, XdrStruct
-from libvirt_proto.codec.xdrtype import TypeTable
 from libvirt_proto.jsonlines.encode import encoder, to_plain
 from tests.support.handmade import (
     UUID,

@@ -5,26 +5,30 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from itertools import chain
 
 import pytest
 
-from libvirt_proto.blocks import Read
+from libvirt_proto.blocks import BLOCK_SIZE, Read
 from libvirt_proto.capture.pcap import file as module
 from libvirt_proto.capture.pcap.file import NOT_A_PACKET, DamagedCaptureError, Packet
+from libvirt_proto.events import Lines
 from tests.support import packets
 
 PACKETS = [b"first packet", b"", b"third " * 100]
 START = 1_700_000_000 * 10**9
 
 
+def _each(batches: Iterator[list[Packet] | Lines]) -> Iterator[Packet]:
+    return (packet for batch in batches if isinstance(batch, list) for packet in batch)
+
+
 def read_pcap(read: Read, head: bytes = b"") -> Iterator[Packet]:
     """Read packet by packet."""
-    return chain.from_iterable(module.read_pcap(read, head))
+    return _each(module.read_pcap(read, head))
 
 
 def read_pcapng(read: Read, head: bytes = b"") -> Iterator[Packet]:
-    return chain.from_iterable(module.read_pcapng(read, head))
+    return _each(module.read_pcapng(read, head))
 
 
 def taken(found: list[Packet]) -> list[bytes]:
@@ -35,6 +39,36 @@ def trickle(data: bytes, size: int):  # type: ignore[no-untyped-def]
     """A file that returns at most `size` bytes at a time."""
     file = io.BytesIO(data)
     return lambda wanted: file.read(min(wanted, size))
+
+
+class Nothing:
+    """A skim that leaves every packet."""
+
+    def packets(self, buffer: bytes | memoryview, pos: int, *rest: object) -> tuple[int, None, int]:
+        return pos, None, 2
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+@pytest.mark.parametrize("step", [1, 7, 1 << 30])
+@pytest.mark.parametrize("head", [0, 30])
+def test_packets_stay_when_memory_is_used_again(form: str, step: int, head: int) -> None:
+    """Also packets that are larger than a block, and those between them."""
+    contents = [*PACKETS, bytes(3 * BLOCK_SIZE), b"small", b"y" * BLOCK_SIZE, b"last"]
+    if step < 7:
+        contents = contents[:3]
+    if form == "pcap":
+        data, read = packets.pcap(contents, snaplen=1 << 24), module.read_pcap
+    else:
+        blocks = (packets.enhanced(each, START // 1000) for each in contents)
+        data, read = packets.section() + packets.interface() + b"".join(blocks), module.read_pcapng
+    piece = trickle(data[head:], step)
+
+    def read_into(view: memoryview) -> int:
+        found = piece(len(view))
+        view[: len(found)] = found
+        return len(found)
+
+    assert taken(list(_each(read(piece, data[:head], Nothing(), read_into)))) == contents
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
