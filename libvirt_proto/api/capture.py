@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from .. import registry as registries
 from ..capture import stream
 from ..capture.lanes import Lanes, Presenting
-from ..capture.pairing import PairingLanes
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
@@ -24,6 +23,7 @@ from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
 if TYPE_CHECKING:
+    from ..capture.pairing import PairingLanes
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
     from ..diagnose.findings import Diagnosis
@@ -373,6 +373,8 @@ class Capture:
             return self.exchanges()
         if self._filter is not None and not is_of_kinds(self._filter):
             return self.exchanges()
+        from ..capture.pairing import PairingLanes
+
         sessions = Sessions(self.registry)
         lanes = PairingLanes(presenting, sessions)
         items = self._begin(lanes=lanes)
