@@ -1821,7 +1821,8 @@ static PyObject *calls_of(const Talk *talk)
         Py_XDECREF(each);
     }
     return calls == NULL ? NULL
-                         : Py_BuildValue("(IIIKN)", talk->id, talk->sent, talk->lowest, (unsigned long long)talk->last, calls);
+                         : Py_BuildValue("(IIIKN)", talk->id, talk->sent, talk->lowest, (unsigned long long)talk->last,
+                                         calls);
 }
 
 /* State to which a packet that is refused returns: it has only calls, or only replies. */
@@ -1917,10 +1918,9 @@ static int put_other(Scanner *self, Talk *talk, Other *other, const Lane *lane, 
 static int valid_payload(const Scanner *self, const Kind *kind, const uint8_t *frame, uint32_t length)
 {
     Cursor in = cursor(frame + HEADER_END, frame + length);
-    int64_t number;
     if (kind->row == NONE)
         return length == HEADER_END;
-    return kind->row != ANY && take_value(self->plan, kind->row, &in, NULL, &number, 0) == OK && in.at == in.end;
+    return check_steps(self, kind, &in) == OK && in.at == in.end;
 }
 
 static void exchange_key(uint8_t *key, const uint8_t *frame)
@@ -2041,7 +2041,8 @@ static int put_exchange(Scanner *self, const Lane *lane, const Said *call, const
         case PACKET: status = put_unsigned(out, said->packet); break;
         case FAULT: status = put_fault(self, out, payload, end); break;
         case PAYLOAD:
-            status = said->kind->row == NONE ? put(out, "null", 4) : take_value(self->plan, said->kind->row, &in, out, &number, 0);
+            status = said->kind->row == NONE ? put(out, "null", 4)
+                                             : take_value(self->plan, said->kind->row, &in, out, &number, 0);
             break;
         case EXCHANGE: status = put_unsigned(out, self->exchanges + 1); break;
         case LATENCY:
@@ -2070,7 +2071,8 @@ static int complete(Scanner *self, Talk *talk, const Lane *lane, Call *call, con
     for (const Call *each = call + 1; each < talk->calls + talk->waiting; each++)
         later += !each->gone;
     int status = put_exchange(self, lane, &call->said, reply, talk->sent - call->position - 1 - later);
-    const uint32_t key[4] = {talk->id, word_at(reply->frame + 4), word_at(reply->frame + 8), word_at(reply->frame + 20)};
+    const uint32_t key[4] = {talk->id, word_at(reply->frame + 4), word_at(reply->frame + 8),
+                             word_at(reply->frame + 20)};
     if (status || (status = put(&self->closed, key, sizeof key))) {
         self->out.size = written;
         self->closed.size = closed;
@@ -2590,6 +2592,21 @@ static int is_busy(const Scanner *self)
     return self->busy;
 }
 
+/* Add a text; 0 with an exception. */
+static int add_text(Scanner *self, PyObject *item, Part *part)
+{
+    char *text;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
+        return 0;
+    part->text = (uint32_t)self->text.size;
+    part->length = (uint32_t)size;
+    if (put(&self->text, text, (size_t)size) == OK)
+        return 1;
+    PyErr_NoMemory();
+    return 0;
+}
+
 /* The rows before a place in a payload, (slot, row, field, field, ...), as the part's text. */
 static int add_place(Scanner *self, PyObject *place, Part *part)
 {
@@ -2628,15 +2645,8 @@ static int add_part(Scanner *self, PyObject *item, Part *part)
     part->slot = TEXT;
     if (PyTuple_Check(item))
         return add_place(self, item, part);
-    if (PyBytes_Check(item)) {
-        char *text;
-        Py_ssize_t size;
-        if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
-            return 0;
-        part->text = (uint32_t)self->text.size;
-        part->length = (uint32_t)size;
-        return put(&self->text, text, (size_t)size) == OK;
-    }
+    if (PyBytes_Check(item))
+        return add_text(self, item, part);
     unsigned long slot = PyLong_AsUnsignedLong(item);
     if (PyErr_Occurred())
         return 0;
@@ -2712,14 +2722,8 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         Part *part = self->parts + self->part_count + i;
         part->slot = TEXT;
         if (PyBytes_Check(item)) {
-            char *text;
-            Py_ssize_t size;
-            if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
+            if (!add_text(self, item, part))
                 return NULL;
-            part->text = (uint32_t)self->text.size;
-            part->length = (uint32_t)size;
-            if (put(&self->text, text, (size_t)size))
-                return PyErr_NoMemory();
         }
         else {
             unsigned long value = PyLong_AsUnsignedLong(item);
@@ -2740,7 +2744,7 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     kind->fields = self->found == NULL ? NULL : Py_NewRef(parts);
     kind->first = (uint32_t)self->part_count;
     kind->count = (uint32_t)count;
-    kind->checks = typed && self->found == NULL ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
+    kind->checks = typed ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
     self->part_count += (size_t)count + kind->checks;
     self->kind_slots[slot] = ++self->kind_count;
     Py_RETURN_TRUE;
@@ -2857,7 +2861,8 @@ static PyObject *scanner_pair(PyObject *object, PyObject *args)
     const char *key, *conn, *others;
     Py_ssize_t key_size, conn_size, others_size;
     unsigned long long id;
-    if (!PyArg_ParseTuple(args, "y#Ky#y#:pair", &key, &key_size, &id, &conn, &conn_size, &others, &others_size) || is_busy(self))
+    if (!PyArg_ParseTuple(args, "y#Ky#y#:pair", &key, &key_size, &id, &conn, &conn_size, &others, &others_size) ||
+        is_busy(self))
         return NULL;
     if (self->found == NULL || (key_size != 12 && key_size != 36)) {
         PyErr_SetString(PyExc_ValueError, "no objects, or no such key");

@@ -297,7 +297,6 @@ class Sessions:
         pairing, self._pairing = self._pairing, None
         if pairing is not None:
             pairing.stop()
-            self._mixed = True
 
     def _sort(self) -> None:
         """Restore the order that everything would have."""
