@@ -275,7 +275,7 @@ class NativeExchanges(NativeMessages):
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock of the lines starts."""
+        """The start of the clock of the lines."""
         return self._presenter.start_ns
 
     def text(self, connection: Connection) -> bytes:
