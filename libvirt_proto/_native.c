@@ -123,11 +123,11 @@ static void out_free(Out *out)
     out->size = out->room = 0;
 }
 
-/* Give back most of what a large message needed. */
+/* Give back most of what a large message needed: there are thousands of lanes. */
 static void shrink(Out *out)
 {
     const size_t room = 2 * out->size + 64;
-    char *data = out->room > MAX_SPARE && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
+    char *data = out->room > 2048 && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
     if (data != NULL) {
         out->data = data;
         out->room = room;
@@ -1356,7 +1356,7 @@ typedef struct {
 /* Parts of a line: text, or a value. */
 enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 
-/* For a value, or a step of a check: the row, and the size or the limit. */
+/* For a step of a check: the row, and the size, the limit, or the depth. */
 typedef struct {
     uint32_t slot, text, length;
 } Part;
@@ -1381,12 +1381,13 @@ typedef struct {
     Part *parts;
     size_t part_count, part_room;
     Out text, out; /* parts of lines; lines */
-    int64_t start_ns, last_ns, last_data_ns; /* of the last packet, and of the last one with data */
+    int64_t start_ns, last_ns, last_data_ns; /* of a scan's last packet, and of the last one with data */
     uint64_t messages, shown, failures, packets;
     uint32_t fault_names; /* place of the table of error codes; 0: none */
     /* For objects: classes of messages, the two directions, (), and what was found. */
     PyObject *captured, *message, *header, *directions[2], *empty, *found;
     uint64_t held; /* bytes of the messages found */
+    int has_data; /* a scan has seen a packet with data */
     int busy; /* in a scan, which calls Python code */
 } Scanner;
 
@@ -1516,7 +1517,7 @@ static int add_steps(Steps *to, uint32_t at, int depth)
         return status;
     default: break;
     }
-    return add_step(to, VALUE, at, 0);
+    return add_step(to, VALUE, at, (uint32_t)depth);
 }
 
 /* The steps of a row: one for all of it if others are too many. */
@@ -1547,7 +1548,7 @@ static int check_steps(const Scanner *self, const Kind *kind, Cursor *in)
                 return REFUSED;
             break;
         default:
-            if (take_value(self->plan, step->text, in, NULL, &number, 0))
+            if (take_value(self->plan, step->text, in, NULL, &number, (int)step->length))
                 return REFUSED;
         }
     return OK;
@@ -1784,9 +1785,9 @@ static int take_pending(Scanner *self, Lane *lane, const uint8_t **at, const uin
     Out *pending = &lane->pending;
     for (;;) {
         const size_t needed = frame_size(self, lane, (const uint8_t *)pending->data, pending->size, &kind);
-        if (!needed)
+        if (needed < pending->size) /* 0, or more than a frame is pending */
             return REFUSED;
-        if (needed <= pending->size)
+        if (needed == pending->size)
             break;
         size_t more = needed - pending->size;
         if (more > (size_t)(end - *at))
@@ -1912,16 +1913,17 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
     if (lane == NULL || lane->next != word_at(at + 4))
         return REFUSED;
     at += header;
-    self->last_ns = time_ns;
-    if (at == stop)
-        return OK;
-    int status = take_bytes(self, lane, at, stop, time_ns, packet);
-    if (status == OK) {
+    if (at < stop) {
+        const int status = take_bytes(self, lane, at, stop, time_ns, packet);
+        if (status)
+            return status;
         lane->next += (uint32_t)(stop - at);
         lane->packet = packet;
+        self->has_data = 1;
         self->last_data_ns = time_ns;
     }
-    return status;
+    self->last_ns = time_ns;
+    return OK;
 }
 
 /* ---- captures ---- */
@@ -2358,6 +2360,7 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->messages = messages;
     self->packets = packets;
     self->shown = self->failures = self->held = 0;
+    self->has_data = 0;
     self->start_ns = start_ns;
     const int status = scan_packets(self, &of);
     self->busy = 0;
@@ -2374,10 +2377,11 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
         Py_XDECREF(data);
         return NULL;
     }
-    return Py_BuildValue("(nNKKKKLLI)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
+    PyObject *data_ns = self->has_data ? PyLong_FromLongLong(self->last_data_ns) : Py_NewRef(Py_None);
+    return Py_BuildValue("(nNKKKKLNI)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
                          (unsigned long long)self->failures,
                          (unsigned long long)(self->packets - packets), (long long)self->last_ns,
-                         (long long)self->last_data_ns, (unsigned int)left);
+                         data_ns, (unsigned int)left);
 }
 
 static PyMethodDef scanner_methods[] = {
@@ -2390,7 +2394,7 @@ static PyMethodDef scanner_methods[] = {
     {"scan", scanner_scan, METH_VARARGS,
      "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns, most=1)\n--\n\nRead packets up to the"
      " first one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last"
-     " packet, and of the last one with data, number of packets from there on without a lane, up to `most`)."},
+     " packet, and of the last one with data or None, number of packets from there on without a lane, up to `most`)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -111,7 +111,8 @@ class Learning:
                 return
             self._build()
         header, direction = captured.message.header, captured.direction
-        if direction is None or len(self._known) >= _MAX_KINDS:
+        # Clocks begin with the first time: the core gets none before Python has seen one.
+        if direction is None or captured.time_ns is None or len(self._known) >= _MAX_KINDS:
             return
         numbers = _KEY.pack(header.prog, header.vers, header.proc, header.type, header.status)
         key = numbers + _DIRECTIONS[direction]
