@@ -1336,6 +1336,8 @@ static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject)
 #define MAX_MESSAGE (33554432u + 4)
 #define HEADER_END 28
 
+typedef struct Talk Talk; /* a connection whose calls are paired with their replies */
+
 typedef struct {
     uint8_t key[MAX_KEY];
     uint8_t key_size, direction; /* size 0: free */
@@ -1343,6 +1345,7 @@ typedef struct {
     uint64_t packet; /* the last one with bytes of this direction */
     Out pending, conn;
     PyObject *connection; /* for objects */
+    Talk *talk; /* NULL without */
 } Lane;
 
 /* The part of a header that decides about a line: program, version, procedure, type, status, and the direction. */
@@ -1355,6 +1358,11 @@ typedef struct {
 
 /* Parts of a line: text, or a value. */
 enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
+/* In the line of an exchange also these; values of messages are those of the call, or OF_REPLY. */
+enum {
+    EXCHANGE = SLOTS, LATENCY, TOOK, OVERTAKEN, OVERTAKEN_TEXT, NAME_TEXT, NAME_JSON, UUID_TEXT, EXCHANGE_SLOTS,
+    OF_REPLY = 32
+};
 
 /* For a step of a check: the row, and the size, the limit, or the depth. */
 typedef struct {
@@ -1367,6 +1375,8 @@ typedef struct {
     uint32_t row; /* NONE: no payload; ANY: bytes without a type */
     uint32_t first, count, checks; /* parts of the line; after them, steps of the check */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
+    uint32_t exchange_first, exchange_count; /* of a reply: parts of the line of its exchange */
+    uint8_t exchange_known;
 } Kind;
 
 typedef struct {
@@ -1389,6 +1399,12 @@ typedef struct {
     uint64_t held; /* bytes of the messages found */
     int has_data; /* a scan has seen a packet with data */
     int busy; /* in a scan, which calls Python code */
+    /* For exchanges: calls that wait for replies, exchanges so far, messages in their lines, and their keys. */
+    int pairing;
+    uint32_t calls;
+    size_t call_bytes;
+    uint64_t exchanges, presented;
+    Out closed;
 } Scanner;
 
 static inline uint64_t mixed(uint64_t state, uint64_t word)
@@ -1728,9 +1744,424 @@ static int put_object(Scanner *self, const Lane *lane, const Kind *kind, const u
     return status;
 }
 
+/* ---- calls and replies ---- */
+
+/* A connection whose calls are paired with their replies: what is waiting, in the order of the calls. What was open
+ * before remains Python's, which also gets the rest back as it would be there (session.py). */
+#define MAX_WAITING 64
+/* Of all connections: session.py relies on these. */
+#define MAX_CALLS 4096
+#define MAX_CALL_BYTES ((size_t)16 << 20)
+#define KEEPALIVE 0x6B656570u
+/* Program, version and serial of an exchange. */
+#define EXCHANGE_KEY 12
+
+typedef struct {
+    uint8_t key[EXCHANGE_KEY];
+    uint8_t over; /* perhaps */
+} Other;
+
+typedef struct {
+    const Kind *kind;
+    const uint8_t *frame;
+    uint32_t length;
+    int64_t time_ns;
+    uint64_t n, packet;
+} Said;
+
+typedef struct {
+    Said said;
+    uint8_t *frame; /* a copy */
+    uint32_t position; /* among all calls of the connection */
+    int gone; /* answered, in the packet that is being read */
+} Call;
+
+struct Talk {
+    Lane *lanes[2];
+    uint32_t id, waiting, room, sent, lowest;
+    uint32_t known_sent, known_waiting; /* what Python knows */
+    int given_back; /* in the packet that is being read */
+    uint64_t last; /* number of the last call or reply */
+    Call *calls;
+    uint32_t others_count; /* exchanges that Python has */
+    Other *others;
+};
+
+static void drop_call(Scanner *self, Call *call)
+{
+    PyMem_Free(call->frame);
+    self->calls--;
+    self->call_bytes -= call->said.length;
+}
+
+static void end_talk(Scanner *self, Talk *talk)
+{
+    if (talk == NULL)
+        return;
+    for (uint32_t i = 0; i < talk->waiting; i++)
+        drop_call(self, talk->calls + i);
+    talk->lanes[0]->talk = talk->lanes[1]->talk = NULL;
+    PyMem_Free(talk->calls);
+    PyMem_Free(talk->others);
+    PyMem_Free(talk);
+}
+
+/* (connection, calls sent, lowest serial, last message, ((n, time, packet, position, frame), ...)). */
+static PyObject *calls_of(const Talk *talk)
+{
+    PyObject *calls = PyList_New(0);
+    for (uint32_t i = 0; calls != NULL && i < talk->waiting; i++) {
+        const Call *call = talk->calls + i;
+        if (call->gone)
+            continue;
+        PyObject *each = Py_BuildValue("(KLKIy#)", (unsigned long long)call->said.n, (long long)call->said.time_ns,
+                                       (unsigned long long)call->said.packet, call->position, call->frame,
+                                       (Py_ssize_t)call->said.length);
+        if (each == NULL || PyList_Append(calls, each) < 0)
+            Py_CLEAR(calls);
+        Py_XDECREF(each);
+    }
+    return calls == NULL ? NULL
+                         : Py_BuildValue("(IIIKN)", talk->id, talk->sent, talk->lowest, (unsigned long long)talk->last,
+                                         calls);
+}
+
+/* State to which a packet that is refused returns: it has only calls, or only replies. */
+typedef struct {
+    uint32_t waiting, sent, lowest, known_sent, known_waiting;
+    uint64_t last, exchanges, presented;
+    size_t closed;
+} TalkMark;
+
+static TalkMark talk_mark(const Scanner *self, const Talk *talk)
+{
+    TalkMark at = {talk->waiting, talk->sent, talk->lowest, talk->known_sent, talk->known_waiting, talk->last,
+                   self->exchanges, self->presented, self->closed.size};
+    return at;
+}
+
+static void talk_back_to(Scanner *self, Talk *talk, const TalkMark *at)
+{
+    while (talk->waiting > at->waiting)
+        drop_call(self, talk->calls + --talk->waiting);
+    for (uint32_t i = 0; i < talk->waiting; i++)
+        talk->calls[i].gone = 0;
+    talk->sent = at->sent;
+    talk->lowest = at->lowest;
+    talk->known_sent = at->known_sent;
+    talk->known_waiting = at->known_waiting;
+    talk->last = at->last;
+    talk->given_back = 0;
+    self->exchanges = at->exchanges;
+    self->presented = at->presented;
+    self->closed.size = at->closed;
+}
+
+/* The end of a packet that is accepted. */
+static void talk_settle(Scanner *self, Talk *talk)
+{
+    if (talk->given_back) {
+        end_talk(self, talk);
+        return;
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < talk->waiting; i++) {
+        if (talk->calls[i].gone)
+            drop_call(self, talk->calls + i);
+        else
+            talk->calls[kept++] = talk->calls[i];
+    }
+    talk->waiting = kept;
+}
+
+/* Python numbers the exchanges: the scan ends with the packet of a message that may complete one. */
+static void stop_after(Scanner *self) { self->held |= (uint64_t)1 << 62; }
+
+static int append(PyObject *list, PyObject *item)
+{
+    const int status = item != NULL && PyList_Append(list, item) == 0 ? OK : RAISED;
+    Py_XDECREF(item);
+    return status;
+}
+
+/* Python goes on, with the calls that wait, and the message. */
+static int give_back(Scanner *self, Talk *talk, const Lane *lane, const Kind *kind, const Said *said)
+{
+    int status = append(self->found, calls_of(talk));
+    if (status)
+        return status;
+    talk->given_back = 1;
+    stop_after(self);
+    return put_object(self, lane, kind, said->frame, said->length, said->time_ns, said->packet);
+}
+
+/* A message of an exchange that Python has, after (connection, calls sent, lowest serial, calls that wait); or data of
+ * its open stream, which change nothing else. */
+static int put_other(Scanner *self, Talk *talk, Other *other, const Lane *lane, const Kind *kind, const Said *said)
+{
+    uint32_t waiting = 0;
+    if (kind->row == ANY && !other->over)
+        return put_object(self, lane, kind, said->frame, said->length, said->time_ns, said->packet);
+    other->over = 1;
+    stop_after(self);
+    for (uint32_t i = 0; i < talk->waiting; i++)
+        waiting += !talk->calls[i].gone;
+    if (talk->known_sent != talk->sent || talk->known_waiting != waiting) {
+        int status = append(self->found, Py_BuildValue("(IIII)", talk->id, talk->sent, talk->lowest, waiting));
+        if (status)
+            return status;
+        talk->known_sent = talk->sent;
+        talk->known_waiting = waiting;
+    }
+    return put_object(self, lane, kind, said->frame, said->length, said->time_ns, said->packet);
+}
+
+static int valid_payload(const Scanner *self, const Kind *kind, const uint8_t *frame, uint32_t length)
+{
+    Cursor in = cursor(frame + HEADER_END, frame + length);
+    if (kind->row == NONE)
+        return length == HEADER_END;
+    return check_steps(self, kind, &in) == OK && in.at == in.end;
+}
+
+static void exchange_key(uint8_t *key, const uint8_t *frame)
+{
+    memcpy(key, frame + 4, 8);
+    memcpy(key + 8, frame + 20, 4);
+}
+
+static Call *find_call(Talk *talk, const uint8_t *key)
+{
+    for (uint32_t i = 0; i < talk->waiting; i++) {
+        const uint8_t *call = talk->calls[i].frame;
+        if (!talk->calls[i].gone && memcmp(call + 4, key, 8) == 0 && memcmp(call + 20, key + 8, 4) == 0)
+            return talk->calls + i;
+    }
+    return NULL;
+}
+
+static Other *find_other(Talk *talk, const uint8_t *key)
+{
+    for (uint32_t i = 0; i < talk->others_count; i++)
+        if (memcmp(talk->others[i].key, key, EXCHANGE_KEY) == 0)
+            return talk->others + i;
+    return NULL;
+}
+
+/* Seconds of a latency, with the decimals that the clock has: presenters/exchanges.py. */
+static int put_took(Out *out, int64_t call_ns, int64_t reply_ns)
+{
+    int64_t latency;
+    if (__builtin_sub_overflow(reply_ns, call_ns, &latency))
+        return REFUSED;
+    int decimals = 6;
+    int64_t unit = 1000;
+    if (call_ns % 1000000 == 0 && reply_ns % 1000000 == 0)
+        decimals = 3, unit = 1000000;
+    if (call_ns % 1000000000 == 0 && reply_ns % 1000000000 == 0)
+        decimals = 0, unit = 1000000000;
+    if (latency < 0 || latency > 1000000000000000 || latency % unit * 2 == unit) { /* binary fractions decide */
+        char *text = PyOS_double_to_string((double)latency / 1e9, 'f', decimals, 0, NULL);
+        if (text == NULL) {
+            PyErr_Clear();
+            return NO_MEMORY;
+        }
+        int status = put(out, text, strlen(text));
+        PyMem_Free(text);
+        return status;
+    }
+    uint64_t number = (uint64_t)(latency / unit + (latency % unit * 2 > unit));
+    char digits[32];
+    size_t at = sizeof digits;
+    for (int i = 0; i < decimals; i++, number /= 10)
+        digits[--at] = (char)('0' + number % 10);
+    if (decimals)
+        digits[--at] = '.';
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    return put(out, digits + at, sizeof digits - at);
+}
+
+/* The name or the UUID of the object that a call is about, after values of the rows in the part's text. */
+static int put_subject(const Scanner *self, Out *out, const Part *part, uint32_t slot, const Said *said)
+{
+    Cursor in = cursor(said->frame + HEADER_END, said->frame + said->length);
+    const uint8_t *data;
+    uint32_t row, size;
+    int64_t number;
+    int status;
+    for (uint32_t i = 0; i < part->length; i += 4) {
+        memcpy(&row, self->text.data + part->text + i, 4);
+        if ((status = take_value(self->plan, row, &in, NULL, &number, 0)))
+            return status;
+    }
+    if (slot == UUID_TEXT) {
+        if (left(&in) < 16)
+            return REFUSED;
+        for (int i = 0; i < 16; i++)
+            if (((i == 4 || i == 6 || i == 8 || i == 10) && (status = put(out, "-", 1))) ||
+                (status = put_hex(out, in.at + i, 1)))
+                return status;
+        return OK;
+    }
+    if (take_word(&in, &size) || take_padded(&in, size, &data))
+        return REFUSED;
+    if (slot == NAME_JSON)
+        return put_string(out, data, size);
+    if (size > 80) /* _MAX_NAME */
+        return REFUSED;
+    for (uint32_t i = 0; i < size; i++)
+        if (data[i] < 0x20 || data[i] > 0x7E || data[i] == '"' || data[i] == '\\')
+            return REFUSED;
+    return put(out, data, size);
+}
+
+static int put_exchange(Scanner *self, const Lane *lane, const Said *call, const Said *reply, uint32_t overtaken)
+{
+    Out *out = &self->out;
+    int64_t number;
+    int status = OK;
+    for (uint32_t i = 0; i < reply->kind->exchange_count && !status; i++) {
+        const Part *part = self->parts + reply->kind->exchange_first + i;
+        const Said *said = part->slot & OF_REPLY ? reply : call;
+        const uint8_t *payload = said->frame + HEADER_END, *end = said->frame + said->length;
+        Cursor in = cursor(payload, end);
+        const uint32_t slot = part->slot & ~(uint32_t)OF_REPLY;
+        switch (slot) {
+        case TEXT: status = put(out, self->text.data + part->text, part->length); break;
+        case NUMBER: status = put_unsigned(out, said->n); break;
+        case TIME_NS: status = put_signed(out, said->time_ns); break;
+        case CLOCK:
+            status = __builtin_sub_overflow(said->time_ns, self->start_ns, &number) ? REFUSED : put_clock(out, number);
+            break;
+        case CONN: status = put(out, lane->conn.data, lane->conn.size); break;
+        case LENGTH: status = put_unsigned(out, said->length); break;
+        case SERIAL: status = put_unsigned(out, word_at(said->frame + 20)); break;
+        case PACKET: status = put_unsigned(out, said->packet); break;
+        case FAULT: status = put_fault(self, out, payload, end); break;
+        case PAYLOAD:
+            status = said->kind->row == NONE ? put(out, "null", 4)
+                                             : take_value(self->plan, said->kind->row, &in, out, &number, 0);
+            break;
+        case EXCHANGE: status = put_unsigned(out, self->exchanges + 1); break;
+        case LATENCY:
+            status = __builtin_sub_overflow(reply->time_ns, call->time_ns, &number) ? REFUSED : put_signed(out, number);
+            break;
+        case TOOK: status = put_took(out, call->time_ns, reply->time_ns); break;
+        case OVERTAKEN: status = put_unsigned(out, overtaken); break;
+        case OVERTAKEN_TEXT:
+            if (overtaken && !(status = put(out, " overtaken=", 11)))
+                status = put_unsigned(out, overtaken);
+            break;
+        case NAME_TEXT: case NAME_JSON: case UUID_TEXT: status = put_subject(self, out, part, slot, said); break;
+        default: status = REFUSED;
+        }
+    }
+    return status;
+}
+
+/* The line of an exchange that a reply completes; REFUSED leaves it to Python. */
+static int complete(Scanner *self, Talk *talk, const Lane *lane, Call *call, const Said *reply)
+{
+    const size_t written = self->out.size, closed = self->closed.size;
+    uint32_t later = 0;
+    if (!reply->kind->exchange_known || memcmp(call->frame + 12, reply->frame + 12, 4) != 0) /* another procedure */
+        return REFUSED;
+    for (const Call *each = call + 1; each < talk->calls + talk->waiting; each++)
+        later += !each->gone;
+    int status = put_exchange(self, lane, &call->said, reply, talk->sent - call->position - 1 - later);
+    const uint32_t key[4] = {talk->id, word_at(reply->frame + 4), word_at(reply->frame + 8),
+                             word_at(reply->frame + 20)};
+    if (status || (status = put(&self->closed, key, sizeof key))) {
+        self->out.size = written;
+        self->closed.size = closed;
+        return status;
+    }
+    call->gone = 1;
+    self->exchanges++;
+    self->presented += reply->kind->exchange_count ? 2 : 0;
+    return OK;
+}
+
+static int keep_call(Scanner *self, Talk *talk, const Said *said)
+{
+    if (talk->waiting == talk->room) {
+        const uint32_t room = talk->room ? 2 * talk->room : 4;
+        Call *grown = PyMem_Realloc(talk->calls, room * sizeof *grown);
+        if (grown == NULL)
+            return NO_MEMORY;
+        talk->calls = grown;
+        talk->room = room;
+    }
+    uint8_t *frame = PyMem_Malloc(said->length);
+    if (frame == NULL)
+        return NO_MEMORY;
+    Call *call = talk->calls + talk->waiting;
+    memcpy(frame, said->frame, said->length);
+    call->said = *said;
+    call->said.frame = call->frame = frame;
+    call->position = talk->sent++;
+    call->gone = 0;
+    talk->waiting++;
+    self->calls++;
+    self->call_bytes += said->length;
+    const uint32_t serial = word_at(frame + 20);
+    if (serial < talk->lowest)
+        talk->lowest = serial;
+    return OK;
+}
+
+/* A message of a connection whose calls are paired. */
+static int take_message(Scanner *self, Talk *talk, const Lane *lane, const Kind *kind, const uint8_t *frame,
+                        uint32_t length, int64_t time_ns, uint64_t packet)
+{
+    enum { TYPE_CALL, TYPE_REPLY, TYPE_EVENT, TYPE_STREAM, TYPE_HOLE = 6, STATUS_OK = 0, STATUS_ERROR };
+    const Said said = {kind, frame, length, time_ns, self->messages + 1, packet};
+    const uint32_t type = word_at(frame + 16), status = word_at(frame + 24);
+    int done = REFUSED;
+    if (kind->fields == NULL)
+        return REFUSED;
+    if (kind->row != ANY && !valid_payload(self, kind, frame, length))
+        return REFUSED;
+    uint8_t key[EXCHANGE_KEY];
+    exchange_key(key, frame);
+    Other *other = find_other(talk, key);
+    if (word_at(frame + 4) == KEEPALIVE || type == TYPE_EVENT)
+        done = kind->row == ANY ? REFUSED : OK; /* of no exchange */
+    else if (other != NULL) {
+        if (type == TYPE_REPLY || type == TYPE_STREAM || type == TYPE_HOLE)
+            return put_other(self, talk, other, lane, kind, &said);
+    }
+    else if (type == TYPE_CALL && status == STATUS_OK && lane->direction == 0) {
+        if (kind->row != ANY && talk->waiting < MAX_WAITING && self->calls < MAX_CALLS &&
+            length <= MAX_CALL_BYTES - self->call_bytes && find_call(talk, key) == NULL)
+            done = keep_call(self, talk, &said);
+    }
+    else if (type == TYPE_REPLY && status <= STATUS_ERROR && lane->direction == 1) {
+        Call *call = kind->row == ANY ? NULL : find_call(talk, key);
+        if (call != NULL)
+            done = complete(self, talk, lane, call, &said);
+    }
+    if (done == REFUSED)
+        return give_back(self, talk, lane, kind, &said);
+    if (done)
+        return done;
+    if (type != TYPE_EVENT && word_at(frame + 4) != KEEPALIVE)
+        talk->last = said.n;
+    self->messages++;
+    self->failures += kind->failed;
+    return OK;
+}
+
 static inline int put_message(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                               int64_t time_ns, uint64_t packet)
 {
+    if (lane->talk && !lane->talk->given_back)
+        return take_message(self, lane->talk, lane, kind, frame, length, time_ns, packet);
+    if (self->pairing && lane->talk == NULL)
+        stop_after(self);
     return self->found ? put_object(self, lane, kind, frame, length, time_ns, packet)
                        : put_line(self, lane, kind, frame, length, time_ns, packet);
 }
@@ -1808,6 +2239,8 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *at, const uint8_
 {
     const size_t held = lane->pending.size;
     const Mark before = mark(self);
+    Talk *talk = lane->talk;
+    const TalkMark talk_before = talk ? talk_mark(self, talk) : (TalkMark){0};
     const Kind *kind = NULL;
     size_t size;
     int status = held ? take_pending(self, lane, &at, end, time_ns, packet) : OK;
@@ -1825,10 +2258,16 @@ static int take_bytes(Scanner *self, Lane *lane, const uint8_t *at, const uint8_
     }
     if (status) {
         back_to(self, &before);
+        if (talk)
+            talk_back_to(self, talk, &talk_before);
         lane->pending.size = held; /* nothing has overwritten them */
     }
-    else if (held)
-        shrink(&lane->pending);
+    else {
+        if (held)
+            shrink(&lane->pending);
+        if (talk)
+            talk_settle(self, talk);
+    }
     return status;
 }
 
@@ -2067,6 +2506,7 @@ static void scanner_dealloc(PyObject *object)
     PyObject_GC_UnTrack(object);
     scanner_clear(object);
     for (uint32_t i = 0; i < self->lane_count; i++) {
+        end_talk(self, self->lanes[i].talk);
         out_free(&self->lanes[i].pending);
         out_free(&self->lanes[i].conn);
     }
@@ -2085,6 +2525,7 @@ static void scanner_dealloc(PyObject *object)
     PyMem_Free(self->parts);
     out_free(&self->text);
     out_free(&self->out);
+    out_free(&self->closed);
     Py_XDECREF(self->plan_object);
     PyObject_GC_Del(object);
     Py_DECREF(type);
@@ -2153,6 +2594,92 @@ static int is_busy(const Scanner *self)
     return self->busy;
 }
 
+/* Add a text; 0 with an exception. */
+static int add_text(Scanner *self, PyObject *item, Part *part)
+{
+    char *text;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
+        return 0;
+    part->text = (uint32_t)self->text.size;
+    part->length = (uint32_t)size;
+    if (put(&self->text, text, (size_t)size) == OK)
+        return 1;
+    PyErr_NoMemory();
+    return 0;
+}
+
+/* The rows before a place in a payload, (slot, row, field, field, ...), as the part's text. */
+static int add_place(Scanner *self, PyObject *place, Part *part)
+{
+    enum { MAX_PLACE = 16 };
+    const Plan *plan = self->plan;
+    unsigned long numbers[MAX_PLACE];
+    const Py_ssize_t count = PyTuple_Size(place);
+    if (count < 3 || count > MAX_PLACE)
+        return 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if ((numbers[i] = PyLong_AsUnsignedLong(PyTuple_GetItem(place, i))) == (unsigned long)-1 && PyErr_Occurred())
+            return 0;
+    if (numbers[1] >= plan->rows)
+        return 0;
+    part->slot = (uint32_t)(numbers[0] & 0xFF);
+    part->text = (uint32_t)self->text.size;
+    uint32_t row = (uint32_t)numbers[1];
+    for (Py_ssize_t i = 2; i < count; i++) {
+        const Row *outer = row_of(plan, row);
+        if (outer->kind != STRUCT || numbers[i] >= outer->count)
+            return 0;
+        for (uint32_t field = 0; field <= numbers[i]; field++) {
+            row = entry_of(plan, outer->entries, field)->row;
+            if (field < numbers[i] && put(&self->text, &row, sizeof row))
+                return 0;
+        }
+    }
+    part->length = (uint32_t)self->text.size - part->text;
+    const uint32_t slot = part->slot & ~(uint32_t)OF_REPLY, kind = row_of(plan, row)->kind;
+    return slot == UUID_TEXT ? kind == UUID || (kind == FIXED_OPAQUE && row_of(plan, row)->limit == 16)
+                             : (slot == NAME_TEXT || slot == NAME_JSON) && kind == STRING;
+}
+
+static int add_part(Scanner *self, PyObject *item, Part *part)
+{
+    part->slot = TEXT;
+    if (PyTuple_Check(item))
+        return add_place(self, item, part);
+    if (PyBytes_Check(item))
+        return add_text(self, item, part);
+    unsigned long slot = PyLong_AsUnsignedLong(item);
+    if (PyErr_Occurred())
+        return 0;
+    part->slot = (uint32_t)slot;
+    slot &= ~(unsigned long)OF_REPLY;
+    return slot != TEXT && slot < EXCHANGE_SLOTS && (slot < NAME_TEXT || slot > UUID_TEXT) && (slot != FAULT || self->fault_names);
+}
+
+/* Add the parts of the line of an exchange; 0 with an exception. */
+static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count)
+{
+    if (self->part_count + (size_t)count > self->part_room) {
+        size_t room = 2 * (self->part_room + (size_t)count);
+        Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return 0;
+        }
+        self->parts = grown;
+        self->part_room = room;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!add_part(self, PyTuple_GetItem(parts, i), self->parts + self->part_count + i)) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "no such part of a line");
+            return 0;
+        }
+    self->part_count += (size_t)count;
+    return 1;
+}
+
 static PyObject *scanner_learn(PyObject *object, PyObject *args)
 {
     Scanner *self = (Scanner *)object;
@@ -2197,14 +2724,8 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         Part *part = self->parts + self->part_count + i;
         part->slot = TEXT;
         if (PyBytes_Check(item)) {
-            char *text;
-            Py_ssize_t size;
-            if (PyBytes_AsStringAndSize(item, &text, &size) < 0)
+            if (!add_text(self, item, part))
                 return NULL;
-            part->text = (uint32_t)self->text.size;
-            part->length = (uint32_t)size;
-            if (put(&self->text, text, (size_t)size))
-                return PyErr_NoMemory();
         }
         else {
             unsigned long value = PyLong_AsUnsignedLong(item);
@@ -2225,9 +2746,35 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     kind->fields = self->found == NULL ? NULL : Py_NewRef(parts);
     kind->first = (uint32_t)self->part_count;
     kind->count = (uint32_t)count;
-    kind->checks = typed && self->found == NULL ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
+    kind->checks = typed ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
     self->part_count += (size_t)count + kind->checks;
     self->kind_slots[slot] = ++self->kind_count;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key;
+    Py_ssize_t key_size;
+    PyObject *parts;
+    if (!PyArg_ParseTuple(args, "y#O!:learn_exchange", &key, &key_size, &PyTuple_Type, &parts) || is_busy(self))
+        return NULL;
+    if (key_size != KIND_KEY) {
+        PyErr_SetString(PyExc_ValueError, "no such kind");
+        return NULL;
+    }
+    const KindKey words = kind_key((const uint8_t *)key, (const uint8_t *)key + 16, (uint8_t)key[20]);
+    const uint16_t number = self->kind_slots[kind_slot(self, &words)];
+    Kind *kind = number ? self->kinds + number - 1 : NULL;
+    const Py_ssize_t count = PyTuple_Size(parts);
+    if (kind == NULL || kind->fields == NULL || kind->exchange_known || count > 128)
+        Py_RETURN_FALSE;
+    if (!add_parts(self, parts, count))
+        return NULL;
+    kind->exchange_first = (uint32_t)(self->part_count - (size_t)count);
+    kind->exchange_count = (uint32_t)count;
+    kind->exchange_known = 1;
     Py_RETURN_TRUE;
 }
 
@@ -2241,6 +2788,7 @@ static Lane *new_lane(Scanner *self)
 
 static void free_lane(Scanner *self, Lane *lane)
 {
+    end_talk(self, lane->talk);
     out_free(&lane->pending);
     out_free(&lane->conn);
     lane->key_size = 0;
@@ -2309,6 +2857,74 @@ static PyObject *scanner_take(PyObject *object, PyObject *args)
     return result;
 }
 
+static PyObject *scanner_pair(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key, *conn, *others;
+    Py_ssize_t key_size, conn_size, others_size;
+    unsigned long long id;
+    if (!PyArg_ParseTuple(args, "y#Ky#y#:pair", &key, &key_size, &id, &conn, &conn_size, &others, &others_size) ||
+        is_busy(self))
+        return NULL;
+    if (self->found == NULL || (key_size != 12 && key_size != 36)) {
+        PyErr_SetString(PyExc_ValueError, "no objects, or no such key");
+        return NULL;
+    }
+    uint8_t back[MAX_KEY];
+    const size_t half = (size_t)(key_size - 4) / 2;
+    memcpy(back, key + half, half);
+    memcpy(back + half, key, half);
+    memcpy(back + 2 * half, key + 2 * half + 2, 2);
+    memcpy(back + 2 * half + 2, key + 2 * half, 2);
+    Lane *one = find_lane(self, (const uint8_t *)key, (size_t)key_size), *other = find_lane(self, back, (size_t)key_size);
+    if (one == NULL || other == NULL || one->direction == other->direction || one->talk ||
+        other->talk || id > UINT32_MAX || others_size % EXCHANGE_KEY || others_size > MAX_WAITING * EXCHANGE_KEY)
+        Py_RETURN_FALSE;
+    one->conn.size = other->conn.size = 0;
+    if (put(&one->conn, conn, (size_t)conn_size) || put(&other->conn, conn, (size_t)conn_size))
+        return PyErr_NoMemory();
+    Talk *talk = PyMem_Calloc(1, sizeof *talk);
+    if (talk == NULL || (talk->others = PyMem_Calloc(MAX_WAITING, sizeof *talk->others)) == NULL) {
+        PyMem_Free(talk);
+        return PyErr_NoMemory();
+    }
+    for (Py_ssize_t at = 0; at < others_size; at += EXCHANGE_KEY)
+        memcpy(talk->others[talk->others_count++].key, others + at, EXCHANGE_KEY);
+    talk->lanes[0] = one;
+    talk->lanes[1] = other;
+    talk->id = (uint32_t)id;
+    talk->lowest = UINT32_MAX;
+    one->talk = other->talk = talk;
+    self->pairing = 1;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *scanner_unpair(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key;
+    Py_ssize_t key_size;
+    if (!PyArg_ParseTuple(args, "y#:unpair", &key, &key_size) || is_busy(self))
+        return NULL;
+    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
+    if (lane == NULL || lane->talk == NULL)
+        Py_RETURN_NONE;
+    PyObject *calls = calls_of(lane->talk);
+    if (calls != NULL)
+        end_talk(self, lane->talk);
+    return calls;
+}
+
+static PyObject *scanner_paired(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Scanner *self = (Scanner *)object;
+    if (is_busy(self))
+        return NULL;
+    return Py_BuildValue("(y#y#K)", self->out.data ? self->out.data : "", (Py_ssize_t)self->out.size,
+                         self->closed.data ? self->closed.data : "", (Py_ssize_t)self->closed.size,
+                         (unsigned long long)self->presented);
+}
+
 /* The faces of a scan: a tuple of (link type, ns per tick or 0, offset in ns). */
 static int parse_faces(PyObject *tuple, Interface *faces, size_t most, size_t *count)
 {
@@ -2336,12 +2952,12 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     Py_ssize_t pos, limit;
     int big, blocks;
     unsigned int most = 1;
-    unsigned long long messages, packets;
+    unsigned long long messages, packets, exchanges = 0;
     long long start_ns;
     size_t count;
     PyObject *tuple;
-    if (!PyArg_ParseTuple(args, "y*nppnO!KKL|I:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple,
-                          &messages, &packets, &start_ns, &most))
+    if (!PyArg_ParseTuple(args, "y*nppnO!KKL|IK:scan", &buffer, &pos, &blocks, &big, &limit, &PyTuple_Type, &tuple,
+                          &messages, &packets, &start_ns, &most, &exchanges))
         return NULL;
     if (is_busy(self) || pos < 0 || pos > buffer.len || limit < 0 || !parse_faces(tuple, faces, FACES, &count) || (!blocks && count != 1)) {
         PyBuffer_Release(&buffer);
@@ -2359,8 +2975,10 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->out.size = 0;
     self->messages = messages;
     self->packets = packets;
-    self->shown = self->failures = self->held = 0;
+    self->shown = self->failures = self->held = self->presented = 0;
     self->has_data = 0;
+    self->closed.size = 0;
+    self->exchanges = exchanges;
     self->start_ns = start_ns;
     const int status = scan_packets(self, &of);
     self->busy = 0;
@@ -2387,6 +3005,17 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
 static PyMethodDef scanner_methods[] = {
     {"learn", scanner_learn, METH_VARARGS,
      "learn(key, row, failed, parts)\n--\n\nAdd the line of a kind of message, () for one that is not shown; False if there is no room."},
+    {"learn_exchange", scanner_learn_exchange, METH_VARARGS,
+     "learn_exchange(key, parts)\n--\n\nAdd the line of the exchanges that a learned kind of reply completes, () for those"
+     " that are not shown; False if it is known."},
+    {"pair", scanner_pair, METH_VARARGS,
+     "pair(key, id, conn, keys)\n--\n\nPair the calls of a connection from now on, except for those that are open (program,"
+     " version, serial); False unless both directions are open."},
+    {"unpair", scanner_unpair, METH_VARARGS,
+     "unpair(key)\n--\n\nGive the calls of a connection back, that have no reply: (id, calls sent, lowest serial, last message,"
+     " [(message, time, packet, position, frame)]); None if they are not paired."},
+    {"paired", scanner_paired, METH_NOARGS,
+     "paired()\n--\n\nExchanges of the last scan: (lines, keys, messages in the lines)."},
     {"open", scanner_open, METH_VARARGS,
      "open(key, next, direction, conn)\n--\n\nTake over a direction in step; False if there is no room."},
     {"take", scanner_take, METH_VARARGS,

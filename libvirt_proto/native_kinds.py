@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .events import Captured, Connection
+from .events import Captured, Connection, Direction
 from .native import core
 from .native_plan import has_file
 from .native_types import NativeTypes, native_types
@@ -102,6 +102,7 @@ class Learning:
         self._types: NativeTypes | None = None
         self._seen = 0
         self._known: set[bytes] = set()
+        self._exchanges: set[bytes] = set()
 
     def add(self, captured: Captured, parts_of: Callable[[Captured], tuple[Any, ...] | None]) -> None:
         """Learn the kind of a message, unless its parts are None."""
@@ -114,8 +115,7 @@ class Learning:
         # Clocks begin with the first time: the core gets none before Python has seen one.
         if direction is None or captured.time_ns is None or len(self._known) >= _MAX_KINDS:
             return
-        numbers = _KEY.pack(header.prog, header.vers, header.proc, header.type, header.status)
-        key = numbers + _DIRECTIONS[direction]
+        key = _key(header, direction)
         if key in self._known or (header.prog == REMOTE_PROGRAM and header.proc in _SASL):
             return
         settled, row = self._row(header)
@@ -138,6 +138,22 @@ class Learning:
         assert self._types is not None
         return settled, _NO_ROW if place is None else self._types.row_at(place)
 
+    def add_exchange(
+        self, reply: Captured, parts_of: Callable[[NativeTypes], tuple[Any, ...] | None]
+    ) -> None:
+        """Learn the exchanges that a kind of reply completes, unless their parts are None."""
+        header = reply.message.header
+        if self.scanner is None or reply.direction is None:
+            return
+        key = _key(header, reply.direction)
+        if key in self._exchanges or key not in self._known:
+            return
+        self._exchanges.add(key)
+        assert self._types is not None
+        parts = parts_of(self._types)
+        if parts is not None:
+            self.scanner.learn_exchange(key, parts)
+
     def _build(self) -> None:
         native = core()
         assert native is not None
@@ -146,11 +162,20 @@ class Learning:
         self.scanner = native.Scanner(self._types.plan, self._types.fault_names, *classes)
 
 
+def _key(header: Header, direction: Direction) -> bytes:
+    numbers = _KEY.pack(header.prog, header.vers, header.proc, header.type, header.status)
+    return numbers + _DIRECTIONS[direction]
+
+
 class NativeMessages(Learning):
     """The native core of a pass that gives messages."""
 
     objects = True
-    start_ns = None
+
+    @property
+    def start_ns(self) -> int | None:
+        """None: messages have times since the epoch."""
+        return None
 
     def connection(self, connection: Connection) -> Connection:
         """Return a connection: messages refer to it."""

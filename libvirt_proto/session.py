@@ -8,7 +8,10 @@ call of a connection, so the type is checked before anything is paired.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from collections import deque
+from collections.abc import Iterable
+from struct import Struct
+from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
 import msgspec
 
@@ -29,6 +32,12 @@ MAX_OPEN_BYTES: Final = 256 * 1024 * 1024
 #: repetitions.
 MAX_CONNECTIONS: Final = 65536
 MAX_CLOSED: Final = 65536
+#: Maximum number of exchanges, and of their bytes, that one scan of the native core and the calls that it
+#: keeps add (MAX_CALLS in _native.c).
+_MAX_LENT: Final = 8192
+_MAX_LENT_BYTES: Final = 32 * 1024 * 1024
+#: Maximum number of open exchanges of a connection of which it pairs calls.
+_MAX_OTHERS: Final = 64
 
 #: Procedures that open a stream from the client in hand-written code; their .x comments do not mention it.
 _UNMENTIONED: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
@@ -65,6 +74,8 @@ _OK, _ERROR, _CONTINUE = int(Status.VIR_NET_OK), int(Status.VIR_NET_ERROR), int(
 _HOLE: Final = int(Type.VIR_NET_STREAM_HOLE)
 #: Connection, program, version, serial.
 _Key = tuple[int, int, int, int]
+_PACKED_KEY: Final = Struct("=IIII")
+_OPEN_KEY: Final = Struct(">III")
 
 
 class Stream(msgspec.Struct, frozen=True, gc=False):
@@ -162,22 +173,35 @@ def stream_direction(procedure: Procedure) -> Direction | None:
     return "c2s" if annotations.writestream is not None or procedure.name in _UNMENTIONED else None
 
 
+class Pairing(Protocol):
+    """Pairs the calls of connections elsewhere: see `capture.pairing`."""
+
+    def stop(self) -> None:
+        """Give all calls back with `Sessions.take_back`."""
+
+
 class Sessions:
     """Pairs the messages of one source.
 
     `registry` determines which procedures open a stream: their exchanges last until the stream has ended.
+
+    The native core may pair the new calls of a connection, until they are given back. Then the state is what
+    it would be if all had been paired here.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._pairing: Pairing | None = None
+        #: Whether calls were given back that belong before others.
+        self._mixed = False
         self._open: BoundedDict[_Key, _Open] = BoundedDict(MAX_OPEN)
         self._open_bytes = 0
-        #: The exchanges that ended most recently.
-        self._closed: BoundedDict[_Key, None] = BoundedDict(MAX_CLOSED)
+        self._closed = _Closed()
         self._connections: BoundedDict[int, _Calls] = BoundedDict(MAX_CONNECTIONS)
         #: Program, version, procedure → the direction of its stream, of procedures with a definition.
         self._carries: dict[tuple[int, int, int], Direction | None] = {}
-        self._count = 0
+        #: Number of exchanges so far.
+        self.count = 0
 
     def feed(self, seen: Captured | Closed) -> list[Exchange]:
         """Add a message, and return the exchanges that it completes, often none.
@@ -195,6 +219,7 @@ class Sessions:
             return done
         key = (seen.connection.id, header.prog, header.vers, header.serial)
         calls = self._calls(key[0], done)
+        calls.last_n = seen.n
         if part == "call":
             complete = self._call(key, seen, calls)
         elif part == "reply":
@@ -204,15 +229,86 @@ class Sessions:
         if complete is not None:
             done.append(self._close(complete))
             return done
+        if self._pairing is not None and (
+            len(self._open) > self._open.limit - _MAX_LENT
+            or self._open_bytes > MAX_OPEN_BYTES - _MAX_LENT_BYTES
+        ):
+            self._pair_alone()
         while len(self._open) > self._open.limit or (
             self._open_bytes > MAX_OPEN_BYTES and len(self._open) > 1
         ):
+            self._sort()
             done.append(self._close(self._open[self._open.oldest], "given-up"))
         return done
 
     def finish(self) -> list[Exchange]:
         """End the input, and return the exchanges that are still open."""
+        self._pair_alone()
+        self._sort()
         return [self._close(entry, "pending") for entry in list(self._open.values())]
+
+    # Connections whose calls are paired elsewhere
+
+    def share(self, pairing: Pairing) -> None:
+        """Let the calls of connections be paired elsewhere."""
+        self._pairing = pairing
+
+    def open_keys(self, connection: int) -> bytes | None:
+        """Return program, version and serial of the open exchanges of a connection; None if its calls must
+        not be paired elsewhere."""
+        calls = self._connections.get(connection)
+        if self._pairing is None or calls is None or len(calls.open) > _MAX_OTHERS:
+            return None
+        return b"".join([_OPEN_KEY.pack(*key[1:]) for key in calls.open])
+
+    def meanwhile(self, connection: int, sent: int, lowest: int, waiting: int) -> None:
+        """Set the numbers of calls that are paired elsewhere, and of those without a reply."""
+        calls = self._connections[connection]
+        calls.answered_elsewhere = sent - waiting
+        if sent:
+            calls.lowest = lowest if calls.lowest is None else min(calls.lowest, lowest)
+
+    def add_closed(self, keys: bytes) -> None:
+        """Add exchanges that ended elsewhere, by their keys."""
+        self.count += self._closed.add_packed(keys)
+
+    def take_back(
+        self, connection: int, sent: int, lowest: int, last_n: int, waiting: Iterable[tuple[Captured, int]]
+    ) -> None:
+        """Continue with a connection: number of calls that were paired elsewhere, lowest serial, number of
+        the last message, and the calls without a reply with their positions among these."""
+        self.meanwhile(connection, sent, lowest, sent)
+        calls = self._connections[connection]
+        calls.last_n = max(calls.last_n, last_n)
+        self._mixed = True
+        for captured, position in waiting:
+            header = captured.message.header
+            key = (connection, header.prog, header.vers, header.serial)
+            entry = self._new(key, captured, calls)
+            entry.call = captured
+            entry.count(captured, "c2s")
+            entry.index = calls.sent + position
+            calls.waiting.append(entry.index)
+            self._keep(entry, captured)
+        calls.sent += sent
+
+    def _pair_alone(self) -> None:
+        """Take everything back for good."""
+        pairing, self._pairing = self._pairing, None
+        if pairing is not None:
+            pairing.stop()
+
+    def _sort(self) -> None:
+        """Restore the order that everything would have."""
+        if not self._mixed:
+            return
+        self._mixed = False
+        entries = sorted(self._open.items(), key=lambda item: item[1].first.n)
+        connections = sorted(self._connections.items(), key=lambda item: item[1].last_n)
+        self._open.clear()
+        self._open.update(entries)
+        self._connections.clear()
+        self._connections.update(connections)
 
     def _end(self, calls: _Calls, why: Outcome) -> list[Exchange]:
         return [self._close(self._open[key], why) for key in list(calls.open)]
@@ -222,6 +318,9 @@ class Sessions:
         if calls is not None:
             self._connections.move_to_end(connection)
             return calls
+        if len(self._connections) == self._connections.limit:
+            self._pair_alone()
+            self._sort()
         calls = _Calls()
         if evicted := self._connections.put(connection, calls):
             done += self._end(evicted[1], "given-up")
@@ -296,9 +395,50 @@ class Sessions:
             self._open_bytes -= entry.kept
             if entry.index is not None:
                 entry.overtaken = entry.calls.answered(entry.index)
-        self._closed.put(entry.key, None)
+        self._closed.add(entry.key)
+        self.count += 1
+        return entry.exchange(self.count, why)
+
+
+class _Closed:
+    """The keys of the last MAX_CLOSED exchanges that ended."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        #: Key → number of the last exchange with it. Some are of older exchanges.
+        self._numbers: dict[_Key, int] = {}
+        #: Keys of exchanges after a number, read when they are needed.
+        self._packed: deque[tuple[int, bytes]] = deque()
+
+    def add(self, key: _Key) -> None:
+        """Add the key of an exchange."""
         self._count += 1
-        return entry.exchange(self._count, why)
+        self._put(key, self._count)
+
+    def add_packed(self, keys: bytes) -> int:
+        """Add the keys of exchanges, and return their number."""
+        added = len(keys) // _PACKED_KEY.size
+        if added:
+            self._packed.append((self._count, keys))
+            self._count += added
+        while len(self._packed) > 1 and self._packed[1][0] <= self._count - MAX_CLOSED:
+            self._packed.popleft()
+        return added
+
+    def __contains__(self, key: _Key) -> bool:
+        while self._packed:
+            number, keys = self._packed.popleft()
+            for each in _PACKED_KEY.iter_unpack(keys):
+                number += 1
+                if self._numbers.get(each, 0) < number:
+                    self._put(each, number)
+        return self._numbers.get(key, 0) > max(0, self._count - MAX_CLOSED)
+
+    def _put(self, key: _Key, number: int) -> None:
+        self._numbers[key] = number
+        if len(self._numbers) > MAX_CLOSED + MAX_CLOSED // 8 + 8:
+            oldest = self._count - MAX_CLOSED
+            self._numbers = {each: last for each, last in self._numbers.items() if last > oldest}
 
 
 class _Calls:
@@ -309,6 +449,10 @@ class _Calls:
         #: Positions among all calls of those that wait for a reply, in ascending order.
         self.waiting: list[int] = []
         self.lowest: int | None = None
+        #: Number of later calls that were paired elsewhere, while others are.
+        self.answered_elsewhere = 0
+        #: Number of the last message of an exchange.
+        self.last_n = 0
         #: Keys of the open exchanges.
         self.open: dict[_Key, None] = {}
 
@@ -322,7 +466,7 @@ class _Calls:
         """Remove an answered call, and return how many later calls were answered before it."""
         at = bisect_left(self.waiting, position)
         del self.waiting[at]
-        return self.sent - position - 1 - (len(self.waiting) - at)
+        return self.sent - position - 1 - (len(self.waiting) - at) + self.answered_elsewhere
 
 
 class _Open:

@@ -23,11 +23,13 @@ from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
 if TYPE_CHECKING:
+    from ..capture.pairing import PairingLanes
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
     from ..diagnose.findings import Diagnosis
     from ..figures.collector import Measure
     from ..figures.results import Statistics
+    from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
     from ..registry import Registry
 
@@ -272,6 +274,8 @@ class Capture:
                     native += item.messages
                     failures += item.failures
                     if isinstance(item.data, tuple) and not batches:
+                        if item.closed:
+                            yield item
                         yield from item.data
                         continue
                 elif isinstance(item, Notice):
@@ -364,6 +368,44 @@ class Capture:
         self._check(items)
         yield from self.unfinished()
 
+    def _exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
+        if self._on_message is not None or self._redact is not None:
+            return self.exchanges()
+        if self._filter is not None and not is_of_kinds(self._filter):
+            return self.exchanges()
+        from ..capture.pairing import PairingLanes
+
+        sessions = Sessions(self.registry)
+        lanes = PairingLanes(presenting, sessions)
+        items = self._begin(lanes=lanes)
+        self._native = presenting
+        return self._paired(items, sessions, lanes, presenting)
+
+    def _paired(
+        self,
+        items: Generator[_Event],
+        sessions: Sessions,
+        lanes: PairingLanes,
+        presenting: NativeExchanges,
+    ) -> Iterator[CapturedExchange | bytes]:
+        """Yield exchanges, and the lines of those that the native core has paired."""
+        self._sessions = sessions
+        for item in items:
+            if isinstance(item, (Captured, Closed)):
+                for exchange in sessions.feed(item):
+                    shown = [*self._shown_exchanges((exchange,))]
+                    if not shown:
+                        presenting.hide_exchange(exchange)
+                    yield from shown
+            elif isinstance(item, tuple):
+                lanes.take(item)
+            elif isinstance(item, Lines):
+                sessions.add_closed(item.closed)
+                self._shown += item.shown
+                yield item.exchanges
+        self._check(items)
+        yield from self.unfinished()
+
     def _shown_exchanges(self, exchanges: Iterable[Exchange]) -> Iterator[CapturedExchange]:
         selection, on_message = self._selection, self._on_message
         for exchange in exchanges:
@@ -426,6 +468,12 @@ def lines_of(
     """Return the `timeline` of a capture, in which the native core presents what it can: it leaves Lines
     instead of messages."""
     return capture._lines(presenting)
+
+
+def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
+    """Return the `exchanges` of a capture, of which the native core presents those that it can: it leaves
+    lines."""
+    return capture._exchange_lines(presenting)
 
 
 def decode_source(

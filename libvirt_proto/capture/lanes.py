@@ -90,6 +90,11 @@ class Lanes(NoLanes):
         """Return the decoder of the messages that Python reads."""
         return self._presenting.decoder()
 
+    @property
+    def exchanges(self) -> int:
+        """Number of exchanges so far."""
+        return 0
+
     def attach(self, tcp: TcpReassembler, decoder: SegmentDecoder) -> None:
         """Set what reads the other packets."""
         self._tcp, self._decoder = tcp, decoder
@@ -120,6 +125,7 @@ class Lanes(NoLanes):
                 self._decoder.packets,
                 start_ns,
                 self._strays,
+                self.exchanges,
             )
         )
         self._decoder.packets += packets

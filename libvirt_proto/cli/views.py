@@ -127,38 +127,55 @@ class ExchangesView:
         redact: What | None = None,
         times: TimeStyle = "relative",
     ) -> None:
+        from .. import native
         from ..presenters import exchanges
+        from ..presenters.native_lines import JsonExchanges, MonitorExchanges, NativeExchanges
 
         accesses = _accesses(registry) if acl else None
+        self._native: NativeExchanges | None = None
         self._present: Callable[[Exchange], bytes]
         self._clock: Clock | None = None
+        is_native = native.core() is not None
         if format_ == "jsonl":
-            self._present = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
+            objects = exchanges.JsonLinesExchangePresenter(registry, accesses, redact)
+            if is_native:
+                self._native = NativeExchanges(registry, JsonExchanges(objects))
+            self._present = objects
             return
         if format_ == "monitor":
-            text: exchanges.MonitorExchangePresenter | exchanges.PrettyExchangePresenter = (
-                exchanges.MonitorExchangePresenter(registry, palette, accesses, times=times)
-            )
-        else:
-            text = exchanges.PrettyExchangePresenter(
-                registry, palette, accesses, full=full, redacted=redact, times=times
-            )
-        self._clock = text.clock
-        self._present = _encoded(text)
+            lines = exchanges.MonitorExchangePresenter(registry, palette, accesses, times=times)
+            if is_native:
+                self._native = NativeExchanges(registry, MonitorExchanges(lines, _encoding()))
+            self._clock, self._present = lines.clock, _encoded(lines)
+            return
+        text = exchanges.PrettyExchangePresenter(
+            registry, palette, accesses, full=full, redacted=redact, times=times
+        )
+        self._clock, self._present = text.clock, _encoded(text)
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return each exchange as it is complete."""
-        yield from self._shown(capture, capture.exchanges())
+        from ..api.capture import exchange_lines_of
+
+        native = self._native
+        yield from self._shown(
+            capture, capture.exchanges() if native is None else exchange_lines_of(capture, native)
+        )
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Return the exchanges that an interruption left open."""
         return self._shown(capture, capture.unfinished())
 
-    def _shown(self, capture: Capture, exchanges: Iterable[CapturedExchange]) -> Iterator[bytes]:
+    def _shown(self, capture: Capture, exchanges: Iterable[CapturedExchange | bytes]) -> Iterator[bytes]:
         for each in exchanges:
+            if isinstance(each, bytes):
+                yield each
+                continue
             if self._clock is not None:
                 self._clock.start_ns = capture.start_ns
             yield self._present(each.exchange)
+            if self._native is not None:
+                self._native.learn_exchange(each.exchange)
 
 
 class FiguresView:

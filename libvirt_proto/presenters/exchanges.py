@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ..access import Accesses
 from ..jsonlines import presenter as jsonl
 from ..rpc.names import Names
-from ..rpc.objects import NamedObject, ObjectFinder
+from ..rpc.objects import NamedObject, ObjectFinder, Place
 from ..session import Exchange, Outcome, Stream, StreamEnd
 from ..text import amount, duration, printable, quoted, resolution, size
 from . import pretty
@@ -19,13 +19,37 @@ from .monitor import fault, sided
 from .style import PLAIN, Palette
 
 if TYPE_CHECKING:
+    from ..codec.xdrtype import XdrType
+    from ..events import Connection
     from ..registry import Registry
+    from ..rpc.message import Message
 
 #: Columns that most outcomes fit into.
 _OUTCOME: Final = 11
 #: Columns of the name of an object, which may be megabytes long.
 _MAX_NAME: Final = 80
 _ARROWS: Final = ("→ ", "← ", "← ")
+#: A placeholder in a form, for a value that differs between exchanges of a kind. No name has it.
+_VALUE: Final = "\1"
+_JSON: Final = msgspec.Raw(_VALUE.encode())
+
+#: The message with the subject of an exchange, the type of its payload, and the place; None without a
+#: subject.
+Subject = tuple["Message", "XdrType", Place] | None
+
+
+def fixed_subject(objects: ObjectFinder, exchange: Exchange) -> tuple[bool, Subject]:
+    """Return whether exchanges of this kind are a call and its reply without a stream, whose types determine
+    where the subject is; and the subject."""
+    call, reply = exchange.call, exchange.reply
+    if call is None or reply is None or exchange.stream is not None or exchange.connection.side is not None:
+        return False, None
+    for part in (call, reply):
+        message = part.message
+        unusual = message.error is not None or message.raw is not None or message.fds is not None
+        if unusual or message.spare or message.remarks or message.missing or part.sightings:
+            return False, None
+    return objects.fixed_subject(call.message, reply.message)
 
 
 class StreamObject(msgspec.Struct):
@@ -82,6 +106,28 @@ class JsonLinesExchangePresenter:
     def __call__(self, exchange: Exchange) -> bytes:
         """Return the line of an exchange."""
         return self._encode(self.line(exchange)) + b"\n"
+
+    def form(self, exchange: Exchange, subject: Subject) -> bytes:
+        """Return the line of an exchange, with placeholders for n, time, connection, serial, latency,
+        overtaken, bytes, call, reply, and the name and UUID of the subject."""
+        line: Any = self.line(exchange)
+        line.n = line.time_ns = line.conn = line.serial = line.latency_ns = line.overtaken = _JSON
+        line.bytes_c2s = line.bytes_s2c = line.call = line.reply = _JSON
+        if subject is not None:
+            _, _, place = subject
+            name = None if place.name is None else _JSON
+            uuid = None if place.uuid is None else msgspec.Raw(b'"\1"')
+            line.object = {"kind": place.kind, "name": name, "uuid": uuid}
+        return self._encode(line) + b"\n"
+
+    def fixed_subject(self, exchange: Exchange) -> tuple[bool, Subject]:
+        """Return whether the kind of an exchange determines its form, and its subject."""
+        return fixed_subject(self._objects, exchange)
+
+    @property
+    def messages(self) -> jsonl.JsonLinesPresenter:
+        """The presenter of call and reply."""
+        return self._message
 
     def line(self, exchange: Exchange) -> ExchangeLine:
         """Return the object of a line."""
@@ -150,18 +196,51 @@ class MonitorExchangePresenter:
 
     def __call__(self, exchange: Exchange) -> str:
         """Return the line of an exchange."""
+        return self._line(
+            exchange,
+            (self.clock(exchange.first_ns), self.column(exchange.connection)),
+            _parenthesised(_subject(self._objects, exchange)),
+            (str(exchange.header.serial), str(exchange.bytes_c2s), str(exchange.bytes_s2c), _took(exchange)),
+            "".join(self._more(exchange)),
+        )
+
+    def form(self, exchange: Exchange, subject: Subject) -> str | None:
+        """Return the line of an exchange, with placeholders for time, connection, name of the subject,
+        serial, bytes, duration, and what follows; None if lines of its kind differ in more than these."""
+        failed = bool(exchange.failures)
+        if self._accesses is not None or not self.clock.is_relative or (failed and self._palette.bad):
+            return None
+        name = "" if subject is None else f'("{_VALUE}")'
+        return self._line(exchange, (_VALUE, _VALUE), name, (_VALUE, _VALUE, _VALUE, _VALUE), _VALUE)
+
+    def fixed_subject(self, exchange: Exchange) -> tuple[bool, Subject]:
+        """Return whether the kind of an exchange determines its form, and its subject."""
+        return fixed_subject(self._objects, exchange)
+
+    def column(self, connection: Connection) -> str:
+        """Return the column of a connection."""
+        return f"{printable(str(connection)):<16}"
+
+    def _line(
+        self,
+        exchange: Exchange,
+        begin: tuple[str, str],
+        subject: str,
+        values: tuple[str, str, str, str],
+        more: str,
+    ) -> str:
         header, colour = exchange.header, self._palette
+        time, connection = begin
+        serial, sent, received, took = values
         program, procedure = self._names.of(header)
         name = f"{program or f'unknown:{header.prog}'}.{header.vers}.{procedure or f'unknown:{header.proc}'}"
         shade = _shade(exchange, colour)
-        subject = _parenthesised(_subject(self._objects, exchange))
         return (
-            f"{self.clock(exchange.first_ns)}{sided('=', exchange.connection.side)} "
-            f"{colour.quiet}{printable(str(exchange.connection)):<16}{colour.off} "
+            f"{time}{sided('=', exchange.connection.side)} "
+            f"{colour.quiet}{connection}{colour.off} "
             f"msg={colour.name}{name}{subject}{colour.off}"
-            f"({shade}{exchange.outcome}{colour.off}, {header.serial})"
-            f" len={exchange.bytes_c2s}+{exchange.bytes_s2c}"
-            f" took={_took(exchange)}{''.join(self._more(exchange))}"
+            f"({shade}{exchange.outcome}{colour.off}, {serial})"
+            f" len={sent}+{received} took={took}{more}"
         )
 
     def _more(self, exchange: Exchange) -> Iterator[str]:

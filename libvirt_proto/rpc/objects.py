@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from ..codec import types as xdr
 from ..codec.type_table import TypeTable
 from ..codec.values import XdrStruct, XdrUnion
-from ..codec.visitor import Visitor, parts
+from ..codec.visitor import UUID_SIZE, Visitor, parts
+from ..codec.xdrtype import XdrType
 from ..text import uuid_text, wire_text
 from .names import Names
 
@@ -30,6 +31,8 @@ _KIND: Final = re.compile(r"(?:[a-z]+_)?(?:nonnull_(\w+)|(\w+?)_lookup_by_\w+_ar
 _DESCRIBED: Final = re.compile(r"(?:[a-z]+_)?(\w+?)_(?:define|create)_xml(?:_\w+)?_args")
 _DESCRIPTIONS: Final = ("xml", "xml_desc")
 _NAMES: Final = ("name", "portdev")
+#: Maximum number of structs around an object at a fixed place.
+_MAX_PLACE: Final = 4
 
 
 class NamedObject(msgspec.Struct, frozen=True):
@@ -42,6 +45,15 @@ class NamedObject(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.name if self.name is not None else self.uuid or ""
+
+
+class Place(NamedTuple):
+    """An object that each value of a type has: its kind, and the numbers of the fields that lead to its name
+    and its UUID; None for one that it does not have."""
+
+    kind: str
+    name: tuple[int, ...] | None
+    uuid: tuple[int, ...] | None
 
 
 #: Passes the objects in a value to a function.
@@ -75,6 +87,53 @@ class ObjectFinder:
         if call is None or not self._for_subject(call)[1]:
             return None
         return next(iter(self._described(call)), None)
+
+    def fixed_subject(
+        self, call: Message, reply: Message
+    ) -> tuple[bool, tuple[Message, XdrType, Place] | None]:
+        """Return whether the types of two payloads determine where the subject is; and which message has it,
+        its type and the place, None for no subject."""
+        for message in (call, reply):
+            type_ = self._names.payload_type(message)
+            if type_ is None:
+                continue
+            is_fixed, place = self._place(type_, type_.reference, ())
+            if place is not None or not is_fixed:
+                return is_fixed, None if place is None else (message, type_, place)
+        return not self._for_subject(call)[1], None
+
+    def _place(self, type_: XdrType, node: xdr.Node, path: tuple[int, ...]) -> tuple[bool, Place | None]:
+        """Return whether the first object in values of a type has a fixed place, and the place."""
+        types = type_.types
+        if self._visitor(types, lists=False).visit(node) is None:
+            return True, None
+        reference = node
+        while isinstance(node, xdr.Named):
+            reference, node = node, types.definition(node).node
+        if not isinstance(node, xdr.Structure) or len(path) >= _MAX_PLACE:
+            return False, None
+        assert isinstance(reference, xdr.Named)
+        match = _KIND.fullmatch(reference.name)
+        if match is not None:
+            fields = [field.name for field in node.fields]
+            name = next((fields.index(each) for each in _NAMES if each in fields), None)
+            uuid = fields.index("uuid") if "uuid" in fields else None
+            if name is not None or uuid is not None:
+                place = Place(
+                    match[1] or match[2],
+                    None if name is None else (*path, name),
+                    None if uuid is None else (*path, uuid),
+                )
+                is_text = name is None or isinstance(_declared(types, node.fields[name].node), xdr.String)
+                is_uuid = uuid is None or _is_uuid(_declared(types, node.fields[uuid].node))
+                return is_text and is_uuid, place if is_text and is_uuid else None
+            if "pool" in fields:
+                return False, None
+        for index, field in enumerate(node.fields):
+            is_fixed, found = self._place(type_, field.node, (*path, index))
+            if found is not None or not is_fixed:
+                return is_fixed, found
+        return True, None
 
     def _for_subject(self, message: Message) -> tuple[_Find | None, bool]:
         """Return the function that finds the objects in a payload, except in lists, and whether it has a
@@ -125,6 +184,17 @@ class ObjectFinder:
         if visitor is None:
             visitor = self._visitors[types, lists] = _Finders(types, lists=lists)
         return visitor
+
+
+def _declared(types: TypeTable, node: xdr.Node) -> xdr.Node:
+    """Return a type without typedefs."""
+    while isinstance(node, xdr.Named):
+        node = types.definition(node).node
+    return node
+
+
+def _is_uuid(node: xdr.Node) -> bool:
+    return isinstance(node, xdr.FixedOpaque) and node.size.value == UUID_SIZE
 
 
 class _Finders(Visitor[_Find | None]):

@@ -151,7 +151,23 @@ def _call(target: Any, taker: Taker, rows: dict[str, int], sent: dict[int, int],
     """One call. `sent` has the next sequence number of each direction, as the scanner should have it."""
     direction = taker.below(3)
     key = _key(direction)
-    match taker.below(4):
+    match taker.below(8):
+        case 4 | 5:
+            target.pair(key, taker.number(1), taker.take(4), taker.take(12 * taker.below(3)))
+        case 6:
+            target.unpair(key)
+        case 7:
+            numbers = struct.pack(">IIiii", 0x20008086, 1, taker.below(2), 1, taker.below(2))
+            target.learn(numbers + b"\1", rows["remote_auth_list_ret"], 0, (0x20008086, 1, 0, 1, 0, None))
+            parts = [
+                taker.take(3)
+                if taker.below(2)
+                else (taker.below(52), rows["remote_domain_get_info_args"], taker.below(2), taker.below(3))
+                if taker.below(2)
+                else taker.below(52)
+                for _ in range(taker.below(9))
+            ]
+            target.learn_exchange(numbers + b"\1", tuple(parts))
         case 0:
             numbers = struct.pack(">IIiii", 0x20008086, 1, taker.below(2), 0, taker.below(2))
             names = ("remote_connect_open_args", "virNetMessageError", "remote_auth_list_ret")
@@ -184,6 +200,7 @@ def _call(target: Any, taker: Taker, rows: dict[str, int], sent: dict[int, int],
             pos = taker.below(9) if taker.below(4) == 3 else 0
             end, *_ = target.scan(packets, pos, blocks, big, limit, faces, 0, 0, first)
             assert 0 <= end <= len(packets)
+            target.paired()
 
 
 def _key(direction: int) -> bytes:
@@ -194,7 +211,8 @@ def _key(direction: int) -> bytes:
 def _payload(taker: Taker) -> bytes:
     """A whole message, a part of one, or any bytes."""
     body = taker.take(taker.below(60)) if taker.below(2) else bytes(4 * taker.below(6))
-    head = struct.pack(">IIiiIi", 0x20008086, 1, taker.below(2), 0, 7, taker.below(2))
+    numbers = taker.below(2), taker.below(2), taker.below(4), taker.below(2)
+    head = struct.pack(">IIiiIi", 0x20008086, 1, *numbers)
     frame = struct.pack(">I", 28 + len(body) + (taker.below(8) == 7)) + head + body
     return (frame, frame, frame[: len(frame) // 2], frame[len(frame) // 2 :], body)[taker.below(5)]
 
@@ -226,11 +244,16 @@ def plan_seeds() -> list[bytes]:
 
 
 def scanner_seeds() -> list[bytes]:
-    """Return sequences of calls: packets in order, of pcap and pcapng, as lines and as objects."""
+    """Return sequences of calls: packets in order, of pcap and pcapng, as lines and as objects, and with
+    calls paired."""
     found = []
     for how in (0, 1, 3, 5, 8):
         for blocks in (0, 1):
             # Direction, call, blocks, order, interface (2), packets; then body (2), header (2), and so on.
             scan = bytes((0, 3, blocks, 0, 0, 0, 3)) + bytes((0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 9)) * 4 + bytes(4)
             found.append(bytes([how]) + scan * 3)
+            if how & 1:
+                pair = bytes((0, 4, 1)) + b"conn" + bytes(1)
+                learn = bytes((0, 7, 0, 0, 2)) + bytes((0, 1, 0, 2))
+                found.append(bytes([how]) + pair + learn + scan + bytes((0, 6)) + scan + pair + scan)
     return found

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import libvirt_proto
-from libvirt_proto import native, native_kinds
+from libvirt_proto import native, native_kinds, session
 from libvirt_proto.capture import lanes
 from libvirt_proto.capture.pcap import tcp
 from libvirt_proto.cli import main as cli
+from libvirt_proto.presenters import native_lines
 from tests.support import packets
 from tests.support.examples import examples
 
@@ -130,6 +131,7 @@ COMMANDS = [
     ("decode", "--format", "monitor", "--procedure", "domain_*"),
     ("decode", "--format", "jsonl", "--errors-only"),
     ("decode", "--exchanges", "--format", "jsonl"),
+    ("decode", "--exchanges", "--format", "monitor"),
     ("decode", "--format", "monitor", "--object", "test"),
     ("stats", "--format", "json"),
 ]
@@ -179,6 +181,178 @@ def test_same_output_of_many_connections(tmp_path: Path, monkeypatch: pytest.Mon
         for command in (("decode", "--format", "monitor"), ("decode", "--format", "jsonl")):
             python, core = both(monkeypatch, file, command)
             assert core == python
+
+
+#: Procedures: domain_get_info, domain_lookup_by_uuid, connect_get_hostname, domain_screenshot (a stream),
+#: domain_define_xml, domain_lookup_by_id, and one without a definition.
+PROCEDURES = (16, 24, 59, 211, 11, 22, 9999)
+EXCHANGES = [
+    ("decode", "--exchanges", "--format", "jsonl"),
+    ("decode", "--exchanges", "--format", "monitor"),
+    ("decode", "--exchanges", "--format", "monitor", "--color", "always"),
+    ("decode", "--exchanges", "--format", "monitor", "--time", "delta"),
+    ("decode", "--exchanges", "--format", "jsonl", "--errors-only"),
+    ("decode", "--exchanges", "--format", "monitor", "--procedure", "domain_*"),
+    ("decode", "--exchanges", "--format", "monitor", "--slower-than", "20ms"),
+    ("decode", "--exchanges", "--format", "jsonl", "--errors-only", "--context", "2"),
+    ("decode", "--exchanges", "--format", "monitor", "--acl"),
+]
+
+
+def domain(rng: Random) -> bytes:
+    """A remote_nonnull_domain, sometimes with an unusual name."""
+    names = (b"vm1", b"vm1", b"vm1", b"", b'a"b', b"\xc3\xa9", b"\xff", b"x" * 81, b"tab\t")
+    name = rng.choice(names)
+    padded = struct.pack(">I", len(name)) + name + bytes(-len(name) % 4)
+    return padded + bytes(range(16)) + struct.pack(">i", -1)
+
+
+def payload(proc: int, type_: int, status: int, rng: Random) -> bytes:
+    """A payload of one of PROCEDURES, which is sometimes malformed."""
+    if rng.random() < 0.005:
+        return rng.randbytes(4 * rng.randrange(4))
+    if type_ == 1 and status == 1:
+        text = rng.choice((b"no domain", b'a"b', b"\xff"))
+        error = (
+            struct.pack(">iiiI", rng.choice((42, 1, 9999)), 10, 1, len(text)) + text + bytes(-len(text) % 4)
+        )
+        return error + bytes(4 * 8)
+    if type_ == 0:
+        xml = b"<domain><name>vm</name></domain>"
+        texts = {16: domain(rng), 24: bytes(range(16)), 11: struct.pack(">I", len(xml)) + xml, 22: bytes(4)}
+        return domain(rng) + bytes(8) if proc == 211 else texts.get(proc, b"")
+    texts = {
+        16: bytes(32),
+        25: domain(rng),
+        59: b"\0\0\0\4host",
+        211: b"\0\0\0\0",
+        11: domain(rng),
+        22: domain(rng),
+    }
+    return texts.get(proc, b"")
+
+
+def conversations(rng: Random) -> list[bytes]:
+    """Packets of connections with calls of any serial, pipelined or not, streams, and late or missing
+    replies."""
+    talks = [packets.Talk(client=("192.0.2.7", 40000 + at)) for at in range(rng.randrange(1, 5))]
+    found = [packet for talk in talks for packet in talk.handshake()]
+    serials = dict.fromkeys(range(len(talks)), 0)
+    waiting: list[tuple[int, int, int]] = []
+    usual, odd = rng.random() < 0.7, rng.choice((0.1, 1, 1))
+    for _ in range(rng.randrange(20, 400)):
+        at = rng.randrange(len(talks))
+        of_talk = [each for each in waiting if each[0] == at]
+        proc, serial, rare = rng.choice(PROCEDURES[: rng.randrange(1, 8)]), serials[at], rng.random() / odd
+        if of_talk and (usual or rng.random() < 0.6) and rng.random() < 0.7:
+            each = rng.choice(of_talk[: rng.randrange(1, 4)])
+            if rare > 0.03:
+                waiting.remove(each)
+            direction, type_, status, (_, proc, serial) = "s2c", 1, int(rng.random() < 0.1), each
+        elif rare < 0.04:
+            direction, type_, status = rng.choice(("s2c", "c2s")), 3, rng.choice((0, 1, 2, 2, 2))
+            serial = rng.randrange(serial + 2)
+        elif rare < 0.06:
+            direction, type_, status, serial = "s2c", 1, 0, rng.randrange(serial + 3)
+        elif rare < 0.08:
+            direction, type_, status, serial = rng.choice(("s2c", "c2s")), 0, 0, rng.randrange(serial + 1)
+        else:
+            direction, type_, status = "c2s", 0, 0
+            serials[at] += 1
+            waiting.append((at, proc, serial))
+        body = rng.randbytes(40) if type_ == 3 and status == 2 else payload(proc, type_, status, rng)
+        if type_ == 3 and status == 1:
+            body = b"" if direction == "c2s" else payload(proc, 1, 1, rng)
+        frame = packets.message(body, proc=proc, type=type_, status=status, serial=serial)
+        if rng.random() < 0.05 * odd:  # two messages in a packet
+            frame += packets.message(b"", proc=59, serial=serials[at])
+            frame = frame if direction == "c2s" else frame + frame
+        if rng.random() < 0.01 * odd:
+            found += talks[at].close()
+            talks[at] = packets.Talk(client=("192.0.2.7", 41000 + len(found)))
+            found += talks[at].handshake()
+        found.append(talks[at].packet(direction, frame))
+    return found
+
+
+@pytest.mark.parametrize("command", EXCHANGES, ids=" ".join)
+def test_same_exchanges(command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls and replies in any order are paired alike. (Simple examples have few exchanges.)"""
+    file = tmp_path / "capture"
+    damages = ("cut up", "lost", "flipped", "shortened", "repeated", "late")
+    for seed in range(examples(120)):
+        rng = Random(f"{seed}/{command}")
+        kinds = frozenset(rng.sample(damages, rng.choice((0, 0, 1, 2))))
+        file.write_bytes(pcap(damaged(conversations(rng), rng, kinds), rng))
+        with pytest.MonkeyPatch.context() as bounds:
+            for name, value in (("MAX_CONNECTIONS", 2), ("MAX_CLOSED", 4)) if seed % 4 == 3 else ():
+                bounds.setattr(session, name, value)
+            python, core = both(monkeypatch, file, command)
+        assert core == python, seed
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "monitor"])
+def test_share_of_exchanges(tmp_path: Path, format_: str) -> None:
+    """Python presents only the first exchanges of each kind, also of pipelined calls and next to an open
+    stream."""
+    talk = packets.Talk()
+    found = talk.handshake()
+
+    def add(direction: str, body: bytes, **fields: int) -> None:
+        found.append(talk.packet(direction, packets.message(body, **fields)))
+
+    rng = Random(1)
+    add("c2s", b"\0\0\0\3vm1\0" + bytes(20) + bytes(8), proc=211, serial=5)
+    add("s2c", b"\0\0\0\0", proc=211, type=1, serial=5)
+    add("s2c", b"data" * 50, proc=211, type=3, status=2, serial=5)
+    for serial in range(10, 3000, 3):
+        for at in range(3):
+            add("c2s", b"", proc=59, serial=serial + at)
+        for at in rng.sample(range(3), 3):
+            add("s2c", b"\0\0\0\4host", proc=59, type=1, serial=serial + at)
+    add("s2c", b"\0\0\0\4host", proc=59, type=1, serial=70_000)
+    for serial in range(3000, 4000):
+        add("c2s", b"", proc=59, serial=serial)
+        if serial > 3000:
+            add("s2c", b"\0\0\0\4host", proc=59, type=1, serial=serial - 1)
+    file = tmp_path / "many.pcap"
+    file.write_bytes(packets.pcap(found))
+    presented = []
+    with pytest.MonkeyPatch.context() as patch:
+        learn = native_lines.NativeExchanges.learn_exchange
+        patch.setattr(
+            native_lines.NativeExchanges,
+            "learn_exchange",
+            lambda *args: (presented.append(1), learn(*args)),
+        )
+        python, core = both(patch, file, ("decode", "--exchanges", "--format", format_))
+    assert core == python
+    assert len(core[0].splitlines()) > 1990
+    assert 1 <= len(presented) <= 20
+
+
+def test_too_many_open_exchanges(tmp_path: Path) -> None:
+    """The oldest are given up in the same order, whoever has them."""
+    rng, found = Random(3), []
+    talks = [packets.Talk(client=("192.0.2.7", 20_000 + at)) for at in range(180)]
+    found = [packet for talk in talks for packet in talk.handshake()]
+    for serial in range(60):
+        for talk in rng.sample(talks, len(talks)):
+            proc = rng.choice((59, 59, 211))
+            body = b"\0\0\0\3vm1\0" + bytes(20) + bytes(8) if proc == 211 else b""
+            call = packets.message(body, proc=proc, serial=serial)
+            found.append(talk.packet("c2s", call))
+            if rng.random() < 0.2:
+                body = b"\0\0\0\0" if proc == 211 else b"\0\0\0\4host"
+                reply = packets.message(body, proc=proc, type=1, serial=serial)
+                found.append(talk.packet("s2c", reply))
+    file = tmp_path / "many.pcap"
+    file.write_bytes(packets.pcap(found))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "MAX_OPEN", session._MAX_LENT + 200)
+        python, core = both(patch, file, ("decode", "--exchanges", "--format", "jsonl"))
+    assert core == python
+    assert core[0].count('"outcome":"given-up"') > 100
 
 
 def test_same_messages(tmp_path: Path) -> None:

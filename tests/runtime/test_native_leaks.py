@@ -14,15 +14,17 @@ from tests.support import packets
 pytestmark = pytest.mark.native
 
 MESSAGES = 20_000
-#: Reads the capture 26 times as lines and 26 times as messages, and prints the resident memory in KiB after
-#: each pass, and how many messages there were.
+#: Reads the capture 26 times as lines, as exchanges and as messages, and prints the resident memory in KiB
+#: after each pass, and how many messages there were.
 SCRIPT = """
 import gc, re, sys
 import libvirt_proto
 from libvirt_proto import native, registry
 from libvirt_proto.events import Captured, Lines
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
-from libvirt_proto.presenters.native_lines import JsonLines, NativeLines
+from libvirt_proto.api.capture import exchange_lines_of, lines_of
+from libvirt_proto.presenters.exchanges import JsonLinesExchangePresenter
+from libvirt_proto.presenters.native_lines import JsonExchanges, JsonLines, NativeExchanges, NativeLines
 
 def resident():
     gc.collect()
@@ -32,7 +34,7 @@ def as_lines():
     presenter = JsonLinesPresenter(registry.default())
     core, count = NativeLines(registry.default(), JsonLines(presenter)), 0
     with libvirt_proto.open(sys.argv[1]) as capture:
-        for item in capture.lines(core):
+        for item in lines_of(capture, core):
             if isinstance(item, Captured):
                 presenter(item)
                 core.learn(item)
@@ -42,13 +44,26 @@ def as_lines():
                 by_core[0] += item.messages
     return count
 
+def as_exchanges():
+    presenter = JsonLinesExchangePresenter(registry.default())
+    core, count = NativeExchanges(registry.default(), JsonExchanges(presenter)), 0
+    with libvirt_proto.open(sys.argv[1]) as capture:
+        for item in exchange_lines_of(capture, core):
+            if isinstance(item, bytes):
+                count += 2 * item.count(b"\\n")
+            else:
+                presenter(item.exchange)
+                core.learn_exchange(item.exchange)
+                count += 2
+    return count
+
 def as_messages():
     with libvirt_proto.open(sys.argv[1]) as capture:
         return sum(1 for _ in capture.timeline())
 
 assert native.core() is not None
 by_core = [0]
-for run in (as_lines, as_messages):
+for run in (as_lines, as_exchanges, as_messages):
     print(*((run(), resident())[1] for _ in range(26)))
 print(by_core[0], run())
 """
@@ -73,10 +88,12 @@ def test_million_messages_keep_no_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(file)], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    lines, messages, counts = ([int(word) for word in line.split()] for line in done.stdout.splitlines())
+    lines, exchanges, messages, counts = (
+        [int(word) for word in line.split()] for line in done.stdout.splitlines()
+    )
     by_core, each = counts
     assert each == MESSAGES
     assert by_core > 26 * MESSAGES * 0.98
-    for resident in (lines, messages):
+    for resident in (lines, exchanges, messages):
         # 400,000 messages lie between these: 16 bytes of each would be 6 MB.
         assert resident[-1] - resident[5] < 2048, f"KiB after each pass: {resident}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import count
 from typing import Any
 
@@ -323,6 +324,57 @@ def test_undeclared_stream(wire: Wire) -> None:
     )
     assert done.stream is not None
     assert done.stream.bytes_c2s == 4
+
+
+# Calls that are paired elsewhere
+
+
+class Elsewhere:
+    """Keeps the calls of a connection, and gives them back."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.sessions = sessions
+        self.calls: list[tuple[Captured, int]] = []
+        self.sent = 0
+
+    def keep(self, call: Captured) -> None:
+        self.calls.append((call, self.sent))
+        self.sent += 1
+
+    def stop(self) -> None:
+        serials = [call.message.header.serial for call, _ in self.calls]
+        last = max((call.n for call, _ in self.calls), default=0)
+        self.sessions.take_back(CONNECTION.id, self.sent, min(serials, default=2**32 - 1), last, self.calls)
+        self.calls, self.sent = [], 0
+
+
+def test_calls_come_back_in_their_places(wire: Wire) -> None:
+    """Between those of another connection, with positions after those that were open before."""
+    sessions = Sessions(registry.default())
+    elsewhere = Elsewhere(sessions)
+    sessions.share(elsewhere)
+    messages = [wire(CALL, 5), wire(CALL, 6), wire(CALL, 1, connection=OTHER), wire(CALL, 7)]
+    sessions.feed(messages[0])
+    assert sessions.open_keys(CONNECTION.id) == bytes.fromhex("200080860000000100000005")
+    elsewhere.keep(messages[1])
+    sessions.feed(messages[2])
+    elsewhere.keep(messages[3])
+    sessions.meanwhile(CONNECTION.id, 2, 6, 1)  # of which one was answered
+    (first,) = sessions.feed(wire(REPLY, 5))
+    assert (first.outcome, first.overtaken) == ("ok", 1)
+    assert [each.first for each in sessions.finish()] == messages[1:]
+
+
+def test_exchanges_that_ended_elsewhere_are_remembered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MAX_CLOSED", 2)
+    sessions = Sessions(registry.default())
+    sessions.feed(wire(CALL, 1))
+    keys = [struct.pack("=IIII", CONNECTION.id, 0x20008086, 1, serial) for serial in (2, 3, 4)]
+    sessions.add_closed(b"".join(keys))
+    assert sessions.count == 3
+    found = [each for serial in (4, 3, 2) for each in sessions.feed(wire(REPLY, serial))]
+    assert outcomes(found) == ["repeated", "orphan", "orphan"]
+    assert [each.n for each in found] == [4, 5, 6]
 
 
 # Bounds

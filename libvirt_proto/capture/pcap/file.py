@@ -211,11 +211,14 @@ def _skimmed(
     limit: int,
     faces: tuple[Face, ...],
 ) -> Generator[Lines, None, tuple[int, int]]:
-    """Yield what `skim` reads, and return the position after it, and the number of packets to read then."""
-    pos, lines, count = skim.packets(buffer, pos, blocks, big, limit, faces)
-    if lines is not None:
-        yield lines
-    return pos, count
+    """Yield what `skim` reads, in several steps, and return the position after it, and the number of packets
+    to read then."""
+    while True:
+        pos, lines, count = skim.packets(buffer, pos, blocks, big, limit, faces)
+        if lines is not None:
+            yield lines
+        if lines is None or count:
+            return pos, count
 
 
 class _Interface(NamedTuple):

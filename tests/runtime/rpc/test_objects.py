@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import reduce
+from random import Random
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.rpc.message import Message, MessageDecoder
+from libvirt_proto.codec.xdrtype import XdrType
+from libvirt_proto.registry import Registry
+from libvirt_proto.rpc.message import Header, Message, MessageDecoder
 from libvirt_proto.rpc.objects import NamedObject, ObjectFinder
 from libvirt_proto.rpc.xml_description import name_and_uuid
+from libvirt_proto.text import uuid_text, wire_text
+from libvirt_proto_codegen.releases import folders
 from tests.support.frames import error_payload, frame, text, word
+from tests.support.values import random_value
 
 DEFINITIONS = registry.default()
 REMOTE = DEFINITIONS.program("remote")
@@ -94,3 +104,42 @@ def test_any_text_has_a_name_or_none(xml: str | bytes) -> None:
 def test_only_the_beginning_of_a_description_is_searched() -> None:
     assert name_and_uuid("<domain>" + " " * 70_000 + "<name>vm1</name></domain>") == (None, None)
     assert name_and_uuid("<domain>" + "<a>" * 20_000) == (None, None)
+
+
+def _at(value: Any, path: tuple[int, ...]) -> Any:
+    return reduce(lambda held, field: getattr(held, held.__struct_fields__[field]), path, value)
+
+
+def _made(type_: XdrType | None, header: Header, rng: Random) -> Message:
+    if type_ is None:
+        return Message(header, 28)
+    return Message(header, 28, None, type_.name, random_value(type_, rng))
+
+
+@pytest.mark.parametrize("definitions", ["newest", folders()[0]])
+def test_fixed_place_has_the_subject(definitions: str) -> None:
+    """For all procedures: the name and the UUID at the place are those of the subject."""
+    known: Registry = registry.default() if definitions == "newest" else registry.release(definitions)
+    finder, counts = ObjectFinder(known), Counter[str]()
+    for program in known.programs():
+        for procedure in program.procedures:
+            rng = Random(f"{program.name}/{procedure.name}")
+            for _ in range(3):
+                header = Header(program.number, 1, procedure.number, 0, 1, 0)
+                call, reply = (_made(type_, header, rng) for type_ in (procedure.args, procedure.ret))
+                is_fixed, place = finder.fixed_subject(call, reply)
+                expected = finder.subject(call, reply)
+                if not is_fixed:
+                    counts["open"] += 1
+                    assert place is None
+                elif place is None:
+                    counts["none"] += 1
+                    assert expected is None
+                else:
+                    counts["fixed"] += 1
+                    message_, type_, (kind, name, uuid) = place
+                    assert type_.name == message_.payload_type
+                    names = None if name is None else wire_text(_at(message_.payload, name))
+                    uuids = None if uuid is None else uuid_text(_at(message_.payload, uuid))
+                    assert expected == NamedObject(kind, names, uuids)
+    assert counts["fixed"] > counts["none"] > counts["open"]
