@@ -1413,7 +1413,9 @@ static inline uint64_t mixed(uint64_t state, uint64_t word)
     return state ^ state >> 32;
 }
 
-/* The size is 12 or 36. */
+/* IPv4 or IPv6: other sizes must not be hashed. */
+static int is_key(Py_ssize_t size) { return size == 12 || size == 36; }
+
 static inline uint32_t lane_hash(const Scanner *self, const uint8_t *key, size_t size)
 {
     uint64_t state = (uintptr_t)self, word;
@@ -2658,10 +2660,11 @@ static int add_part(Scanner *self, PyObject *item, Part *part)
 }
 
 /* Add the parts of the line of an exchange; 0 with an exception. */
-static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count)
+/* Add the first parts of a tuple, with slots below `slots`. There is room for the steps of a check after them. */
+static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t slots)
 {
-    if (self->part_count + (size_t)count > self->part_room) {
-        size_t room = 2 * (self->part_room + (size_t)count);
+    if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
+        size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
         Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
         if (grown == NULL) {
             PyErr_NoMemory();
@@ -2670,12 +2673,14 @@ static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count)
         self->parts = grown;
         self->part_room = room;
     }
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!add_part(self, PyTuple_GetItem(parts, i), self->parts + self->part_count + i)) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Part *part = self->parts + self->part_count + i;
+        if (!add_part(self, PyTuple_GetItem(parts, i), part) || part->slot >= slots) {
             if (!PyErr_Occurred())
                 PyErr_SetString(PyExc_ValueError, "no such part of a line");
             return 0;
         }
+    }
     self->part_count += (size_t)count;
     return 1;
 }
@@ -2688,7 +2693,6 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
-    uint8_t shows_payload = 0;
     if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
         is_busy(self))
         return NULL;
@@ -2711,43 +2715,20 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         }
         count = 0;
     }
-    if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
-        size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
-        Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
-        if (grown == NULL)
-            return PyErr_NoMemory();
-        self->parts = grown;
-        self->part_room = room;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *item = PyTuple_GetItem(parts, i);
-        Part *part = self->parts + self->part_count + i;
-        part->slot = TEXT;
-        if (PyBytes_Check(item)) {
-            if (!add_text(self, item, part))
-                return NULL;
-        }
-        else {
-            unsigned long value = PyLong_AsUnsignedLong(item);
-            if (PyErr_Occurred())
-                return NULL;
-            if (value == TEXT || value >= SLOTS || (value == FAULT && !self->fault_names)) {
-                PyErr_SetString(PyExc_ValueError, "no such part of a line");
-                return NULL;
-            }
-            part->slot = (uint32_t)value;
-            shows_payload |= value == PAYLOAD && typed;
-        }
-    }
+    const size_t first = self->part_count;
+    if (!add_parts(self, parts, count, SLOTS))
+        return NULL;
     kind->key = words;
     kind->row = row;
     kind->failed = failed != 0;
-    kind->shows_payload = shows_payload;
+    kind->shows_payload = 0;
+    for (size_t i = first; typed && i < self->part_count; i++)
+        kind->shows_payload |= self->parts[i].slot == PAYLOAD;
     kind->fields = self->found == NULL ? NULL : Py_NewRef(parts);
-    kind->first = (uint32_t)self->part_count;
+    kind->first = (uint32_t)first;
     kind->count = (uint32_t)count;
-    kind->checks = typed ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
-    self->part_count += (size_t)count + kind->checks;
+    kind->checks = typed ? steps_of(self->plan, row, self->parts + self->part_count) : 0;
+    self->part_count += kind->checks;
     self->kind_slots[slot] = ++self->kind_count;
     Py_RETURN_TRUE;
 }
@@ -2770,7 +2751,7 @@ static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
     const Py_ssize_t count = PyTuple_Size(parts);
     if (kind == NULL || kind->fields == NULL || kind->exchange_known || count > 128)
         Py_RETURN_FALSE;
-    if (!add_parts(self, parts, count))
+    if (!add_parts(self, parts, count, 2 * OF_REPLY))
         return NULL;
     kind->exchange_first = (uint32_t)(self->part_count - (size_t)count);
     kind->exchange_count = (uint32_t)count;
@@ -2810,7 +2791,7 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
-    if ((key_size != 12 && key_size != 36) || direction < 0 || direction > 1) {
+    if (!is_key(key_size) || direction < 0 || direction > 1) {
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
@@ -2841,7 +2822,7 @@ static PyObject *scanner_take(PyObject *object, PyObject *args)
     Py_ssize_t key_size;
     if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size) || is_busy(self))
         return NULL;
-    if (key_size != 12 && key_size != 36)
+    if (!is_key(key_size))
         Py_RETURN_NONE;
     const uint32_t hash = lane_hash(self, (const uint8_t *)key, (size_t)key_size);
     const uint32_t slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size, hash);
@@ -2866,7 +2847,7 @@ static PyObject *scanner_pair(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y#Ky#y#:pair", &key, &key_size, &id, &conn, &conn_size, &others, &others_size) ||
         is_busy(self))
         return NULL;
-    if (self->found == NULL || (key_size != 12 && key_size != 36)) {
+    if (self->found == NULL || !is_key(key_size)) {
         PyErr_SetString(PyExc_ValueError, "no objects, or no such key");
         return NULL;
     }
@@ -2906,7 +2887,7 @@ static PyObject *scanner_unpair(PyObject *object, PyObject *args)
     Py_ssize_t key_size;
     if (!PyArg_ParseTuple(args, "y#:unpair", &key, &key_size) || is_busy(self))
         return NULL;
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
+    Lane *lane = is_key(key_size) ? find_lane(self, (const uint8_t *)key, (size_t)key_size) : NULL;
     if (lane == NULL || lane->talk == NULL)
         Py_RETURN_NONE;
     PyObject *calls = calls_of(lane->talk);

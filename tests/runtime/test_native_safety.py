@@ -449,6 +449,14 @@ class TestScanners:
             assert self.scan(scanner, good)[:3] == (len(good), b"line 1\n", 1)
             assert scanner.take(KEY)[1] == frame[:20]
 
+    @pytest.mark.parametrize("size", [0, 8, 11, 13, 35, 37])
+    def test_keys_of_other_sizes_are_no_lanes(self, size: int) -> None:
+        scanner = self.scanner()
+        assert scanner.take(bytes(size)) is None
+        assert scanner.unpair(bytes(size)) is None
+        with pytest.raises(ValueError, match="no such key"):
+            scanner.open(bytes(size), 7, 0, b"conn")
+
     def test_lane_with_more_than_a_message_is_refused(self) -> None:
         """Pending bytes are less than a message: what has others is not one."""
         scanner = self.scanner()
