@@ -105,10 +105,14 @@ class MonitorPresenter:
 
     def plain_form(self, captured: Captured) -> bytes | None:
         """Return the form of a message's line, with placeholders for time, connection, serial and length;
-        None for a message with more in its line than the error that it reports."""
+        None for a message with more in its line than the error that it reports, without colour."""
         message = captured.message
         special = (
-            message.error is not None or message.missing or captured.sightings or captured.connection.side
+            message.error is not None
+            or message.missing
+            or captured.sightings
+            or captured.connection.side
+            or (message.header.status == 1 and self._palette is not PLAIN)
         )
         if special or self._accesses is not None or not self.clock.is_relative:
             return None
