@@ -423,7 +423,7 @@ def test_stream_data_is_read_natively(tmp_path: Path, format_: str | None) -> No
 
 
 def captured(file: Path, patch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-    """What the Python API gives of a capture, by Python and by the native core."""
+    """Messages, notices and beginning of a capture in the Python API, by Python and by the native core."""
     found = []
     for pure in ("1", "0"):
         patch.setenv(native.PURE, pure)
