@@ -1,8 +1,9 @@
 """Compile the native core into the wheel, or into the source tree for an editable installation.
 
 LIBVIRT_PROTO_NATIVE=0 leaves it out, 1 makes a failure an error, auto (the default) continues without it.
-The extension uses the limited API of Python 3.11, so one wheel serves all later versions. Equal sources give
-equal files: no path and no time gets into them.
+CC, CPPFLAGS, CFLAGS and LDFLAGS are honoured: distributions set them. The extension uses the limited API of
+Python 3.11, so one wheel serves all later versions. Equal sources give equal files: no path and no time gets
+into them.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ FLAGS = (
     # gcc 12 only warns of functions outside the limited API.
     *("-Wall", "-Wextra", "-Wconversion", "-Werror=implicit-function-declaration"),
 )
+FORTIFY, STRIP = "-D_FORTIFY_SOURCE=2", "-Wl,-s"
 RELEASE = (
-    *("-O2", "-g0", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"),
-    *("-Wl,-z,relro,-z,now", "-Wl,--build-id=none", "-Wl,-s"),
+    *("-O2", "-g0", FORTIFY, "-fstack-protector-strong"),
+    *("-Wl,-z,relro,-z,now", "-Wl,--build-id=none", STRIP),
 )
 
 
@@ -81,23 +83,34 @@ def build(
 ) -> str | None:
     """Compile the extension of a source tree, and return what went wrong, None for nothing.
 
-    `compiler` (default: $CC, or what compiled Python) is a command, `include` (default: this Python's) the
-    folder of Python.h.
+    `compiler` is a command (default: $CC, or what compiled Python, with the flags of the environment),
+    `include` (default: this Python's) the folder of Python.h.
     """
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "it needs CPython with a GIL"  # pip would refuse the wheel
     source = f"{crc32((root / SOURCE).read_bytes()):08x}"
-    words = shlex.split(compiler or os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    try:
+        words = shlex.split(compiler or os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+        given = [] if compiler else _given("CPPFLAGS", "CFLAGS")
+        linking = [] if compiler else _given("LDFLAGS")
+    except ValueError as error:
+        return f"CC, CPPFLAGS, CFLAGS or LDFLAGS: {error}"
+    if given:  # a distribution keeps the symbols in another package
+        flags = tuple(flag for flag in flags if flag != STRIP)
+    if any("_FORTIFY_SOURCE" in flag for flag in given):  # two definitions would be a warning
+        flags = tuple(flag for flag in flags if flag != FORTIFY)
     command = [
         *words,
         *FLAGS,
         *flags,
+        *given,
         f'-DSOURCE_HASH="{source}"',
         f"-ffile-prefix-map={root}=.",
         f"-I{include or sysconfig.get_path('include')}",
         SOURCE,
         "-o",
         str(target),
+        *linking,
     ]
     try:
         done = subprocess.run(
@@ -108,3 +121,8 @@ def build(
     if done.returncode:
         return f"{shlex.join(words)} failed:\n{done.stderr.strip()}"
     return None
+
+
+def _given(*names: str) -> list[str]:
+    """Return the words of variables of the environment. Raises ValueError."""
+    return [word for name in names for word in shlex.split(os.environ.get(name, ""))]

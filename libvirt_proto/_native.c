@@ -321,6 +321,9 @@ enum { ONE_OF = 1, BITS, BY };
 #define ANY 0xFFFFFFFEu
 #define MAX_NESTING 100
 #define MAX_FIELDS 256
+/* Fields that may decide on the names of later ones. There is room for them at each level of nesting: threads have
+ * little stack, with musl 128 KB. */
+#define MAX_DECIDING 8
 
 /* A row: kind; limit or size; element or number of entries; place of the entries; place of the arms; default. */
 typedef struct {
@@ -388,8 +391,8 @@ static int valid_names(Plan *plan, uint32_t place)
     if (!table_fits(plan, place, 1, NAMES_WORDS))
         return 0;
     const uint32_t *names = plan->words + place;
-    return names[0] >= ONE_OF && names[0] <= BY && (names[0] != BY || names[3] < MAX_FIELDS) &&
-           text_fits(plan, names[5], names[6]) && texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
+    return names[0] >= ONE_OF && names[0] <= BY && text_fits(plan, names[5], names[6]) &&
+           texts_fit(plan, names[2], names[1], names[0] == BY ? 6 : 4);
 }
 
 static int valid_entries(Plan *plan, uint32_t place, uint64_t count)
@@ -580,22 +583,21 @@ static int put_bits(Out *out, const Plan *plan, const uint32_t *names, int64_t n
     return put(out, "]", 1);
 }
 
-/* The key and the names of a number in the public API, after the number. `numbers` has the integers of the struct so
- * far. */
-static int put_names(Out *out, const Plan *plan, const Entry *of, const int64_t *numbers, uint32_t done)
+/* The key and the names of a number in the public API, after the number. `first` has the integers of the first
+ * `count` fields of the struct. */
+static int put_names(Out *out, const Plan *plan, const Entry *of, int64_t number, const int64_t *first, uint32_t count)
 {
     const uint32_t *names = plan->words + of->names, *text = NULL;
-    const int64_t number = numbers[done - 1];
     const int over = number < 0 && row_of(plan, of->row)->kind == UHYPER; /* 2^63 or more */
     int status = put_text(out, plan, names[5], names[6]);
     if (status)
         return status;
     if (names[0] == BITS)
         return put_bits(out, plan, names, number, over);
-    if (names[0] == BY && names[3] >= done)
+    if (names[0] == BY && names[3] >= count)
         return REFUSED;
     if (!over)
-        text = find_name(plan, names, names[0] == BY ? numbers[names[3]] : 0, number);
+        text = find_name(plan, names, names[0] == BY ? first[names[3]] : 0, number);
     return text ? put_text(out, plan, text[0], text[1]) : put(out, "null", 4);
 }
 
@@ -618,16 +620,19 @@ static int take_elements(const Plan *plan, uint32_t row, uint32_t count, Cursor 
 
 static int take_struct(const Plan *plan, const Row *row, Cursor *in, Out *out, int depth)
 {
-    int64_t numbers[MAX_FIELDS];
+    int64_t first[MAX_DECIDING];
+    uint32_t count = 0;
     int status;
     for (uint32_t i = 0; i < row->count; i++) {
         const Entry *entry = entry_of(plan, row->entries, i);
-        numbers[i] = 0;
+        int64_t number = 0;
         if (out && (status = put_text(out, plan, entry->text, entry->length)))
             return status;
-        if ((status = take_value(plan, entry->row, in, out, &numbers[i], depth)))
+        if ((status = take_value(plan, entry->row, in, out, &number, depth)))
             return status;
-        if (out && entry->names && (status = put_names(out, plan, entry, numbers, i + 1)))
+        if (count < MAX_DECIDING)
+            first[count++] = number;
+        if (out && entry->names && (status = put_names(out, plan, entry, number, first, count)))
             return status;
     }
     return out ? put(out, row->count ? "}" : "{}", row->count ? 1 : 2) : OK;
@@ -648,7 +653,7 @@ static int take_union(const Plan *plan, const Row *row, Cursor *in, Out *out, in
         return status;
     if ((status = take_value(plan, discriminant->row, in, out, &number, depth)))
         return status;
-    if (out && discriminant->names && (status = put_names(out, plan, discriminant, &number, 1)))
+    if (out && discriminant->names && (status = put_names(out, plan, discriminant, number, &number, 1)))
         return status;
     uint32_t arm = arm_of(plan, row, (uint32_t)number);
     if (arm == NONE)
@@ -775,6 +780,17 @@ static PyObject *build_list(Plan *plan, uint32_t row, uint32_t count, Cursor *in
 /* Values of a call without a tuple: PyObject_CallFunctionObjArgs allocates room for more. */
 enum { FEW = 5 };
 
+/* It is faster, and in the limited API since Python 3.12: earlier ones do not use it. */
+extern PyObject *PyObject_Vectorcall(PyObject *, PyObject *const *, size_t, PyObject *) __attribute__((weak));
+
+/* Call a class with a few values; the others are NULL. */
+static PyObject *call(PyObject *class, PyObject *const values[FEW], uint32_t count)
+{
+    if (Py_Version >= 0x030C0000 && PyObject_Vectorcall != NULL)
+        return PyObject_Vectorcall(class, values, count, NULL);
+    return PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3], values[4], NULL);
+}
+
 static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *in, int depth)
 {
     PyObject *class = bound(plan, at), *fields = NULL, *object = NULL, *values[FEW] = {NULL};
@@ -790,10 +806,8 @@ static PyObject *build_struct(Plan *plan, uint32_t at, const Row *row, Cursor *i
         else
             PyTuple_SetItem(fields, (Py_ssize_t)i, value);
     }
-    if (i == row->count) /* NULL ends the values */
-        object = fields != NULL ? PyObject_Call(class, fields, NULL)
-                                : PyObject_CallFunctionObjArgs(class, values[0], values[1], values[2], values[3],
-                                                               values[4], NULL);
+    if (i == row->count)
+        object = fields != NULL ? PyObject_Call(class, fields, NULL) : call(class, values, row->count);
     for (i = 0; i < FEW; i++)
         Py_XDECREF(values[i]);
     Py_XDECREF(fields);
@@ -806,14 +820,13 @@ static PyObject *build_union(Plan *plan, uint32_t at, const Row *row, Cursor *in
     if (class == NULL || left(in) < 4)
         return NULL;
     uint32_t arm = arm_of(plan, row, word_at(in->at));
-    PyObject *label = build_value(plan, entry_of(plan, row->entries, 0)->row, in, depth);
-    if (label == NULL)
+    PyObject *values[FEW] = {build_value(plan, entry_of(plan, row->entries, 0)->row, in, depth)};
+    if (values[0] == NULL)
         return NULL;
-    PyObject *value = arm == NONE ? NULL : build_value(plan, entry_of(plan, row->entries, arm)->row, in, depth);
-    if (value != NULL)
-        object = PyObject_CallFunctionObjArgs(class, label, value, NULL);
-    Py_DECREF(label);
-    Py_XDECREF(value);
+    if (arm != NONE && (values[1] = build_value(plan, entry_of(plan, row->entries, arm)->row, in, depth)) != NULL)
+        object = call(class, values, 2);
+    Py_DECREF(values[0]);
+    Py_XDECREF(values[1]);
     return object;
 }
 

@@ -1,8 +1,8 @@
 """The native core, if it is there: `_native.c`, compiled when the package was built.
 
-It is optional. Python code does the same, and is used without it, if LIBVIRT_PROTO_PURE=1 is set, and if the
-compiled module does not belong to the source next to it (an editable installation that was not built again)
-or to the plans of this version.
+It is optional. Python code does the same, and is used without it, if LIBVIRT_PROTO_PURE is set (to anything
+but 0), and if the compiled module does not belong to the source next to it (an editable installation that was
+not built again) or to the plans of this version.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def state() -> str:
 
 
 def is_switched_off() -> bool:
-    """Return whether the user wants Python only."""
-    return os.environ.get(PURE) == "1"
+    """Return whether the user wants Python only: PURE has any value except 0 and the empty one."""
+    return os.environ.get(PURE, "") not in ("", "0")
 
 
 @cache
 def _found(switched_off: bool) -> tuple[ModuleType | None, str]:
     if switched_off:
-        return None, f"switched off by {PURE}=1"
+        return None, f"switched off by {PURE}"
     if "t" in getattr(sys, "abiflags", ""):
         return None, NO_GIL
     try:

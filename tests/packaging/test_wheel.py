@@ -171,6 +171,25 @@ def test_wheel_with_the_native_core(root: Path, tmp_path: Path) -> None:
     assert "__stack_chk_fail" in {symbol.name for symbol in symbols}
 
 
+@pytest.mark.system("gcc")
+def test_flags_of_distributions(root: Path, tmp_path: Path) -> None:
+    """They follow ours, so that they win: debug information, a build ID, the level of fortification."""
+    flags = {
+        "CPPFLAGS": "-D_FORTIFY_SOURCE=3 -Werror",  # a second definition would be a warning
+        "CFLAGS": "-g -O1 '-ffile-prefix-map=/nothing here=.'",
+        "LDFLAGS": "-Wl,--build-id=0x12345678 -Wl,-z,lazy",
+    }
+    path = built(root, tmp_path, LIBVIRT_PROTO_NATIVE="1", **flags)
+    with zipfile.ZipFile(path) as archive:
+        data = archive.read(CORE)
+    library = ELFFile(io.BytesIO(data))
+    assert library.get_section_by_name(".note.gnu.build-id").data().endswith(b"\x12\x34\x56\x78")
+    assert library.has_dwarf_info()
+    assert str(root).encode() not in data
+    dynamic = library.get_section_by_name(".dynamic")
+    assert not any(tag.entry.d_tag == "DT_FLAGS" and tag.entry.d_val & 8 for tag in dynamic.iter_tags())
+
+
 @pytest.mark.parametrize(
     "variables",
     [{"CC": "no-such-compiler"}, {"CC": "false"}, {"LIBVIRT_PROTO_NATIVE": "0"}],
@@ -185,6 +204,7 @@ def test_wheel_without_the_native_core(variables: dict[str, str], root: Path, tm
 def test_builds_fail_without_a_required_compiler(root: Path, tmp_path: Path) -> None:
     for variables, problem in [
         ({"LIBVIRT_PROTO_NATIVE": "1", "CC": "no-such-compiler"}, "no-such-compiler: No such file"),
+        ({"LIBVIRT_PROTO_NATIVE": "1", "CFLAGS": "'"}, "LDFLAGS: No closing quotation"),
         ({"LIBVIRT_PROTO_NATIVE": "yes"}, "LIBVIRT_PROTO_NATIVE: expected 0, 1 or auto, got 'yes'"),
     ]:
         command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path), str(root)]
@@ -269,7 +289,7 @@ def test_native_core_of_the_wheel(installed: Installed, wheel: Path, captures: P
     )
     assert f"native core {expected})" in said
     off = {"LIBVIRT_PROTO_PURE": "1"}
-    assert "switched off by LIBVIRT_PROTO_PURE=1" in installed.run("libvirt-proto", "--version", **off)
+    assert "switched off by LIBVIRT_PROTO_PURE" in installed.run("libvirt-proto", "--version", **off)
     shutil.copy(captures / "tour.pcap", installed.folder)
     for form in ("jsonl", "monitor"):
         command = ("libvirt-proto", "decode", "--format", form, "tour.pcap")

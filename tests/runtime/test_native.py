@@ -37,11 +37,21 @@ def stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(native.PURE, raising=False)
 
 
-def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(native.PURE, "1")
+@pytest.mark.parametrize("value", ["1", "true", "yes", "2", "no"])
+def test_switched_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any value counts: none of them silently leaves the core on."""
+    monkeypatch.setenv(native.PURE, value)
     assert native.core() is None
     assert native.is_switched_off()
-    assert native.state() == "switched off by LIBVIRT_PROTO_PURE=1"
+    assert native.state() == "switched off by LIBVIRT_PROTO_PURE"
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("value", ["", "0"])
+def test_not_switched_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.PURE, value)
+    assert not native.is_switched_off()
+    assert native.state() == "compiled"
 
 
 @pytest.mark.native
@@ -80,10 +90,14 @@ def test_core_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.native
 @pytest.mark.parametrize("missing", ["FORMAT", "SOURCE"])
-def test_foreign_module_is_not_used(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of another version, or by another author."""
+def test_foreign_module_is_not_used(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of another version, or by another author: in an installed package, or next to a source."""
     core = native.core()
     native._found.cache_clear()
+    source = tmp_path / "_native.c"
+    if missing == "SOURCE":
+        source.write_text("/* of another core */")
+    monkeypatch.setattr(native, "_SOURCE", source)
     monkeypatch.delattr(core, missing)
     with pytest.warns(RuntimeWarning, match="another source"):
         assert native.core() is None
@@ -153,7 +167,7 @@ def test_debug_reports_the_share_of_the_native_core(
 def test_debug_without_the_native_core(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(native.PURE, "1")
     done = CliRunner().invoke(cli.main, ["decode", "--debug", str(captures / "tour.pcap"), "-o", os.devnull])
-    expected = "native core (switched off by LIBVIRT_PROTO_PURE=1): 0 of 5,012 messages (0.00 %)\n"
+    expected = "native core (switched off by LIBVIRT_PROTO_PURE): 0 of 5,012 messages (0.00 %)\n"
     assert done.stderr == expected
 
 

@@ -20,6 +20,7 @@ SCRIPT = """
 import gc, re, sys
 import libvirt_proto
 from libvirt_proto import native, registry
+from libvirt_proto.api.capture import lines_of
 from libvirt_proto.events import Captured, Lines
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.api.capture import exchange_lines_of, lines_of

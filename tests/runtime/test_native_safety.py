@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -184,6 +185,70 @@ class TestPlans:
                 pass
         data.clear()  # raises BufferError while something holds it
         assert not data
+
+    def test_names_are_decided_by_one_of_the_first_fields(self) -> None:
+        """The core keeps the integers of eight fields at each level; Python finds names by the others."""
+        fields, place = 10, pool_of(2)
+        names = place + fields * 4
+        entries = (*(0, 0, 0, 0) * (fields - 1), 0, 0, 0, names)
+        for other, is_read in [(0, True), (7, True), (8, False), (9, False), (NONE, False)]:
+            table = (0, 1, 0, 1, 0, 1)  # by 1, the name of 1
+            rows = [row(INT), row(STRUCT, NONE, fields, place)]
+            plan = core().Plan(words_of(rows, (*entries, BY, 1, names + 7, other, 0, 0, 0, *table)), b"!")
+            data = struct.pack(">10I", *(at in (other, fields - 1) for at in range(fields)))
+            expected = b"".join(data[at : at + 1].hex()[1:].encode() for at in range(3, 40, 4)) + b"!}"
+            assert plan.json(1, data) == (expected if is_read else None), other
+            assert plan.check(1, data) == len(data)
+
+    @pytest.mark.parametrize("kind", [FIXED_ARRAY, ARRAY, OPTIONAL, STRUCT, UNION])
+    def test_deepest_values_fit_the_stack_of_a_small_thread(self, kind: int) -> None:
+        """musl gives threads 128 KB."""
+        levels = 100
+        place = pool_of(levels + 2)
+        rows, pool = [row(INT)], list[int]()
+        for inner in range(levels + 1):
+            at = place + len(pool)
+            if kind == STRUCT:
+                rows.append(row(kind, NONE, 1, at))
+                pool += (inner, 0, 0, 0)
+            elif kind == UNION:
+                rows.append(row(kind, 1, 1, at, at + 8))
+                pool += (0, 0, 0, 0, inner, 0, 0, 0, 1, 1)
+            else:
+                rows.append(row(kind, 1, inner))
+        classes = {STRUCT: Nested, UNION: Chosen}
+        plan = core().Plan(words_of(rows, tuple(pool)), b"", lambda number: classes[kind])
+        data = struct.pack(">I", 1) * (levels + 1)
+        size = 4 if kind in (STRUCT, FIXED_ARRAY) else len(data)
+        found: list[object] = []
+
+        def read() -> None:
+            value = plan.decode(levels, data)
+            found.append((plan.check(levels, data), value[1], plan.encode(levels, value[0])))
+            found.append(plan.json(levels, data[:size]) is not None)
+            found.append([f(levels + 1, data + bytes(4)) for f in (plan.check, plan.json, plan.decode)])
+
+        before = threading.stack_size(128 << 10)
+        try:
+            thread = threading.Thread(target=read)
+            thread.start()
+        finally:
+            threading.stack_size(before)
+        thread.join()
+        assert found == [(size, size, data[:size]), True, [None, None, None]]
+
+
+class Nested(msgspec.Struct):
+    """A struct of one field."""
+
+    inner: object
+
+
+class Chosen(msgspec.Struct):
+    """A union."""
+
+    label: int
+    inner: object
 
 
 class TestObjects:
