@@ -123,11 +123,11 @@ static void out_free(Out *out)
     out->size = out->room = 0;
 }
 
-/* Give back most of what a large message needed. */
+/* Give back most of what a large message needed: there are thousands of lanes. */
 static void shrink(Out *out)
 {
     const size_t room = 2 * out->size + 64;
-    char *data = out->room > MAX_SPARE && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
+    char *data = out->room > 2048 && room < out->room / 4 ? PyMem_Realloc(out->data, room) : NULL;
     if (data != NULL) {
         out->data = data;
         out->room = room;
@@ -1377,7 +1377,7 @@ enum {
     OF_REPLY = 32
 };
 
-/* For a value, or a step of a check: the row, and the size or the limit. */
+/* For a step of a check: the row, and the size, the limit, or the depth. */
 typedef struct {
     uint32_t slot, text, length;
 } Part;
@@ -1404,12 +1404,13 @@ typedef struct {
     Part *parts;
     size_t part_count, part_room;
     Out text, out; /* parts of lines; lines */
-    int64_t start_ns, last_ns, last_data_ns; /* of the last packet, and of the last one with data */
+    int64_t start_ns, last_ns, last_data_ns; /* of a scan's last packet, and of the last one with data */
     uint64_t messages, shown, failures, packets;
     uint32_t fault_names; /* place of the table of error codes; 0: none */
     /* For objects: classes of messages, the two directions, (), and what was found. */
     PyObject *captured, *message, *header, *directions[2], *empty, *found;
     uint64_t held; /* bytes of the messages found */
+    int has_data; /* a scan has seen a packet with data */
     int busy; /* in a scan, which calls Python code */
     /* For exchanges: calls that wait for replies, exchanges so far, messages in their lines, and their keys. */
     int pairing;
@@ -1425,7 +1426,9 @@ static inline uint64_t mixed(uint64_t state, uint64_t word)
     return state ^ state >> 32;
 }
 
-/* The size is 12 or 36. */
+/* IPv4 or IPv6: other sizes must not be hashed. */
+static int is_key(Py_ssize_t size) { return size == 12 || size == 36; }
+
 static inline uint32_t lane_hash(const Scanner *self, const uint8_t *key, size_t size)
 {
     uint64_t state = (uintptr_t)self, word;
@@ -1545,7 +1548,7 @@ static int add_steps(Steps *to, uint32_t at, int depth)
         return status;
     default: break;
     }
-    return add_step(to, VALUE, at, 0);
+    return add_step(to, VALUE, at, (uint32_t)depth);
 }
 
 /* The steps of a row: one for all of it if others are too many. */
@@ -1576,7 +1579,7 @@ static int check_steps(const Scanner *self, const Kind *kind, Cursor *in)
                 return REFUSED;
             break;
         default:
-            if (take_value(self->plan, step->text, in, NULL, &number, 0))
+            if (take_value(self->plan, step->text, in, NULL, &number, (int)step->length))
                 return REFUSED;
         }
     return OK;
@@ -2228,9 +2231,9 @@ static int take_pending(Scanner *self, Lane *lane, const uint8_t **at, const uin
     Out *pending = &lane->pending;
     for (;;) {
         const size_t needed = frame_size(self, lane, (const uint8_t *)pending->data, pending->size, &kind);
-        if (!needed)
+        if (needed < pending->size) /* 0, or more than a frame is pending */
             return REFUSED;
-        if (needed <= pending->size)
+        if (needed == pending->size)
             break;
         size_t more = needed - pending->size;
         if (more > (size_t)(end - *at))
@@ -2364,16 +2367,17 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
     if (lane == NULL || lane->next != word_at(at + 4))
         return REFUSED;
     at += header;
-    self->last_ns = time_ns;
-    if (at == stop)
-        return OK;
-    int status = take_bytes(self, lane, at, stop, time_ns, packet);
-    if (status == OK) {
+    if (at < stop) {
+        const int status = take_bytes(self, lane, at, stop, time_ns, packet);
+        if (status)
+            return status;
         lane->next += (uint32_t)(stop - at);
         lane->packet = packet;
+        self->has_data = 1;
         self->last_data_ns = time_ns;
     }
-    return status;
+    self->last_ns = time_ns;
+    return OK;
 }
 
 /* ---- captures ---- */
@@ -2669,10 +2673,11 @@ static int add_part(Scanner *self, PyObject *item, Part *part)
 }
 
 /* Add the parts of the line of an exchange; 0 with an exception. */
-static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count)
+/* Add the first parts of a tuple, with slots below `slots`. There is room for the steps of a check after them. */
+static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t slots)
 {
-    if (self->part_count + (size_t)count > self->part_room) {
-        size_t room = 2 * (self->part_room + (size_t)count);
+    if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
+        size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
         Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
         if (grown == NULL) {
             PyErr_NoMemory();
@@ -2681,12 +2686,14 @@ static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count)
         self->parts = grown;
         self->part_room = room;
     }
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!add_part(self, PyTuple_GetItem(parts, i), self->parts + self->part_count + i)) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Part *part = self->parts + self->part_count + i;
+        if (!add_part(self, PyTuple_GetItem(parts, i), part) || part->slot >= slots) {
             if (!PyErr_Occurred())
                 PyErr_SetString(PyExc_ValueError, "no such part of a line");
             return 0;
         }
+    }
     self->part_count += (size_t)count;
     return 1;
 }
@@ -2699,7 +2706,6 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
     PyObject *parts;
     unsigned int row;
     int failed;
-    uint8_t shows_payload = 0;
     if (!PyArg_ParseTuple(args, "y#IpO!:learn", &key, &key_size, &row, &failed, &PyTuple_Type, &parts) ||
         is_busy(self))
         return NULL;
@@ -2722,43 +2728,20 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         }
         count = 0;
     }
-    if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
-        size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
-        Part *grown = PyMem_Realloc(self->parts, room * sizeof *grown);
-        if (grown == NULL)
-            return PyErr_NoMemory();
-        self->parts = grown;
-        self->part_room = room;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *item = PyTuple_GetItem(parts, i);
-        Part *part = self->parts + self->part_count + i;
-        part->slot = TEXT;
-        if (PyBytes_Check(item)) {
-            if (!add_text(self, item, part))
-                return NULL;
-        }
-        else {
-            unsigned long value = PyLong_AsUnsignedLong(item);
-            if (PyErr_Occurred())
-                return NULL;
-            if (value == TEXT || value >= SLOTS || (value == FAULT && !self->fault_names)) {
-                PyErr_SetString(PyExc_ValueError, "no such part of a line");
-                return NULL;
-            }
-            part->slot = (uint32_t)value;
-            shows_payload |= value == PAYLOAD && typed;
-        }
-    }
+    const size_t first = self->part_count;
+    if (!add_parts(self, parts, count, SLOTS))
+        return NULL;
     kind->key = words;
     kind->row = row;
     kind->failed = failed != 0;
-    kind->shows_payload = shows_payload;
+    kind->shows_payload = 0;
+    for (size_t i = first; typed && i < self->part_count; i++)
+        kind->shows_payload |= self->parts[i].slot == PAYLOAD;
     kind->fields = self->found == NULL ? NULL : Py_NewRef(parts);
-    kind->first = (uint32_t)self->part_count;
+    kind->first = (uint32_t)first;
     kind->count = (uint32_t)count;
-    kind->checks = typed ? steps_of(self->plan, row, self->parts + self->part_count + count) : 0;
-    self->part_count += (size_t)count + kind->checks;
+    kind->checks = typed ? steps_of(self->plan, row, self->parts + self->part_count) : 0;
+    self->part_count += kind->checks;
     self->kind_slots[slot] = ++self->kind_count;
     Py_RETURN_TRUE;
 }
@@ -2781,7 +2764,7 @@ static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
     const Py_ssize_t count = PyTuple_Size(parts);
     if (kind == NULL || kind->fields == NULL || kind->exchange_known || count > 128)
         Py_RETURN_FALSE;
-    if (!add_parts(self, parts, count))
+    if (!add_parts(self, parts, count, 2 * OF_REPLY))
         return NULL;
     kind->exchange_first = (uint32_t)(self->part_count - (size_t)count);
     kind->exchange_count = (uint32_t)count;
@@ -2821,7 +2804,7 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
         return NULL;
     if (self->found == NULL && PyBytes_AsStringAndSize(connection, &conn, &conn_size) < 0)
         return NULL;
-    if ((key_size != 12 && key_size != 36) || direction < 0 || direction > 1) {
+    if (!is_key(key_size) || direction < 0 || direction > 1) {
         PyErr_SetString(PyExc_ValueError, "no such key or direction");
         return NULL;
     }
@@ -2852,7 +2835,7 @@ static PyObject *scanner_take(PyObject *object, PyObject *args)
     Py_ssize_t key_size;
     if (!PyArg_ParseTuple(args, "y#:take", &key, &key_size) || is_busy(self))
         return NULL;
-    if (key_size != 12 && key_size != 36)
+    if (!is_key(key_size))
         Py_RETURN_NONE;
     const uint32_t hash = lane_hash(self, (const uint8_t *)key, (size_t)key_size);
     const uint32_t slot = lane_slot(self, (const uint8_t *)key, (size_t)key_size, hash);
@@ -2877,7 +2860,7 @@ static PyObject *scanner_pair(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "y#Ky#y#:pair", &key, &key_size, &id, &conn, &conn_size, &others, &others_size) ||
         is_busy(self))
         return NULL;
-    if (self->found == NULL || (key_size != 12 && key_size != 36)) {
+    if (self->found == NULL || !is_key(key_size)) {
         PyErr_SetString(PyExc_ValueError, "no objects, or no such key");
         return NULL;
     }
@@ -2917,7 +2900,7 @@ static PyObject *scanner_unpair(PyObject *object, PyObject *args)
     Py_ssize_t key_size;
     if (!PyArg_ParseTuple(args, "y#:unpair", &key, &key_size) || is_busy(self))
         return NULL;
-    Lane *lane = find_lane(self, (const uint8_t *)key, (size_t)key_size);
+    Lane *lane = is_key(key_size) ? find_lane(self, (const uint8_t *)key, (size_t)key_size) : NULL;
     if (lane == NULL || lane->talk == NULL)
         Py_RETURN_NONE;
     PyObject *calls = calls_of(lane->talk);
@@ -2987,6 +2970,7 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->messages = messages;
     self->packets = packets;
     self->shown = self->failures = self->held = self->presented = 0;
+    self->has_data = 0;
     self->closed.size = 0;
     self->exchanges = exchanges;
     self->start_ns = start_ns;
@@ -3005,10 +2989,11 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
         Py_XDECREF(data);
         return NULL;
     }
-    return Py_BuildValue("(nNKKKKLLI)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
+    PyObject *data_ns = self->has_data ? PyLong_FromLongLong(self->last_data_ns) : Py_NewRef(Py_None);
+    return Py_BuildValue("(nNKKKKLNI)", pos, data, (unsigned long long)(self->messages - messages), (unsigned long long)self->shown,
                          (unsigned long long)self->failures,
                          (unsigned long long)(self->packets - packets), (long long)self->last_ns,
-                         (long long)self->last_data_ns, (unsigned int)left);
+                         data_ns, (unsigned int)left);
 }
 
 static PyMethodDef scanner_methods[] = {
@@ -3032,7 +3017,7 @@ static PyMethodDef scanner_methods[] = {
     {"scan", scanner_scan, METH_VARARGS,
      "scan(buffer, pos, blocks, big, limit, interfaces, messages, packets, start_ns, most=1)\n--\n\nRead packets up to the"
      " first one that Python has to look at: (position, lines, messages, lines' messages, failures, packets, time of the last"
-     " packet, and of the last one with data, number of packets from there on without a lane, up to `most`)."},
+     " packet, and of the last one with data or None, number of packets from there on without a lane, up to `most`)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -21,8 +21,8 @@ from .definitions import history
 from .definitions.program import Procedure, Program
 from .events import Notice, NoticeCode
 from .names import public
+from .names.fields import Bits, By, Meaning, OneOf
 from .names.meanings import meanings_of, name_of
-from .names.public import Bits, By, Meaning, OneOf
 from .registry import Registry
 from .rpc.limits import longest_frame
 from .rpc.message import Message, Type, payload_kind

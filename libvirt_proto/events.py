@@ -278,15 +278,16 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
 class Lines(msgspec.Struct, frozen=True, gc=False):
     """Messages that the native core has read: the lines of an output, or the messages (Captured), how many
     there were, how many of them are in the lines, and how many report a failure. `time_ns` is the time of the
-    last packet, `data_ns` that of the last one with data. Exchanges before the messages in `data` are lines
-    in `exchanges`, and their keys in `closed`; calls that are given back are tuples in `data`."""
+    last packet, `data_ns` that of the last one with data, None without. Exchanges before the messages in
+    `data` are lines in `exchanges`, and their keys in `closed`; calls that are given back are tuples in
+    `data`."""
 
     data: bytes | tuple[Any, ...]
     messages: int
     shown: int
     failures: int
     time_ns: int
-    data_ns: int
+    data_ns: int | None
     exchanges: bytes = b""
     closed: bytes = b""
     connection: None = None

@@ -112,7 +112,8 @@ class Learning:
                 return
             self._build()
         header, direction = captured.message.header, captured.direction
-        if direction is None or len(self._known) >= _MAX_KINDS:
+        # Clocks begin with the first time: the core gets none before Python has seen one.
+        if direction is None or captured.time_ns is None or len(self._known) >= _MAX_KINDS:
             return
         key = _key(header, direction)
         if key in self._known or (header.prog == REMOTE_PROGRAM and header.proc in _SASL):

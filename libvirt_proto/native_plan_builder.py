@@ -12,8 +12,9 @@ from msgspec import json
 from .codec import types as xdr
 from .codec.type_table import TypeTable
 from .codec.visitor import Visitor
+from .names.fields import Bits, By, Meaning, OneOf
 from .names.meanings import key, meanings_of
-from .names.public import Bits, By, Meaning, OneOf, names
+from .names.public import names
 from .native import FORMAT
 from .native_plan import NativePlan
 from .registry import Registry

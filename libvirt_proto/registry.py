@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from .definitions.program import Procedure, Program, programs
-from .errors import UnknownName
 
 if TYPE_CHECKING:
     from enum import IntEnum
 
     from .codec.history import Facts, Key, Span
     from .codec.xdrtype import XdrType
+    from .errors import UnknownName
 
 
 #: The location of the payload of every reply with status error (virnetprotocol.x).
@@ -84,7 +84,7 @@ class Registry:
         """Return a module by name. Raises UnknownName, a KeyError."""
         found = self._modules.get(name)
         if found is None:
-            raise UnknownName("module", name, self._modules)
+            raise _unknown("module", name, self._modules)
         return found
 
     @cached_property
@@ -117,7 +117,7 @@ class Registry:
         for module in self.modules():
             if name in module.type_names:
                 return module.types[name]
-        raise UnknownName("type", name, (known for module in self.modules() for known in module.type_names))
+        raise _unknown("type", name, (known for module in self.modules() for known in module.type_names))
 
     @cached_property
     def error(self) -> XdrType:
@@ -148,7 +148,7 @@ class Registry:
         from .names import public
 
         if self.release is None:
-            raise UnknownName("definition of libvirt", name)
+            raise _unknown("definition of libvirt", name)
         if (added := public.since(name)) is not None:
             return Facts(Span(added))
         return lookup(self._history_key(name))
@@ -178,7 +178,7 @@ class Registry:
             for enum, members in module.members.items():
                 if part in members and owner in ("", enum):
                     return "member", enum, part
-        raise UnknownName("definition", name, self._names())
+        raise _unknown("definition", name, self._names())
 
     def _names(self) -> Iterator[str]:
         """All names that `history` accepts, without those of fields."""
@@ -195,12 +195,18 @@ class Registry:
     def _unknown_program(self, key: int | str, version: int | None) -> UnknownName:
         known = {name: each.version for each in self.programs() for name in (each.name, each.symbol)}
         kind = "program" if version is None else f"version {version} of a program"
-        return UnknownName(kind, key, known)
+        return _unknown(kind, key, known)
 
     def procedure(self, number: int, version: int, procedure: int) -> Procedure | None:
         """Return the procedure with these numbers, or None."""
         program = self.find(number, version)
         return program.by_number.get(procedure) if program else None
+
+
+def _unknown(kind: str, name: int | str, known: Iterable[str] = ()) -> UnknownName:
+    from .errors import UnknownName  # not needed for known names
+
+    return UnknownName(kind, name, known)
 
 
 @cache

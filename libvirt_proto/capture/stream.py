@@ -255,7 +255,7 @@ class Reader:
             if not isinstance(item, Chunk):
                 if isinstance(item, Lines):
                     self.count += item.messages
-                    time_ns = item.data_ns
+                    time_ns = time_ns if item.data_ns is None else item.data_ns
                 yield item
                 continue
             connection, direction, time_ns = item.connection, item.direction, item.time_ns

@@ -181,12 +181,14 @@ def with_fields(registry: Registry, facts: Description) -> Description:
 def later_names(registry: Registry, type_: str) -> dict[str, str]:
     """Return the public API's names for numbers in a type that are newer than the type: name → release;
     nothing for custom definitions."""
+    from ..names.fields import enums_of  # a large table
+
     if registry.release is None:
         return {}
     facts = history.lookup(("type", type_))
     since = facts.function[1] if facts.function else facts.since.release or facts.since.by
     found: dict[str, str] = {}
-    for enum in dict.fromkeys(enum for enums in publicnames.enums_of(type_).values() for enum in enums):
+    for enum in dict.fromkeys(enum for enums in enums_of(type_).values() for enum in enums):
         found |= publicnames.later(enum, since or registry.release)
     return found
 
@@ -202,16 +204,16 @@ def former_values(registry: Registry, number: int) -> Iterator[Description]:
     if registry.release is None:
         return
     now = {name: value for module in registry.modules() for name, value in module.constants.items()}
-    for found in history.former_values(number):
-        if now.get(found.name) == number:  # in these definitions, of an older release
+    for name, first, last in history.former_values(number):
+        if now.get(name) == number:  # in these definitions, of an older release
             continue
         yield {
             "kind": "former value",
-            "name": found.name,
+            "name": name,
             "number": number,
-            "first": str(found.first),
-            "last": found.last,
-            "now": now.get(found.name),
+            "first": str(first),
+            "last": last,
+            "now": now.get(name),
         }
 
 

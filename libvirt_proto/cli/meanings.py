@@ -8,8 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..names import public as publicnames
-from ..rpc.wire import MAX_FRAME
-from ..similar import did_you_mean
 from ..text import numbers
 from . import descriptions
 from .descriptions import Description
@@ -72,6 +70,8 @@ def everything(registry: Registry) -> Iterator[Entry]:
 def similar_to(registry: Registry, word: str) -> str:
     """Return ` Did you mean …?` for an unknown word, or "": functions of the API and permissions for words
     that look like one, otherwise names of the definitions and enums."""
+    from ..similar import did_you_mean
+
     if word[:3].lower() == "vir" and "_" not in word:
         from ..definitions import functions
 
@@ -141,7 +141,7 @@ def _other_signs(number: int) -> Iterator[int]:
 
 def _wrong_length(registry: Registry, number: int) -> Iterator[Description]:
     """Yield the explanation of a number that libvirt printed as a size or as a length word."""
-    from ..rpc.wire import WORD_SIZE
+    from ..rpc.wire import MAX_FRAME, WORD_SIZE
     from ..rpc.wronglength import explain
 
     if not -_BITS // 2 <= number < _BITS or 0 <= number <= MAX_FRAME:

@@ -14,10 +14,8 @@ from struct import Struct
 from typing import Any, Final, TypeVar
 
 from ..errors import BadValue, NotCanonical, OverLimit, Truncated
+from .api_version import require_api as require_api  # generated modules import it from here
 from .limits import MAX_DEPTH
-
-#: The version that generated code requires; incremented by a change that older code would not survive.
-API_VERSION: Final = 3
 
 T = TypeVar("T")
 Put = Callable[[bytes], None]
@@ -30,15 +28,6 @@ Write = Callable[[T, Put], None]
 _PAD: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 #: The largest length of a variable-length item (§4.10).
 UNBOUNDED: Final = 0xFFFFFFFF
-
-
-def require_api(version: int) -> None:
-    """Called by generated modules: ImportError if they were generated for another runtime."""
-    if version != API_VERSION:
-        raise ImportError(
-            f"generated for API {version}, while the installed libvirt_proto has API {API_VERSION}: "
-            "run `libvirt-proto generate` again"
-        )
 
 
 def need(buffer: bytes, pos: int, size: int) -> None:

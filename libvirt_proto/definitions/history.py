@@ -6,9 +6,12 @@ loaded when the first thing is asked for.
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 from ..codec.history import Event, Facts, Key, Span
+
+#: Kinds that are known by their numbers, whatever their names.
+_NUMBERED: Final = ("program", "procedure")
 
 
 def program(number: int) -> Facts:
@@ -26,7 +29,7 @@ def lookup(key: Key) -> Facts:
     facts = _facts(key)
     if facts is not None:
         return facts
-    now = former().get(key)
+    now = former().get(key) if key[0] not in _NUMBERED else None
     if now is None and key[0] in ("field", "member"):
         owner = former().get(("type", key[1]), ("type", key[1]))
         now = (key[0], owner[1], key[2]) if owner[1] != key[1] else None
@@ -52,29 +55,19 @@ def find_former(name: str) -> Iterator[tuple[Key, Facts]]:
             yield key, lookup(key)
 
 
-class FormerValue(NamedTuple):
-    """A value that a constant had from the release `first` to `last`; `change` ended that."""
-
-    name: str
-    number: int
-    first: Span
-    last: str
-    change: Event
-
-
-def former_values(number: int) -> Iterator[FormerValue]:
-    """Yield the constants that had this value in older releases."""
+def former_values(number: int) -> Iterator[tuple[str, Span, str]]:
+    """Yield the constants that had this value in older releases: name, first and last release with it."""
     for text, (_, _, events, _) in _data().FACTS.items():
-        kind, _, name = text.partition(" ")
-        if kind != "constant" or all(number != event[3] for event in events):
+        if not text.startswith("constant ") or all(number != event[3] for event in events):
             continue
+        kind, name = text.split(" ")
         facts = lookup((kind, name))
         first = facts.since
         for event in facts.events:
             if event.kind != "changed" or event.what != "number":
                 continue
             if event.before == number:
-                yield FormerValue(name, number, first, _before(event.when), event)
+                yield name, first, _before(event.when)
             first = event.when
 
 
@@ -99,7 +92,7 @@ def former() -> Mapping[Key, Key]:
         (*words[:-1], event[3]): words
         for key, (_, _, events, _) in _data().FACTS.items()
         for event in events
-        if event[0] == "renamed" and (words := tuple(key.split(" ")))[0] not in ("program", "procedure")
+        if event[0] == "renamed" and (words := tuple(key.split(" ")))[0] not in _NUMBERED
     }
 
 

@@ -6,8 +6,6 @@ from importlib import import_module
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import UnknownName
-
 if TYPE_CHECKING:
     from ..codec.annotations import Annotations
     from ..codec.xdrtype import XdrType
@@ -123,5 +121,7 @@ class Program(_ProgramFields):
         """Return the procedure of a number, name or symbol. Raises UnknownName, a KeyError."""
         found = self.by_number.get(key) if isinstance(key, int) else self.by_name.get(key)
         if found is None:
+            from ..errors import UnknownName  # not needed for known names
+
             raise UnknownName(f"procedure of {self.name}", key, self.by_name)
         return found

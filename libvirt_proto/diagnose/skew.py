@@ -16,6 +16,7 @@ from ..codec.history import Facts, version_key
 from ..definitions import history
 from ..events import LogLine
 from ..names import public
+from ..names.fields import Bits, OneOf, meanings
 from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
 from ..rpc.statements import Statement
@@ -226,8 +227,8 @@ class VersionSkew(ErrorDetector):
         procedure = self.recording.registry.procedure(header.prog, header.vers, header.proc)
         if procedure is None or procedure.args is None:
             return {}
-        meaning = public.meanings(procedure.args.name).get(field)
-        return dict(meaning.names) if isinstance(meaning, public.OneOf | public.Bits) else {}
+        meaning = meanings(procedure.args.name).get(field)
+        return dict(meaning.names) if isinstance(meaning, OneOf | Bits) else {}
 
     def _end(self, things: list[_Thing]) -> None:
         """Note refusals after which a client gave up."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..names.public import OneOf, meanings
+from ..names.fields import OneOf, meanings
 from ..rpc.message import Status
 from .results import Authentication, ConnectionFigures, Feature, Opened, Registration
 

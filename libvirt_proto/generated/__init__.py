@@ -15,9 +15,11 @@
 A module per .x file has the types. It is imported when the first of them is needed.
 """
 
+from __future__ import annotations
+
 from typing import Any, Final
 
-from libvirt_proto.codec.primitives import require_api
+from libvirt_proto.codec.api_version import require_api
 
 require_api(3)
 

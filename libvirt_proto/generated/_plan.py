@@ -14,8 +14,8 @@
 
 from typing import Final
 
+from libvirt_proto.codec.api_version import require_api
 from libvirt_proto.codec.plan import Plan
-from libvirt_proto.codec.primitives import require_api
 
 require_api(3)
 

@@ -12,6 +12,8 @@
 #   1f951f43af4d5a272052f8eb65aa27a7681c0b77e4f3233a0b0140cfcf47da28  virnetprotocol.x
 """The functions of libvirt's public API: data of libvirt_proto.definitions.functions."""
 
+from __future__ import annotations
+
 from typing import Any, Final
 
 #: Function → the release that added it, and what it calls: numbers of a program and its procedure, or "stream" for the

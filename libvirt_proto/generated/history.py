@@ -12,6 +12,8 @@
 #   1f951f43af4d5a272052f8eb65aa27a7681c0b77e4f3233a0b0140cfcf47da28  virnetprotocol.x
 """When everything in libvirt's definitions came, changed, was renamed and left: data of libvirt_proto.definitions.history."""
 
+from __future__ import annotations
+
 from typing import Any, Final
 
 #: All that has no `since` came with its type, or with this release or an earlier one.

@@ -27,8 +27,8 @@ from ..codec.type_table import TypeTable
 from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import XdrType
+from ..names.fields import Bits, By, Meaning, OneOf
 from ..names.meanings import key, meanings_of, name_of
-from ..names.public import Bits, By, Meaning, OneOf
 from ..text import uuid_text
 
 Convert = Callable[[Any], Any]

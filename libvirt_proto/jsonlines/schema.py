@@ -12,8 +12,8 @@ from ..codec import types as xdr
 from ..codec.type_table import TypeTable
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import XdrType
+from ..names.fields import Bits
 from ..names.meanings import key, meanings_of
-from ..names.public import Bits
 
 Schema = dict[str, Any]
 

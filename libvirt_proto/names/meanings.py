@@ -12,7 +12,7 @@ from typing import Any
 
 from ..codec.type_table import TypeTable
 from ..codec.types import Integer, Named, declared_parts, resolved
-from .public import Bits, By, Meaning, OneOf, meanings
+from .fields import Bits, By, Meaning, OneOf, meanings
 
 
 def key(field: str) -> str:

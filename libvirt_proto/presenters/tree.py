@@ -16,8 +16,8 @@ from ..codec.values import Partial
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import XdrType
 from ..jsonlines.encode import float_text, member_names
+from ..names.fields import Meaning
 from ..names.meanings import meanings_of, name_of
-from ..names.public import Meaning
 from ..text import amount, printable, quoted, uuid_text
 from .style import Palette
 

@@ -16,7 +16,8 @@ from ..codec.secretfields import Kind, kind, parameter_kind, table
 from ..codec.type_table import TypeTable
 from ..codec.visitor import Visitor
 from ..codec.xdrtype import XdrType
-from ..names.public import Bits, By, Meaning, OneOf, meanings, names
+from ..names.fields import Bits, By, Meaning, OneOf, meanings
+from ..names.public import names
 from .text import blank, redact_qmp, redact_text, redact_xml, sensitive
 
 #: None where nothing in a value has to be changed.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from libvirt_proto import BadValue, ProtocolError, Truncated, registry
-from libvirt_proto.codec import interpreter, primitives
+from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.limits import MAX_DEPTH
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.registry import Registry
@@ -175,11 +175,6 @@ def test_rejects_discriminant_without_arm(everything: Registry, definitions: Pat
         file.from_bytes(bytes.fromhex("00000003 00000000"))
     assert (error.value.offset, error.value.path) == (0, "kind")
     assert "no arm for discriminant 3" in str(error.value)
-
-
-def test_module_for_another_runtime_is_reported() -> None:
-    with pytest.raises(ImportError, match=r"libvirt-proto generate"):
-        primitives.require_api(primitives.API_VERSION + 1)
 
 
 def test_what_is_cut_off_keeps_its_good_part(everything: Registry) -> None:

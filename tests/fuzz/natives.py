@@ -155,7 +155,7 @@ def _call(target: Any, taker: Taker, rows: dict[str, int], sent: dict[int, int],
         case 4 | 5:
             target.pair(key, taker.number(1), taker.take(4), taker.take(12 * taker.below(3)))
         case 6:
-            target.unpair(key)
+            target.unpair(key[: taker.below(14)] if taker.below(2) else key)
         case 7:
             numbers = struct.pack(">IIiii", 0x20008086, 1, taker.below(2), 1, taker.below(2))
             target.learn(numbers + b"\1", rows["remote_auth_list_ret"], 0, (0x20008086, 1, 0, 1, 0, None))
@@ -180,9 +180,9 @@ def _call(target: Any, taker: Taker, rows: dict[str, int], sent: dict[int, int],
             target.learn(numbers + bytes([direction]), row, taker.below(2), parts)
         case 1:
             sent[direction] = taker.below(3)
-            target.open(
-                key, sent[direction], direction, Connection(1, "a", "b") if objects else taker.take(5)
-            )
+            connection: Any = Connection(1, "a", "b") if objects else taker.take(5)
+            pending = _payload(taker) if taker.below(2) else b""
+            target.open(key, sent[direction], direction, connection, pending)
         case 2:
             target.take(key[: taker.below(14)] if taker.below(2) else key)
         case _:

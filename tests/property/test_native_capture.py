@@ -420,3 +420,49 @@ def test_stream_data_is_read_natively(tmp_path: Path, format_: str | None) -> No
             assert [each.captured for each in capture] == expected
     assert len(expected) == 52
     assert 1 <= len(learned) <= 3
+
+
+def captured(file: Path, patch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Messages, notices and beginning of a capture in the Python API, by Python and by the native core."""
+    found = []
+    for pure in ("1", "0"):
+        patch.setenv(native.PURE, pure)
+        with libvirt_proto.open(file) as capture:
+            messages = [repr(each.captured) for each in capture]
+            found.append((messages, capture.notices, capture.start_ns))
+    return found
+
+
+def calls(talk: packets.Talk, count: int) -> list[bytes]:
+    """Packets of calls and replies in step."""
+    call, reply = packets.message(proc=59), packets.message(b"\0\0\0\4host", proc=59, type=1)
+    return [talk.packet(*each) for _ in range(count) for each in (("c2s", call), ("s2c", reply))]
+
+
+def test_notices_have_the_time_of_the_last_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes read acknowledgements after data that Python has read."""
+    talk, other, file = packets.Talk(), packets.Talk(client=("192.0.2.8", 999)), tmp_path / "acks.pcap"
+    part = packets.message(proc=59)[:8]
+    start = [*talk.handshake(), *calls(talk, 6), *other.handshake(), talk.packet("c2s", part)]
+    file.write_bytes(packets.pcap([*start, other.packet("c2s", part), *[talk.packet("s2c")] * 3]))
+    python, core = captured(file, monkeypatch)
+    assert core == python
+    assert python[1]
+
+
+@pytest.mark.parametrize("without", [4, 5, 9])
+def test_clock_begins_with_the_first_time(
+    without: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first packets have no times: Simple Packet Blocks."""
+    talk, file = packets.Talk(), tmp_path / "simple.pcapng"
+    source = [*talk.handshake(), *calls(talk, 6)]
+    times = [1_700_000_000_000_000 + at * 7000 for at in range(len(source))]
+    blocks = [packets.simple(each) for each in source[:without]]
+    blocks += map(packets.enhanced, source[without:], times[without:])
+    file.write_bytes(b"".join([packets.section(), packets.interface(), *blocks]))
+    for command in COMMANDS:
+        python, core = both(monkeypatch, file, command)
+        assert core == python
+    python, core = captured(file, monkeypatch)
+    assert core == python

@@ -23,7 +23,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--keylog": (),
     "--input-format": ("--input-format pcap",),
     "--follow": (),
-    "--merge": ("--merge",),
+    "--merge": (f"--merge {TOUR}",),
     "--jobs": ("--jobs 2",),
     "--debug": (),
     "--format": (),

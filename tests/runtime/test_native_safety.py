@@ -514,6 +514,29 @@ class TestScanners:
             assert self.scan(scanner, good)[:3] == (len(good), b"line 1\n", 1)
             assert scanner.take(KEY)[1] == frame[:20]
 
+    @pytest.mark.parametrize("size", [0, 8, 11, 13, 35, 37])
+    def test_keys_of_other_sizes_are_no_lanes(self, size: int) -> None:
+        scanner = self.scanner()
+        assert scanner.take(bytes(size)) is None
+        assert scanner.unpair(bytes(size)) is None
+        with pytest.raises(ValueError, match="no such key"):
+            scanner.open(bytes(size), 7, 0, b"conn")
+
+    def test_lane_with_more_than_a_message_is_refused(self) -> None:
+        """Pending bytes are less than a message: what has others is not one."""
+        scanner = self.scanner()
+        scanner.learn(self.KIND, ANY, False, (5, b"\n"))
+        assert scanner.open(KEY, 7, 0, b"conn", frame_of(b"") + b"\0")
+        assert self.scan(scanner, record_of(b"\0", 7))[:3] == (0, b"", 0)
+
+    def test_time_of_data(self) -> None:
+        """The time of the last packet with data is that of a scan, not of an earlier one."""
+        scanner = self.scanner()
+        scanner.learn(self.KIND, ANY, False, (b"\n",))
+        scanner.open(KEY, 7, 0, b"conn")
+        assert self.scan(scanner, record_of(frame_of(b""), 7))[6:8] == (10**9, 10**9)
+        assert self.scan(scanner, record_of(b"", 7 + 28))[6:8] == (10**9, None)
+
     def test_lanes_are_used_again(self) -> None:
         """Lanes that were taken back make room for others, whatever their order; open ones stay."""
         scanner = self.scanner()
@@ -572,6 +595,24 @@ class TestScanners:
         scanner.open(KEY, 7, 1, b"conn")
         assert self.scan(scanner, record_of(frame_of(bytes(1024)), 7))[1] == b"strings\n"
         assert self.scan(scanner, record_of(frame_of(bytes(1020)), 7 + 1052))[1] == b""
+
+    def test_nesting_counts_from_the_top(self, tmp_path: Path) -> None:
+        """A check in steps reads values below the top: structs in each other, which contain themselves."""
+        structs = [f"struct s{at} {{ s{at + 1} next; }};" for at in range(25)]
+        (tmp_path / "deep.x").write_text("\n".join([*structs, "struct s25 { s0 *next; };"]))
+        types = registry.load(tmp_path / "deep.x")
+        whole = build(types)
+        plan, number = core().Plan(whole.words, whole.text), whole.rows()["s0"]
+        accepted = []
+        for repeats in range(6):
+            payload = struct.pack(f">{repeats + 1}I", *[1] * repeats, 0)
+            scanner = core().Scanner(plan, 0)
+            scanner.learn(self.KIND, number, False, (b"line\n",))
+            scanner.open(KEY, 7, 0, b"conn")
+            found = self.scan(scanner, record_of(frame_of(payload), 7))[1]
+            assert bool(found) == (plan.check(number, payload) == len(payload)), repeats
+            accepted.append(bool(found))
+        assert accepted == [True, True, True, False, False, False]
 
     @pytest.mark.parametrize("start", [-(2**63), 2**63 - 1])
     def test_clocks_that_overflow_are_refused(self, start: int) -> None:
@@ -680,6 +721,23 @@ class TestScanners:
             tracemalloc.stop()
         assert kept < 400_000
         assert scanner.take(key) == (len(frame), rest, 9)
+
+    def test_lanes_keep_little_memory(self) -> None:
+        """Messages of 40 KB on many connections."""
+        scanner = self.scanner()
+        scanner.learn(self.KIND, ANY, False, (b"\n",))
+        frame = frame_of(bytes(40_000))
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for source in range(100):
+                scanner.open(struct.pack(">I", source) + bytes(8), 0, 0, b"conn")
+                data = record_of(frame[:30_000], 0, source) + record_of(frame[30_000:], 30_000, source)
+                assert self.scan(scanner, data)[:3] == (len(data), b"\n", 1)
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert kept < 100 * 4096
 
     def test_keys_of_connections_find_room(self) -> None:
         scanner = self.scanner()

@@ -15,6 +15,7 @@ import click
 from ...errors import UnknownName
 from ...filters import procedure_numbers
 from ...names import public as publicnames
+from ...names.fields import enums_of
 from ...names.meanings import meanings_of
 from ...presenters.table import wrap
 from ...similar import did_you_mean
@@ -160,7 +161,7 @@ class Graph:
         type_ = self.types[name]
         return {
             field: enums
-            for field, enums in publicnames.enums_of(name).items()
+            for field, enums in enums_of(name).items()
             if field in meanings_of(type_.types, type_.reference)
         }
 

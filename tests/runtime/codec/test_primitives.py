@@ -317,13 +317,3 @@ def test_not_canonical_names_the_accepted_value() -> None:
         found = raised(call)
         assert isinstance(found, NotCanonical)
         assert (found.value, found.next) == (value, after)
-
-
-def test_code_for_another_runtime_says_what_to_do() -> None:
-    primitives.require_api(primitives.API_VERSION)
-    with pytest.raises(ImportError) as caught:
-        primitives.require_api(99)
-    assert str(caught.value) == (
-        f"generated for API 99, while the installed libvirt_proto has API {primitives.API_VERSION}: "
-        "run `libvirt-proto generate` again"
-    )

@@ -35,9 +35,9 @@ from libvirt_proto.codec.types import (
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.jsonlines.encode import to_plain
 from libvirt_proto.names import public as publicnames
-from libvirt_proto.names.index import FIELDS
+from libvirt_proto.names.fieldindex import FIELDS
+from libvirt_proto.names.fields import Bits, By, OneOf, meanings
 from libvirt_proto.names.meanings import key, meanings_of
-from libvirt_proto.names.public import Bits, By, OneOf
 from libvirt_proto_codegen.releases import folders
 
 HEADERS = Path("/usr/include")
@@ -209,7 +209,7 @@ def test_fields_of_enums() -> None:
     for enum in publicnames.enums():
         for field in publicnames.fields_of(enum):
             struct, _, name = field.partition(".")
-            assert name in publicnames.meanings(struct)
+            assert name in meanings(struct)
 
 
 @pytest.mark.system("gcc")
@@ -255,7 +255,7 @@ def test_the_names_are_those_of_libvirts_python_binding() -> None:
 
 @pytest.mark.parametrize("struct", STRUCTS)
 def test_every_field_of_the_table_is_an_integer_of_the_newest_release(struct: str) -> None:
-    fields = publicnames.meanings(struct)
+    fields = meanings(struct)
     assert fields
     type_ = types(folders()[-1])[struct]
     assert fields.keys() <= integers(type_)
@@ -290,7 +290,7 @@ def test_every_integer_has_names_or_a_reason_to_have_none() -> None:
     reasons = {name: reason for reason, names in UNNAMED["names"].items() for name in names}
     unexplained = []
     for struct, type_ in types(folders()[-1]).items():
-        named = publicnames.meanings(struct)
+        named = meanings(struct)
         for field in integer_fields(type_):
             full = f"{struct}.{field}"
             by_name = field in reasons and full not in DESCRIBED["enums"]
@@ -318,7 +318,7 @@ def test_reasons_are_needed() -> None:
     assert UNNAMED_FIELDS.keys() <= fields
     for full in UNNAMED_FIELDS:
         struct, _, field = full.partition(".")
-        assert field not in publicnames.meanings(struct), full
+        assert field not in meanings(struct), full
         assert full not in DESCRIBED["unused"]
     listed = [name for names in UNNAMED["names"].values() for name in names]
     assert max(Counter(listed).values()) == 1
@@ -337,7 +337,7 @@ def test_a_bit_has_two_names_only_where_the_table_says_which() -> None:
 
 
 def test_what_the_api_description_says_of_flags() -> None:
-    assert len([s for s in STRUCTS if "flags" in publicnames.meanings(s)]) > 150
+    assert len([s for s in STRUCTS if "flags" in meanings(s)]) > 150
     for struct, name in [
         ("remote_domain_get_xml_desc_args", "VIR_DOMAIN_XML_SECURE"),
         ("remote_connect_list_all_domains_args", "VIR_CONNECT_LIST_DOMAINS_ACTIVE"),
@@ -346,19 +346,19 @@ def test_what_the_api_description_says_of_flags() -> None:
         ("remote_domain_snapshot_num_args", "VIR_DOMAIN_SNAPSHOT_LIST_ROOTS"),
         ("remote_domain_snapshot_num_children_args", "VIR_DOMAIN_SNAPSHOT_LIST_DESCENDANTS"),
     ]:
-        meaning = publicnames.meanings(struct)["flags"]
+        meaning = meanings(struct)["flags"]
         assert isinstance(meaning, Bits)
         assert meaning.names[1] == name
 
 
 def test_network_updates_stay_numbers() -> None:
     """The meaning of `command` depends on an earlier agreement of the peers."""
-    assert publicnames.meanings("remote_network_update_args").keys() == {"flags"}
+    assert meanings("remote_network_update_args").keys() == {"flags"}
 
 
 @given(st.sampled_from(STRUCTS), st.integers(0, 2**64 - 1))
 def test_the_bits_of_a_number_are_all_there(struct: str, flags: int) -> None:
-    for meaning in publicnames.meanings(struct).values():
+    for meaning in meanings(struct).values():
         if isinstance(meaning, Bits):
             values = {name: bit for bit, name in meaning.names.items()}
             shown = meaning.of(flags)
@@ -378,8 +378,8 @@ def test_structs_that_had_other_names(release: str) -> None:
             assert today is not None
             for old, new in [(procedure.args, today.args), (procedure.ret, today.ret)]:
                 if old is not None and new is not None and old.name != new.name:
-                    assert publicnames.meanings(old.name) == publicnames.meanings(new.name)
-                    renamed += bool(publicnames.meanings(old.name))
+                    assert meanings(old.name) == meanings(new.name)
+                    renamed += bool(meanings(old.name))
     assert renamed == (len(BY_HAND["renamed"]) if release == "0.9.7" else 0)
 
 
@@ -398,9 +398,7 @@ def test_no_key_takes_the_place_of_a_field(release: str) -> None:
         members = set(part_names(type_.node))
         assert not keys & members, name
         assert {key.removesuffix("_name") for key in keys} <= integers(type_)
-        assert (
-            publicnames.meanings(name).keys() & members == meanings_of(type_.types, type_.reference).keys()
-        ), name
+        assert meanings(name).keys() & members == meanings_of(type_.types, type_.reference).keys(), name
     assert named > 60
 
 
@@ -456,5 +454,5 @@ def test_names_are_wanted_or_not() -> None:
     value = type_.from_bytes(b"\0\0\0\5" + bytes(28))
     assert "state_name" not in to_plain(type_, value)
     assert to_plain(type_, value, named=True)["state_name"] == "VIR_DOMAIN_SHUTOFF"
-    meaning = publicnames.meanings("remote_domain_get_info_ret")["state"]
+    meaning = meanings("remote_domain_get_info_ret")["state"]
     assert isinstance(meaning, OneOf)

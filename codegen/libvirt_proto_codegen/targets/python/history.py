@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from libvirt_proto.codec.history import Event, Key, Span, since_text
 from libvirt_proto.codec.types import TypeDefinition, part_names
-from libvirt_proto.names import public
+from libvirt_proto.names import fields, public
 
 from ...releases.facts import Facts, History
 from ...releases.symbols import ANNOTATIONS, procedure_key
@@ -45,9 +45,9 @@ def annotation_lines(history: History, module: Module) -> dict[str, list[str]]:
 
 def _public_names(definition: TypeDefinition, release: str) -> Iterator[str]:
     """Yield the enums of the public API whose numbers are in a type, with their newer names."""
-    fields = public.enums_of(definition.name)
+    named = fields.enums_of(definition.name)
     for name in part_names(definition.node):
-        enums = fields.get(name, ())
+        enums = named.get(name, ())
         if enums:
             yield f"{name}: numbers of {', '.join(enums)}."
         for enum in enums:
