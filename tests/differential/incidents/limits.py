@@ -37,7 +37,7 @@ def _workers_exhausted(scene: Scene) -> None:
     clients = [scene.python(CALL_AT_START, scene.uri, str(start), str(n / 10), log=True) for n in range(5)]
     scene.wait_for(lambda: scene.log.count("finished job remoteDispatchDomainLookupByName") == 5)
     start.touch()
-    scene.wait_for(lambda: scene.log.count("is now running job remoteDispatchDomainGetInfo") == 2)
+    scene.wait_for(lambda: scene.log.count(" proc=16 type=0 ") == 5)  # domain_get_info
     for _ in range(3):
         said = scene.virsh("list", log=True)
         assert "running" in said, said
