@@ -75,6 +75,8 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+#: The reason of a skipped test of the native core.
+NO_CORE = "no native core"
 #: Set in CI, where every tool is installed: a skipped system test fails.
 REQUIRE_SYSTEM = os.environ.get("LIBVIRT_PROTO_REQUIRE_SYSTEM") == "1"
 
@@ -84,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     native core, with a reason."""
     for item in items:
         if item.get_closest_marker("native") and native.core() is None:
-            item.add_marker(pytest.mark.skip(reason=f"native core: {native.state()}"))
+            item.add_marker(pytest.mark.skip(reason=f"{NO_CORE}: {native.state()}"))
         for mark in item.iter_markers("system"):
             missing = [tool for tool in mark.args if not shutil.which(tool)]
             if missing:
@@ -97,12 +99,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Report a skipped system test as failed where all tools are required."""
     report = yield
-    required = item.get_closest_marker("system") or (
-        item.get_closest_marker("native") and not native.is_switched_off()
-    )
-    if REQUIRE_SYSTEM and report.skipped and required:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        if NO_SHARED not in str(reason):
+    if REQUIRE_SYSTEM and report.skipped:
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        without_core = NO_CORE in reason and not native.is_switched_off()
+        if without_core or (item.get_closest_marker("system") and NO_SHARED not in reason):
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid}: a system test must not be skipped here: {reason}"
     return report
