@@ -1,6 +1,6 @@
 """Kinds of messages that the native core has learned from messages that Python has read.
 
-A kind is what a header says without its serial, and the direction. The core only reads messages of kinds that
+A kind is a header without its serial, and the direction. The core only reads messages of kinds that
 it has learned, and whose payload the header alone determines.
 """
 

@@ -33,7 +33,7 @@ MAX_LANES: Final = 8192
 
 
 class Presenting(Protocol):
-    """What presents the lines."""
+    """A presenter of lines."""
 
     @property
     def scanner(self) -> Scanner | None:
@@ -50,7 +50,7 @@ class Presenting(Protocol):
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock of the lines starts."""
+        """The time at which the clock of the lines starts, in ns."""
 
     def connection(self, connection: Connection) -> bytes | Connection:
         """Return what the native core needs of a connection: its text in lines."""
@@ -146,7 +146,7 @@ class Lanes(NoLanes):
         self._strays = self._new if opened else min(2 * self._strays, _MAX_STRAYS)
 
     def _opened(self, scanner: Scanner, key: bytes) -> bool:
-        """Open a lane if its direction is in order. Return False if there is no room."""
+        """Open a lane if its direction is in order. Return False if the table is full."""
         half = self._tcp.half(key)
         if half is None or not half.plain or half.connection is None or half.next < 0:
             return True

@@ -141,7 +141,7 @@ class EventStream(Detector):
             self._check(registered, captured)
 
     def wants(self, header: Header) -> bool:
-        """Return whether a procedure says something about registrations."""
+        """Return whether a procedure concerns registrations."""
         return bool(self._kind(header))
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:

@@ -84,7 +84,7 @@ class Measure:
         #: The connections of the input by their `id`, and all rows.
         self._connections: dict[int, ConnectionFigures] = {}
         self._rows: list[ConnectionFigures] = []
-        #: The connections for which there is no row.
+        #: The connections without a row.
         self._without_row = ConnectionFigures("", 0, "", "", "")
         self._events: dict[_Numbers, EventKind] = {}
         self._errors: dict[int, ErrorFigures] = {}

@@ -1,4 +1,4 @@
-"""How close lengths of lists, strings and messages came to their limits.
+"""Lengths of lists, strings and messages, next to their limits.
 
 The sender or the receiver refuses a length above its limit.
 """

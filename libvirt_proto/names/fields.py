@@ -1,4 +1,4 @@
-"""The fields of libvirt's types whose numbers have names in the public API (see names.public)."""
+"""The fields of payloads whose numbers have names in the public API (see names.public)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache

@@ -41,7 +41,7 @@ class LinesPresenter(Protocol):
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock of the lines starts."""
+        """The time at which the clock of the lines starts, in ns."""
 
     def parts(self, captured: Captured) -> Parts | None:
         """Return the parts of the line of a message's kind; None for a message that has another form."""
@@ -92,7 +92,7 @@ class MonitorLines:
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock starts."""
+        """The time at which the clock starts, in ns."""
         return self._presenter.clock.start_ns
 
     def parts(self, captured: Captured) -> Parts | None:
@@ -122,7 +122,7 @@ class NativeLines(Learning):
 
     @property
     def start_ns(self) -> int | None:
-        """Where the clock of the lines starts."""
+        """The time at which the clock of the lines starts, in ns."""
         return self._presenter.start_ns
 
     def connection(self, connection: Connection) -> bytes:

@@ -38,7 +38,7 @@ PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _BYTE_ORDER_MAGIC: Final = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 
 
-#: (link type, ns per tick or 0 if that is no integer, offset in ns) of an interface.
+#: (link type, ns per tick or 0 for a fraction, offset in ns) of an interface.
 Face = tuple[int, int, int]
 
 
