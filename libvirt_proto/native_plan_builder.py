@@ -66,6 +66,8 @@ class _Pool:
         self._places: list[int] = []
         self._texts: dict[bytes, tuple[int, int]] = {}
         self._names: dict[tuple[int, str, int], int] = {}
+        #: Rows of named types: references of several modules lead to one row.
+        self.known: dict[xdr.Named, int] = {}
         self._kept: list[Meaning] = []
 
     def row(self, kind: str, limit: int = NONE, count: int = 0) -> int:
@@ -144,7 +146,7 @@ class _Builder(Visitor[int]):
     def __init__(self, types: TypeTable, pool: _Pool) -> None:
         super().__init__(types)
         self._pool = pool
-        self._known: dict[xdr.Named, int] = {}
+        self._known = pool.known
         self._scalars: dict[tuple[str, int, int], int] = {}
 
     def _row(self, kind: str, limit: int | None = None, count: int = 0) -> int:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from libvirt_proto import BadValue, native_types, registry
+from libvirt_proto import BadValue, native, native_types, registry
+from libvirt_proto.codec.type_table import type_table
+from libvirt_proto.native_plan_builder import build
 from libvirt_proto.native_types import NativePayloads, NativeTypes
 from libvirt_proto.registry import Registry
 from libvirt_proto.rpc import message
@@ -78,3 +80,23 @@ def test_type_of_another_registry_has_no_row() -> None:
     with imported("_another", python_texts("another", "struct both { int value; };")) as package:
         loaded = Registry(package)
         assert NativeTypes(loaded).row(registry.default().error) is None
+
+
+def test_types_of_two_tables_have_one_row(tmp_path: Path) -> None:
+    """Modules of one registry may have got theirs before and after the cache of tables was cleared."""
+    (tmp_path / "one.x").write_text("struct one_pair { int left; int right; };\n")
+    (tmp_path / "two.x").write_text(
+        '%#include "one.h"\nstruct two_pairs { one_pair first; one_pair second; };\n'
+    )
+    loaded = registry.load(tmp_path)
+    built = []
+    for module in loaded.modules():
+        built += [type_.types for type_ in module.types.values()]
+        type_table.cache_clear()
+    made = build(loaded)
+    core = native.core()
+    assert core is not None
+    plan = core.Plan(made.words, made.text, made.resolver(loaded))
+    row = made.rows()["two_pairs"]
+    assert len({id(each) for each in built}) == 2
+    assert plan.decode(row, bytes(16))[1] == 16
