@@ -18,7 +18,7 @@ from .pcap.tcp import TcpReassembler
 if TYPE_CHECKING:
     from ..native import Scanner
     from ..rpc.message import MessageDecoder
-    from .pcap.file import Face
+    from .pcap.file import Ahead
     from .stream import Reader
 
 #: Times that the native core can count from, in ns; a damaged pcapng file may have others.
@@ -99,28 +99,15 @@ class Lanes(NoLanes):
         """Set what reads the other packets."""
         self._tcp, self._decoder = tcp, decoder
 
-    def packets(
-        self,
-        buffer: bytes | memoryview,
-        pos: int,
-        blocks: bool,
-        big: bool,
-        limit: int,
-        faces: tuple[Face, ...],
-    ) -> tuple[int, Lines | None, int]:
+    def packets(self, ahead: Ahead) -> tuple[int, Lines | None, int]:
         """Read packets of open lanes: see pcap.file.Skim."""
         start_ns = self._presenting.start_ns or 0
         if not self._open or abs(start_ns) >= _MAX_TIME:
-            return pos, None, self._strays
+            return ahead.pos, None, self._strays
         assert self._presenting.scanner is not None
         pos, data, messages, shown, failures, packets, time_ns, data_ns, strays = (
             self._presenting.scanner.scan(
-                buffer,
-                pos,
-                blocks,
-                big,
-                limit,
-                faces,
+                *ahead,
                 self.reader.count,
                 self._decoder.packets,
                 start_ns,

@@ -18,7 +18,7 @@ from .pcap.packet import Segment
 
 if TYPE_CHECKING:
     from ..session import Exchange
-    from .pcap.file import Face
+    from .pcap.file import Ahead
 
 
 class PresentingExchanges(Presenting, Protocol):
@@ -51,20 +51,12 @@ class PairingLanes(Lanes):
         """Number of exchanges so far."""
         return self._sessions.count
 
-    def packets(
-        self,
-        buffer: bytes | memoryview,
-        pos: int,
-        blocks: bool,
-        big: bool,
-        limit: int,
-        faces: tuple[Face, ...],
-    ) -> tuple[int, Lines | None, int]:
+    def packets(self, ahead: Ahead) -> tuple[int, Lines | None, int]:
         """Read packets of open lanes: see pcap.file.Skim."""
         for connection in self._returned:  # Sessions has all messages of the last scan
             self._pair(connection)
         self._returned.clear()
-        pos, lines, strays = super().packets(buffer, pos, blocks, big, limit, faces)
+        pos, lines, strays = super().packets(ahead)
         if lines is None:
             return pos, None, strays
         assert self._presenting.scanner is not None

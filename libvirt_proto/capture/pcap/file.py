@@ -42,21 +42,24 @@ _BYTE_ORDER_MAGIC: Final = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 Face = tuple[int, int, int]
 
 
-class Skim(Protocol):
-    """Reads packets of a buffer ahead of their reader, as far as they are usual."""
+class Ahead(NamedTuple):
+    """Packets of a capture that are in memory, from a position on: `blocks` is True for pcapng, `big` for
+    big-endian numbers, `limit` the maximum size of a packet in bytes."""
 
-    def packets(
-        self,
-        buffer: bytes | memoryview,
-        pos: int,
-        blocks: bool,
-        big: bool,
-        limit: int,
-        faces: tuple[Face, ...],
-    ) -> tuple[int, Lines | None, int]:
+    buffer: bytes | memoryview
+    pos: int
+    blocks: bool
+    big: bool
+    limit: int
+    faces: tuple[Face, ...]
+
+
+class Skim(Protocol):
+    """Reads packets ahead of their reader, as far as they are usual."""
+
+    def packets(self, ahead: Ahead) -> tuple[int, Lines | None, int]:
         """Return the position of the first packet that is left, what the others give, and the number of
-        packets to read before the next call. `blocks` is True for pcapng, `big` for big-endian numbers;
-        packets over `limit` bytes are left."""
+        packets to read before the next call."""
 
 
 class DamagedCaptureError(Exception):
@@ -176,7 +179,7 @@ def read_pcap(
                 yield packets
                 packets = []
                 add = packets.append
-                pos, count = yield from _skimmed(skim, buffer, pos, False, big, limit, faces)
+                pos, count = yield from _skimmed(skim, Ahead(buffer, pos, False, big, limit, faces))
                 if size - pos < 16:
                     break
             seconds, fraction, captured, original = header(buffer, pos)
@@ -202,23 +205,16 @@ def read_pcap(
             return
 
 
-def _skimmed(
-    skim: Skim,
-    buffer: bytes | memoryview,
-    pos: int,
-    blocks: bool,
-    big: bool,
-    limit: int,
-    faces: tuple[Face, ...],
-) -> Generator[Lines, None, tuple[int, int]]:
+def _skimmed(skim: Skim, ahead: Ahead) -> Generator[Lines, None, tuple[int, int]]:
     """Yield what `skim` reads, in several steps, and return the position after it, and the number of packets
     to read then."""
     while True:
-        pos, lines, count = skim.packets(buffer, pos, blocks, big, limit, faces)
+        pos, lines, count = skim.packets(ahead)
         if lines is not None:
             yield lines
         if lines is None or count:
             return pos, count
+        ahead = ahead._replace(pos=pos)
 
 
 class _Interface(NamedTuple):
@@ -353,7 +349,8 @@ def read_pcapng(
                 return
         buffer = window.buffer
         if skim is not None and is_next and section is not None:
-            after, count = yield from _skimmed(skim, buffer, pos, True, section.big, MAX_BLOCK, section.faces)
+            ahead = Ahead(buffer, pos, True, section.big, MAX_BLOCK, section.faces)
+            after, count = yield from _skimmed(skim, ahead)
             if after != pos:
                 pos, needed = after, 12
                 continue

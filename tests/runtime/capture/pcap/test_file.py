@@ -10,7 +10,7 @@ import pytest
 
 from libvirt_proto.blocks import BLOCK_SIZE, Read
 from libvirt_proto.capture.pcap import file as module
-from libvirt_proto.capture.pcap.file import NOT_A_PACKET, DamagedCaptureError, Packet
+from libvirt_proto.capture.pcap.file import NOT_A_PACKET, Ahead, DamagedCaptureError, Packet
 from libvirt_proto.events import Lines
 from tests.support import packets
 
@@ -44,8 +44,8 @@ def trickle(data: bytes, size: int):  # type: ignore[no-untyped-def]
 class Nothing:
     """A skim that leaves every packet."""
 
-    def packets(self, buffer: bytes | memoryview, pos: int, *rest: object) -> tuple[int, None, int]:
-        return pos, None, 2
+    def packets(self, ahead: Ahead) -> tuple[int, None, int]:
+        return ahead.pos, None, 2
 
 
 @pytest.mark.parametrize("form", ["pcap", "pcapng"])
