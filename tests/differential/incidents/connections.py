@@ -23,9 +23,11 @@ def _parallel_clients(scene: Scene) -> None:
 
 
 def _reconnect_storm(scene: Scene) -> None:
-    """A shell loop runs virsh 60 times."""
-    for _ in range(60):
+    """A shell loop runs virsh at least 60 times, for at least two seconds."""
+    end, runs = time.monotonic() + 2, 0
+    while runs < 60 or time.monotonic() < end:
         assert "running" in scene.virsh("domstate", "test")
+        runs += 1
 
 
 def _daemon_killed(scene: Scene) -> None:
