@@ -23,11 +23,10 @@ def _parallel_clients(scene: Scene) -> None:
 
 
 def _reconnect_storm(scene: Scene) -> None:
-    """A shell loop runs virsh at least 60 times, for at least two seconds."""
-    end, runs = time.monotonic() + 2, 0
-    while runs < 60 or time.monotonic() < end:
+    """A shell loop runs virsh 60 times, for more than a second on any machine."""
+    for _ in range(60):
         assert "running" in scene.virsh("domstate", "test")
-        runs += 1
+        time.sleep(0.02)
 
 
 def _daemon_killed(scene: Scene) -> None:
