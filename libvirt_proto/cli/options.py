@@ -288,7 +288,7 @@ record = click.option(
     "record",
     metavar="FILE",
     type=PathOption(dir_okay=False),
-    help="Record the input as a pcapng capture that only you can read.",
+    help="Record the input as a pcapng capture that only you can read; - is standard output.",
 )
 
 

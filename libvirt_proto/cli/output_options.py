@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from . import options
 from .filter_options import context, filters
+from .output import is_standard_output
 from .status import Status
 from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, View
 
@@ -67,6 +69,17 @@ class OutputOptions(msgspec.Struct, frozen=True):
         talkative = sys.stderr.isatty()
         bar = talkative and not _on_terminal(self.output)
         return Status(options.palette(self.color, sys.stderr), bar=bar, summary=talkative or summary)
+
+    def next_to(self, record: Path | None) -> OutputOptions:
+        """Return the options next to a recording: if that is standard output, messages go only to -o. Raises
+        click.UsageError for figures that would go nowhere."""
+        if not is_standard_output(record) or self.output is not None:
+            return self
+        if self.figures_of or self.diagnosis_of:
+            raise click.UsageError("-w - writes to standard output: give the figures a file with -o")
+        from pathlib import Path  # slow to load
+
+        return replace(self, output=Path(os.devnull))
 
     def view(self) -> View:
         """Return the view of the messages of one source."""

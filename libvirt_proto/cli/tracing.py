@@ -105,11 +105,11 @@ class Tracing:
 
     @contextmanager
     def armed(
-        self, found: list[Probe], stop: Stop, out: BinaryIO, sides: Sides = "both"
+        self, found: list[Probe], stop: Stop, outs: Sequence[BinaryIO], sides: Sides = "both"
     ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
         """Set the probes, and remove them at the end. Yields the folder of the instance, the plan, and a
         function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
-        `out` has lost its reader. Raises TraceError."""
+        one of `outs` has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
         from ..capture.probes.plan import plan
 
@@ -128,7 +128,8 @@ class Tracing:
         report(found, [binary for binary, _ in steps.files])
 
         def wait(seconds: float) -> bool:
-            check_reader(out)
+            for out in outs:
+                check_reader(out)
             return stop.wait(seconds)
 
         with stopping(stop), tracefs.armed(root, steps) as (instance, rejected):

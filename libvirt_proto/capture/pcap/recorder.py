@@ -67,11 +67,10 @@ Address = tuple[bytes, int]
 
 
 class Recorder:
-    """Writes Chunks to a binary file: `add` writes, `flush` flushes to disk. `comment` is recorded in the
-    file."""
+    """Writes Chunks to a binary `file`: `add` writes, `flush` flushes. `comment` is that of the section."""
 
     def __init__(self, file: BinaryIO, comment: str = "") -> None:
-        self._file = file
+        self.file = file
         self.flush = file.flush
         self._flows: BoundedDict[int, _Flow] = BoundedDict(MAX_OPEN)
         #: The pairs of addresses of these flows.
@@ -168,7 +167,7 @@ class Recorder:
             self._hosts.put(name, address)
             if name:
                 record = address + _utf8(name, 255).replace(b"\0", b"?") + b"\0"
-                self._file.write(_block(4, _option(1, record) + _option(0)))
+                self.file.write(_block(4, _option(1, record) + _option(0)))
         return address
 
     def _interface(self, side: Side | None) -> int:
@@ -177,7 +176,7 @@ class Recorder:
             self._interfaces[side] = len(self._interfaces)
             name, description = map(str.encode, INTERFACES[side])
             options = _option(2, name) + _option(3, description) + _option(9, b"\x09") + _option(0)
-            self._file.write(_block(1, Struct("<HHI").pack(_LINKTYPE_RAW, 0, 0) + options))
+            self.file.write(_block(1, Struct("<HHI").pack(_LINKTYPE_RAW, 0, 0) + options))
         return self._interfaces[side]
 
     def _close(self, number: int, flow: _Flow) -> None:
@@ -248,7 +247,7 @@ class Recorder:
         padding = bytes(-captured % 4)
         length = 32 + captured + len(padding) + len(notes)
         head = _ENHANCED(6, length, interface, *time, captured, captured + missing)
-        self._file.write(b"".join((head, packet, padding, notes, _LENGTH(length))))
+        self.file.write(b"".join((head, packet, padding, notes, _LENGTH(length))))
 
 
 def recorded(items: Iterable[Item], recorder: Recorder, *, live: bool = False) -> Iterator[Item]:

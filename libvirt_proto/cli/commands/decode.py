@@ -57,7 +57,8 @@ def decode(
     --object) is shown just before the reply.
 
     -w records libvirt's connections, including unix sockets and raw streams, for Wireshark and this tool.
-    Filters do not apply to it. --exchanges shows each call once it is complete, and calls without a reply
+    Filters do not apply to it. -w - writes the recording to standard output, and shows messages only with -o.
+    --exchanges shows each call once it is complete, and calls without a reply
     last. pretty truncates long strings, bytes and arrays; --full does not.
 
     \b
@@ -68,6 +69,7 @@ def decode(
       libvirt-proto decode --exchanges --object vm1 --slower-than 50ms capture.pcap
       libvirt-proto decode --frame 57 --context 3 capture.pcap
       libvirt-proto decode --redact -w report.pcapng everything.pcap
+      libvirt-proto decode -w - strace.txt | wireshark -k -i -
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
@@ -76,6 +78,7 @@ def decode(
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(show.output)
+    show = show.next_to(inputs.record)
     if merge and len(inputs.files) != 2:
         raise click.UsageError("--merge requires exactly two files")
     if merge and inputs.record is not None:
