@@ -125,7 +125,8 @@ def test_recording_on_standard_output_is_always_complete(tmp_path: Path) -> None
             process.stdin.flush()
             with record.open("ab") as file:
                 while decode(record).stdout.count("\n") <= serial:
-                    assert (piece := os.read(process.stdout.fileno(), 1 << 16))
+                    piece = os.read(process.stdout.fileno(), 1 << 16)
+                    assert piece
                     file.write(piece)
                     file.flush()
         process.stdin.close()
