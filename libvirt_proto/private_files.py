@@ -54,6 +54,26 @@ def create(path: Path, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
     return io.BufferedWriter(NamedFile(_open(path), os.fspath(path)), buffer_size)
 
 
+def open_fifo(path: Path) -> BinaryIO:
+    """Open a FIFO for writing, unbuffered, once it has a reader. Nothing else is opened, created or emptied.
+
+    Raises NotPrivateError for what is not a FIFO, and for one that others own or can read; OSError.
+    """
+    place = os.open(path, _LOOK)
+    try:
+        status, name = os.fstat(place), os.fspath(path)
+        if not stat.S_ISFIFO(status.st_mode):
+            raise NotPrivateError(name, "expected a FIFO; create one with mkfifo")
+        if not _is_trusted(status):
+            raise NotPrivateError(name, f"the FIFO belongs to {_owner(status)}; create your own")
+        if status.st_mode & _OTHERS:
+            raise NotPrivateError(name, "other users can open the FIFO; create it with mkfifo -m 600")
+        # The same file, whatever has its name by now.
+        return NamedFile(os.open(f"/proc/self/fd/{place}", os.O_WRONLY | os.O_CLOEXEC), name)
+    finally:
+        os.close(place)
+
+
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder (mode 0700) in the temporary folder (TMPDIR), removed at the end. A signal at any moment

@@ -15,7 +15,7 @@ SECTIONS: Final = {
     ),
     "Probes": (
         "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--buffer",
-        "--probes", "--print-commands",
+        "--side", "--max-message", "--probes", "--print-commands",
     ),
     "Filters": (
         "--message", "--frame", "--serial", "--since", "--until", "--slower-than", "--object", "--program",
@@ -26,6 +26,12 @@ SECTIONS: Final = {
         "--as-of", "--top", "--all", "--full", "--wide", "--json-schema", "--pretty-json", "--list-releases",
         "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
         "--quiet", "--debug",
+    ),
+    "Installation": ("--install", "--uninstall", "--folder"),
+    "Calls by Wireshark": (
+        "--extcap-interfaces", "--extcap-version", "--extcap-interface", "--extcap-dlts", "--extcap-config",
+        "--extcap-reload-option", "--extcap-capture-filter", "--extcap-control-in", "--extcap-control-out",
+        "--capture", "--fifo",
     ),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip

@@ -229,15 +229,24 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             list_probes: bool,
             **rest: Any,
         ) -> Any:
-            size = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
-            # Process names may be any bytes, and are compared in this form.
-            names = tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in comms)
+            names = tuple(map(comparable, comms))
+            size = buffer or buffer_size()
             asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes)
             return command(*args, tracing=asked, **rest)
 
         return with_tracing  # type: ignore[return-value]
 
     return decorate
+
+
+def buffer_size() -> int:
+    """Return the default size of a CPU's buffer, in KiB."""
+    return max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
+
+
+def comparable(name: str) -> str:
+    """Return the name of a process in the form in which names are compared: they may be any bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
