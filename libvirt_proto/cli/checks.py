@@ -61,7 +61,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def checks() -> Iterator[Check]:
-    """Yield all checks. Nothing is changed, mounted or started."""
+    """Yield all checks. Nothing is changed or mounted; only tshark is run, for its folders."""
     yield _definitions()
     yield _generator()
     yield _root()
@@ -69,6 +69,7 @@ def checks() -> Iterator[Check]:
     yield from _probes()
     yield _socket()
     yield from map(_program, _PROGRAMS)
+    yield from _wireshark()
     yield _native()
 
 
@@ -190,6 +191,21 @@ def _program(program: tuple[str, str, dict[str, str]]) -> Check:
     return Check(
         name, "missing", "not installed", use, _install(packages.get(manager, packages.get("", name)))
     )
+
+
+def _wireshark() -> Iterator[Check]:
+    """Check the parts for Wireshark, if it is installed."""
+    from . import wireshark
+
+    try:
+        folder = wireshark.extcap_folder(wireshark.folders())
+    except wireshark.WiresharkError:
+        return
+    name, use = "interface", "live messages in Wireshark"
+    if wireshark.is_installed(folder):
+        yield Check(name, "ok", str(folder / wireshark.LAUNCHER), use)
+    else:
+        yield Check(name, "missing", f"not in {folder}", use, "libvirt-proto extcap --install")
 
 
 def _manager() -> str:

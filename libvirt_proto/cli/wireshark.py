@@ -32,6 +32,8 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIMEOUT: Final = 60.0
+#: More than a launcher has.
+_MAX_TEXT: Final = 1 << 16
 
 
 class WiresharkError(Exception):
@@ -156,9 +158,11 @@ def _current(place: int, folder: Path) -> bytes | None:
     except OSError:  # a symlink, or a file that cannot be read
         pass
     else:
-        with open(file, "rb") as opened:
+        try:
             if stat.S_ISREG(os.fstat(file).st_mode):
-                text = opened.read(1 << 16)
+                text = os.read(file, _MAX_TEXT)
+        finally:
+            os.close(file)
     if not text.startswith(_HEAD):
         raise WiresharkError(
             f"{folder / LAUNCHER} was not written by --install and is left alone: move it away, or choose"

@@ -203,7 +203,7 @@ def _change(folder: Path | None, installing: bool, uninstalling: bool) -> None:
     state = "is already installed" if installing else "is not installed"
     click.echo(printable(f"{folder / LAUNCHER} {did if changed else state}"))
     if installing:
-        click.echo(f'Wireshark lists the interface as "{_DISPLAY}" after a restart; tshark: -i {INTERFACE}')
+        click.echo(f'In Wireshark: "{_DISPLAY}" (Capture › Refresh Interfaces). In tshark: -i {INTERFACE}')
 
 
 def _interfaces() -> Iterator[str]:
