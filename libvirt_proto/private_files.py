@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +39,8 @@ _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_LINKS: Final = 40
 #: How often a name is looked up again that somebody else changes meanwhile.
 _TRIES: Final = 10
+#: Seconds between looks for the reader of a FIFO.
+_PAUSE: Final = 0.05
 
 
 class NotPrivateError(PermissionError):
@@ -54,8 +58,9 @@ def create(path: Path, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
     return io.BufferedWriter(NamedFile(_open(path), os.fspath(path)), buffer_size)
 
 
-def open_fifo(path: Path) -> BinaryIO:
-    """Open a FIFO for writing, unbuffered, once it has a reader. Nothing else is opened, created or emptied.
+def open_fifo(path: Path, patience: float = math.inf) -> int:
+    """Return a descriptor for writing to a FIFO, once it has a reader, for which it waits up to `patience`
+    seconds. Nothing else is opened, created or emptied.
 
     Raises NotPrivateError for what is not a FIFO, and for one that others own or can read; OSError.
     """
@@ -68,8 +73,18 @@ def open_fifo(path: Path) -> BinaryIO:
             raise NotPrivateError(name, f"the FIFO belongs to {_owner(status)}; create your own")
         if status.st_mode & _OTHERS:
             raise NotPrivateError(name, "other users can open the FIFO; create it with mkfifo -m 600")
-        # The same file, whatever has its name by now.
-        return NamedFile(os.open(f"/proc/self/fd/{place}", os.O_WRONLY | os.O_CLOEXEC), name)
+        end = time.monotonic() + patience
+        while True:
+            try:
+                # The same file, whatever has its name by now.
+                file = os.open(f"/proc/self/fd/{place}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno != errno.ENXIO or time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                os.set_blocking(file, True)
+                return file
     finally:
         os.close(place)
 

@@ -47,6 +47,8 @@ _MAX_MESSAGE: Final = 65_536
 _MAX_PID: Final = 1 << 22
 _PIDS: Final = "[0-9]+( *, *[0-9]+)*"
 _MAX_PIDS: Final = 64
+#: Seconds that Wireshark has to open the FIFO, to get an error.
+_PATIENCE: Final = 5.0
 #: Where programs are found (mount): Wireshark's environment does not decide that.
 _PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -80,7 +82,28 @@ def _interface(_ctx: click.Context, _option: click.Parameter, name: str | None) 
     return name
 
 
-@click.command()
+class _Call(click.Command):
+    """A command that Wireshark calls. In a capture, it waits for a writer of the FIFO, and shows what is on
+    standard error by the time that the FIFO has none. So the FIFO is opened before anything can fail, and
+    stays open until the process ends, after errors were written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options; if they are wrong, open the FIFO."""
+        words = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            if "--capture" in words and "--fifo" in words[:-1]:
+                from pathlib import Path  # slow to load
+
+                from ... import private_files
+
+                with suppress(OSError):
+                    private_files.open_fifo(Path(words[words.index("--fifo") + 1]), _PATIENCE)
+            raise
+
+
+@click.command(cls=_Call)
 @click.option("--install", "installing", is_flag=True, help="Add the interface to Wireshark.")
 @click.option("--uninstall", "uninstalling", is_flag=True, help="Remove it.")
 @click.option(
@@ -173,9 +196,7 @@ def extcap(
     elif capturing:
         if interface is None or fifo is None:
             raise click.UsageError("--capture requires --extcap-interface and --fifo")
-        if filter and filter.strip():
-            raise click.UsageError(f"capture filters are not supported, got {filter!r}: use a display filter")
-        _capture(fifo, chosen)
+        _capture(fifo, chosen, filter or "")
     elif list_interfaces:
         click.echo("\n".join(_interfaces()))
     elif interface is not None and list_link_types:
@@ -254,21 +275,23 @@ def _sentence(word: str, **parts: object) -> str:
     return " ".join([word, "".join(f"{{{name}={value}}}" for name, value in parts.items())])
 
 
-def _capture(fifo: Path, chosen: Options) -> None:
+def _capture(fifo: Path, chosen: Options, filter: str) -> None:
     """Capture into a FIFO until Wireshark ends it. Problems go to standard error, at the end."""
     from ... import private_files
 
-    if os.geteuid() != 0:
-        raise click.ClickException(_remedy(chosen))
-    os.environ["PATH"] = _PATH
     try:
         file = private_files.open_fifo(fifo)
     except OSError as error:
         raise click.ClickException(printable(f"--fifo {fifo}: {reason(error)}")) from None
+    if filter.strip():
+        raise click.UsageError(f"capture filters are not supported, got {filter!r}: use a display filter")
+    if os.geteuid() != 0:
+        raise click.ClickException(_remedy(chosen))
+    os.environ["PATH"] = _PATH
     problems: dict[NoticeCode, str] = {}
     stop = Stop()
     # The end of the reader is the end of the capture.
-    with file, failing_in_words(), suppress(BrokenPipeError), stoppable(file.fileno(), stop) as out:
+    with failing_in_words(), suppress(BrokenPipeError), stoppable(file, stop) as out:
         for item in _recorded(out, stop, chosen):
             if isinstance(item, Notice) and item.severity == "error":
                 problems[item.code] = item.text
@@ -295,8 +318,13 @@ def _recorded(out: BinaryIO, stop: Stop, chosen: Options) -> Iterator[Item | See
         with redirect_stderr(io.StringIO()):  # warnings are not about what Wireshark shows
             found = stack.enter_context(tracing.probes())
             instance, plan, wait = stack.enter_context(tracing.armed(found, stop, [out], sides))
-        wanted = Selection(chosen.pids, comms, sides)
-        events = live(instance, plan, RpcReader, wanted, wait, out.flush, lambda: None)
+        wanted, parent = Selection(chosen.pids, comms, sides), os.getppid()
+
+        def wait_or_end(seconds: float) -> bool:
+            """Wait. A Wireshark that was killed leaves dumpcap, which reads on until there is a packet."""
+            return wait(seconds) or os.getppid() != parent
+
+        events = live(instance, plan, RpcReader, wanted, wait_or_end, out.flush, lambda: None)
         items = _limited(stack.enter_context(closing(events)), chosen.limit)
         if what is None:
             yield from recorded(items, recorder, live=True)
