@@ -16,7 +16,9 @@ from libvirt_proto.cli.main import main
 
 NAMES = [
     *("definitions", "generator", "root", "tracefs", "probes", "socket"),
-    *("tshark", "stap", "bpftrace", "strace", "git", "native core"),
+    *("tshark", "stap", "bpftrace", "strace", "git"),
+    *(("interface",) if shutil.which("tshark") or shutil.which("wireshark") else ()),
+    "native core",
 ]
 
 
@@ -55,6 +57,20 @@ def test_missing_programs_have_the_command_that_installs_them(
     assert found()["socket"].fix in (None, "libvirtd --daemon")
     (tmp_path / "tshark").touch(mode=0o700)
     assert (found()["tshark"].status, found()["tshark"].found) == ("ok", str(tmp_path / "tshark"))
+
+
+def test_interface_of_wireshark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With a program that lists folders as tshark does."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "interface" not in found()
+    folder = tmp_path / "extcap"
+    (tmp_path / "tshark").write_text(f"#!/bin/sh\necho 'Personal Extcap path:\t{folder}'\n")
+    (tmp_path / "tshark").chmod(0o700)
+    check = found()["interface"]
+    assert (check.status, check.found) == ("missing", f"not in {folder}")
+    assert check.fix == "libvirt-proto extcap --install"
+    assert CliRunner().invoke(main, check.fix.split()[1:]).exit_code == 0
+    assert (found()["interface"].status, found()["interface"].found) == ("ok", f"{folder}/libvirt-proto")
 
 
 def test_user_needs_root_for_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
