@@ -6,7 +6,7 @@ payloads by them. Nothing in the engine depends on the definitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ FILE: Final = "libvirt_rpc.lua"
 _ERROR: Final = "virNetMessageError"
 _HOLE: Final = "virNetStreamHole"
 _UINT32: Final = 2**32
+#: The number of a UUID among the types in Lua, of which those of the plan have numbers from 1.
+_UUID: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     # These are known only now.
     fields = tuple(tables.fields())
     meanings, names = tuple(tables.meanings.lines), tuple(tables.names.lines)
-    view = _Script(
-        banner(schema, "wireshark", "-- "), names, fields, meanings, types, programs, error, hole
-    )
+    view = _Script(banner(schema, "wireshark", "-- "), names, fields, meanings, types, programs, error, hole)
     return (Artefact(FILE, render("wireshark", "libvirt_rpc.lua.j2", view)),)
 
 
@@ -78,10 +78,18 @@ class _Tables:
         self.meanings = _Numbered()
         self._schema = schema
         self._plan: Plan = build_plan(((module.name, module.types) for module in schema.modules), schema)
+        self._common: dict[str, Named] = {
+            name: Named(module.name, name)
+            for module in schema.modules
+            for name in (_ERROR, _HOLE)
+            if name in module.by_name
+        }
+        self._rows = self._payload_rows()
         self._of_row = {
             number: Named(module, name)
             for module, types in self._plan.types.items()
             for name, number in types.items()
+            if number in self._rows
         }
         self._meanings = {
             reference: find_meanings(schema, reference)
@@ -94,7 +102,7 @@ class _Tables:
             for field, meaning in meanings.items()
             if isinstance(meaning, OneOf)
         }
-        self._fields, self._numbers = filter_fields(schema, known)
+        self._fields, self._numbers = filter_fields(schema, [*self._meanings], known)
         # Payloads that are neither structs nor unions, which RFC 5531 allows.
         self._values: dict[str, int] = {}
 
@@ -110,13 +118,14 @@ class _Tables:
     def types(self) -> Iterator[str]:
         """Yield an assignment for each row that is not a typedef."""
         uuids = False
-        for number, row in enumerate(self._plan.rows, 1):
+        for number in sorted(self._rows):
+            row = self._plan.rows[number]
             if row[0] != "typedef":
-                yield f"[{number}] = {self._row(number - 1, row)}"
-            elif self._target(number - 1) == 0:
+                yield f"[{number + 1}] = {self._row(number, row)}"
+            elif self._target(number) == _UUID:
                 uuids = True
         if uuids:
-            yield '[0] = {kind = "uuid"}'
+            yield f'[{_UUID}] = {{kind = "uuid"}}'
 
     def program(self, program: Program) -> str:
         """Return a program with its procedures."""
@@ -134,15 +143,36 @@ class _Tables:
 
     def common(self, name: str) -> str:
         """Return the payload that is a struct of libvirt's messages; nil if the definitions lack it."""
-        found = (reference for reference in self._meanings if reference.name == name)
-        return self._payload(next(found, None))
+        return self._payload(self._common.get(name))
+
+    def _payload_rows(self) -> frozenset[int]:
+        """Return the rows of all payloads, and of the types in them."""
+        payloads = [
+            reference
+            for module in self._schema.modules
+            for program in module.programs
+            for procedure in program.procedures
+            for reference in (procedure.args, procedure.ret, procedure.msg)
+            if reference is not None
+        ]
+        found: set[int] = set()
+        queue = [self._row_of(each) for each in (*payloads, *self._common.values())]
+        while queue:
+            number = queue.pop()
+            if number not in found:
+                found.add(number)
+                queue += self._plan.rows[number][5]
+        return frozenset(found)
 
     def _payload(self, reference: Named | None) -> str:
         """Return the type of a payload in Lua: its name, its row, and the field of its value unless it has
         fields of its own."""
         if reference is None:
             return "nil"
-        words = [lua_string(reference.name), str(self._target(self._plan.types[reference.module][reference.name]))]
+        words = [
+            lua_string(reference.name),
+            str(self._target(self._plan.types[reference.module][reference.name])),
+        ]
         if not isinstance(self._schema.resolved(reference), Structure | UnionType):
             kind, _ = leaf(self._schema, reference)
             number = self._values.setdefault(kind, len(self._fields) + len(self._values) + 1)
@@ -159,7 +189,9 @@ class _Tables:
         if kind in ("<>", "[]", "*"):
             words.append(f"of = {self._target(children[0])}")
         if kind == "enum":
-            words.append(f"names = {self._names(dict(reversed([*zip(labels, map(str, names[1:]), strict=True)])))}")
+            words.append(
+                f"names = {self._names(dict(reversed([*zip(labels, map(str, names[1:]), strict=True)])))}"
+            )
         if kind in ("struct", "union"):
             words.append(f"name = {lua_string(str(names[0]))}")
             words += ["recursive = true"] * recursive
@@ -168,9 +200,7 @@ class _Tables:
             words.append(f"arms = {self._arms(labels)}")
         return _list(words)
 
-    def _parts(
-        self, number: int, children: Sequence[int], names: Sequence[str | None]
-    ) -> Iterator[str]:
+    def _parts(self, number: int, children: Sequence[int], names: Sequence[str | None]) -> Iterator[str]:
         """Yield the fields of a struct, or the discriminant and the arms of a union; false for a void arm."""
         reference = self._of_row[number]
         meanings = self._meanings[reference]
@@ -181,7 +211,9 @@ class _Tables:
             words = [lua_string(name), str(self._target(child)), str(self._numbers[reference, index] + 1)]
             meaning = meanings.get(name)
             # A name may be that of an arm, too: the meaning is the discriminant's.
-            if meaning is not None and (index == 0 or isinstance(self._node(reference), Structure)):
+            if meaning is not None and (
+                index == 0 or isinstance(self._schema.definition(reference).node, Structure)
+            ):
                 words.append(str(self._meaning(meaning)))
             yield _list(words)
 
@@ -211,17 +243,17 @@ class _Tables:
     def _names(self, names: Names) -> int:
         return self.names.number(_list(f"[{number}] = {lua_string(name)}" for number, name in names.items()))
 
-    def _node(self, reference: Named) -> object:
-        return self._schema.definition(reference).node
+    def _row_of(self, reference: Named) -> int:
+        return self._plan.types[reference.module][reference.name]
 
     def _target(self, number: int) -> int:
-        """Return the number in Lua of a row, through typedefs; 0 for a UUID."""
+        """Return the number in Lua of a row, through typedefs."""
         uuid = False
         while self._plan.rows[number][0] == "typedef":
             uuid = uuid or is_uuid_name(str(self._plan.rows[number][7][0]))
             (number,) = self._plan.rows[number][5]
         kind, limit = self._plan.rows[number][:2]
-        return 0 if uuid and kind == "opaque[]" and limit == UUID_SIZE else number + 1
+        return _UUID if uuid and kind == "opaque[]" and limit == UUID_SIZE else number + 1
 
 
 def _list(words: Iterator[str] | Sequence[str]) -> str:
@@ -233,5 +265,3 @@ def _trimmed(words: list[str]) -> list[str]:
     while words and words[-1] == "nil":
         words.pop()
     return words
-
-

@@ -80,14 +80,15 @@ class FilterField:
 
 
 def filter_fields(
-    schema: Schema, names: Mapping[tuple[Named, str], Names]
+    schema: Schema, owners: Iterable[Named], names: Mapping[tuple[Named, str], Names]
 ) -> tuple[tuple[FilterField, ...], Mapping[tuple[Named, int], int]]:
-    """Return all filter fields, and (struct, index of the part) → the number of its filter field.
+    """Return the filter fields of the owners, which are structs and unions, and (owner, index of the part) →
+    the number of its filter field.
 
     `names` maps (struct, field) to names of its numbers that no enumeration of the definitions has.
     """
     by_name: dict[str, list[Part]] = defaultdict(list)
-    for part in _parts(schema, names):
+    for part in _parts(schema, owners, names):
         by_name[part.name].append(part)
     fields: list[FilterField] = []
     numbers: dict[tuple[Named, int], int] = {}
@@ -134,18 +135,18 @@ def is_uuid_name(name: str) -> bool:
     return name.lower().endswith("uuid")
 
 
-def _parts(schema: Schema, names: Mapping[tuple[Named, str], Names]) -> Iterator[Part]:
+def _parts(
+    schema: Schema, owners: Iterable[Named], names: Mapping[tuple[Named, str], Names]
+) -> Iterator[Part]:
     roles = _roles(schema)
     prefixes = _prefixes(schema)
-    for module in schema.modules:
-        for definition in module.types:
-            owner = Named(module.name, definition.name)
-            object_ = roles.get(owner) or _object(definition.name, prefixes)
-            for index, part in enumerate(declared_parts(definition.node)):
-                if part.name is not None:
-                    kind, members = leaf(schema, part.node)
-                    known = members or names.get((owner, part.name))
-                    yield Part(owner, index, f"{object_}.{part.name}", part.name, kind, known)
+    for owner in owners:
+        object_ = roles.get(owner) or _object(owner.name, prefixes)
+        for index, part in enumerate(declared_parts(schema.definition(owner).node)):
+            if part.name is not None:
+                kind, members = leaf(schema, part.node)
+                known = members or names.get((owner, part.name))
+                yield Part(owner, index, f"{object_}.{part.name}", part.name, kind, known)
 
 
 def _roles(schema: Schema) -> Mapping[Named, str]:
