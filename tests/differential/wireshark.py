@@ -85,7 +85,7 @@ class Tshark:
 
     def messages(self, capture: Path, *options: str) -> list[Found]:
         """Return all messages, and all other bytes that were given to the dissector."""
-        done = self.run(capture, *options, "-Y", "virrpc", "-T", "pdml", "-J", "geninfo virrpc")
+        done = self.run(capture, *options, "-Y", "virrpc", "-T", "pdml", "-J", "virrpc")
         assert "Lua Error" not in done.stdout + done.stderr
         found = []
         for packet in ElementTree.fromstring(done.stdout):
@@ -118,7 +118,8 @@ def _items(element: ElementTree.Element) -> Iterator[Item]:
             continue
         yield Item(
             name.removeprefix(PREFIX),
-            child.get("showname", "") or child.get("show", ""),
+            # The sign of a cut label.
+            child.get("showname", "").removeprefix("[…] "),
             child.get("show", ""),
             bytes.fromhex(child.get("value", "")),
             tuple(_items(child)),
