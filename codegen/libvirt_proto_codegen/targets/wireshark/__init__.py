@@ -108,7 +108,7 @@ class _Tables:
 
     def fields(self) -> Iterator[str]:
         """Yield the filter fields."""
-        others = [FilterField(f"value.{kind}", "value", kind, None) for kind in self._values]
+        others = [FilterField(f"payload.{kind}", "value", kind, None) for kind in self._values]
         for field in (*self._fields, *others):
             words = [lua_string(word) for word in (field.name, field.label, field.kind)]
             if field.names:

@@ -3,7 +3,8 @@
 The object of a field is `args`, `ret` or `msg` if its struct is the payload of procedures, otherwise its
 struct without the prefix of its program: `remote_nonnull_domain.name` and `virLogManagerProtocolDomain.name`
 are both `virrpc.domain.name`. Fields of the same name are one filter field, so that a filter finds a value
-wherever it occurs. If their types cannot share one, all but the first of `_CLASSES` have a suffix.
+wherever it occurs. If their types cannot share one, all but the first of `_CLASSES` have a suffix. A name that
+a field of the header has gets an underscore.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ def filter_fields(
     `names` maps (struct, field) to names of its numbers that no enumeration of the definitions has.
     """
     by_name: dict[str, list[Part]] = defaultdict(list)
+    taken = {f"{program.short}.procedure" for module in schema.modules for program in module.programs}
     for part in _parts(schema, owners, names):
-        by_name[part.name].append(part)
+        by_name[f"{part.name}_" if part.name in taken else part.name].append(part)
     fields: list[FilterField] = []
     numbers: dict[tuple[Named, int], int] = {}
     for name, parts in sorted(by_name.items()):
