@@ -66,7 +66,8 @@ local TYPES = {
   [6] = {kind = "string<>", limit = 32},
   [7] = {kind = "struct", name = "demo_nonnull_thing", parts = {{"name", 6, 6}, {"uuid", 0, 7}}},
   [8] = {kind = "union", name = "demo_value", \
-parts = {{"type", 9, 10}, {"size", 10, 8}, false, {"text", 12, 9}}, arms = {[1] = 2, [2] = 2, [3] = 3, default = 4}},
+parts = {{"type", 9, 10}, {"size", 10, 8}, false, {"text", 12, 9}}, \
+arms = {[1] = 2, [2] = 2, [3] = 3, default = 4}},
   [9] = {kind = "int"},
   [10] = {kind = "unsigned hyper"},
   [11] = {kind = "void"},

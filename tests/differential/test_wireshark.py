@@ -143,6 +143,20 @@ def test_length_word_out_of_range(tshark: Tshark, tmp_path: Path) -> None:
     assert lost.experts == (("lost", "28 bytes that belong to no message"),)
 
 
+def test_summaries_of_messages_across_packets(tshark: Tshark, tmp_path: Path) -> None:
+    """Wireshark calls the dissector twice for the third packet, once for the reassembled message."""
+    connection = Connection(1, "192.0.2.1:2000", "198.51.100.1:16509")
+    first, second, third = frame(serial=1), frame(word(7), proc=22, serial=2), frame(serial=3)
+    pieces = [first + second, first + second[:10], second[10:] + third, first[:3], first[3:20], first[20:]]
+    items: list[Item] = [Chunk(connection, "c2s", n, piece) for n, piece in enumerate(pieces)]
+    target = tmp_path / "x.pcapng"
+    with target.open("wb") as file:
+        assert list(recorded(items, Recorder(file))) == items
+    summaries = tshark.run(target, "-Y", "virrpc", "-T", "fields", "-e", "_ws.col.Info").stdout.splitlines()
+    auth, lookup = "remote.auth_list call, serial", "remote.domain_lookup_by_id call, serial"
+    assert summaries == [f"{auth} 1; {lookup} 2", f"{auth} 1", f"{lookup} 2; {auth} 3", f"{auth} 1"]
+
+
 def test_first_values_of_huge_payload(tshark: Tshark, tmp_path: Path) -> None:
     """Wireshark gives up at a million items."""
     definitions = tmp_path / "demo.x"
