@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..codec.type_table import TypeTable
-from ..codec.types import Integer, Named, declared_parts, resolved
+from ..codec.types import Definitions, Integer, Named, declared_parts, resolved
 from .fields import Bits, By, Meaning, OneOf, meanings
 
 
@@ -21,7 +20,12 @@ def key(field: str) -> str:
 
 
 @cache
-def meanings_of(types: TypeTable, reference: Named) -> Mapping[str, Meaning]:
+def meanings_of(types: Definitions, reference: Named) -> Mapping[str, Meaning]:
+    """Return the same as `find_meanings`, and remember it."""
+    return find_meanings(types, reference)
+
+
+def find_meanings(types: Definitions, reference: Named) -> Mapping[str, Meaning]:
     """Return field → meaning of a struct or a union; of a union, only the discriminant can have one."""
     known = meanings(reference.name)
     if not known:

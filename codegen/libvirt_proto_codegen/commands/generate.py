@@ -27,6 +27,7 @@ from . import structs
 from .options import Define
 from .probes import bpftrace, probes
 from .sources import complete_release, load
+from .wireshark import personal_folder
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _DEFAULT = f"{', '.join(DEFAULT_TARGETS[:-1])} and {DEFAULT_TARGETS[-1]}"
@@ -57,6 +58,9 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     of a probe are known. The tapsets leave out probes that are in no binary; bpftrace's scripts are for the
     first binary that has the message probes.
 
+    wireshark writes a dissector for Wireshark 4.0 and later: all programs, on any TCP port. --install puts
+    it into the folder from which Wireshark loads your Lua scripts; restart Wireshark afterwards.
+
     \b
     Files go to DIR. With one TARGET they are in DIR itself (by default generated/TARGET), with several
     in DIR/TARGET (by default generated/TARGET).
@@ -72,6 +76,8 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
       libvirt-proto generate structs --defs src -o src    src/remote_protocol-structs, … (libvirt's own)
       libvirt-proto generate structs --defs src -o src --check
       libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
+      libvirt-proto generate wireshark --install          a dissector in your Wireshark
+      libvirt-proto generate wireshark --release 9.0.0 -o lua
       libvirt-proto generate python --defs file.x -o filedemo
       libvirt-proto generate python -o filedemo --defs file.x --check
     """,
@@ -105,6 +111,7 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     type=click.Path(path_type=Path, file_okay=False),
     help="The output folder.",
 )
+@click.option("--install", is_flag=True, help="wireshark: write to Wireshark's folder of your Lua plugins.")
 @click.option(
     "--define",
     "defines",
@@ -127,6 +134,7 @@ def generate(
     libraries: tuple[str, ...],
     all_probes: bool,
     output: Path | None,
+    install: bool,
     defines: tuple[tuple[str, int], ...],
     check: bool,
     force: bool,
@@ -143,8 +151,12 @@ def generate(
         raise click.UsageError(
             "--library requires the target probes or bpftrace, and --all-probes the target probes"
         )
+    if install and (targets != ("wireshark",) or output is not None):
+        raise click.UsageError("--install requires the target wireshark alone, and excludes --output")
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
     made = _artefacts(names, release, defs, dict(defines), libraries, all_probes, quiet)
+    if install:
+        output = personal_folder()
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -159,7 +171,7 @@ def generate(
         words = [*targets, *([f"--release={release}"] if release else [])]
         words += [f"--defs={path}" for path in defs] + [f"--define={name}={value}" for name, value in defines]
         words += [f"--library={path}" for path in libraries] + ["--all-probes"] * all_probes
-        words += [f"--output={output}"] if output else []
+        words += ["--install"] if install else [f"--output={output}"] if output else []
         what = "if the change is intended" if names == ("structs",) else "to fix it"
         click.echo(printable(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}"), err=True)
         click.get_current_context().exit(1)
