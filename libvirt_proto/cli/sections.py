@@ -24,8 +24,8 @@ SECTIONS: Final = {
     "Output": (
         "--format", "--exchanges", "--stats", "--diagnose", "--rule", "--ignore RULE", "--time", "--acl",
         "--as-of", "--top", "--all", "--full", "--wide", "--json-schema", "--pretty-json", "--list-releases",
-        "--list-rules", "--fail-on", "--redact", "--color", "--output", "--install", "--write", "--check",
-        "--force", "--quiet", "--debug",
+        "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
+        "--quiet", "--debug",
     ),
     "Installation": ("--install", "--uninstall", "--folder"),
     "Calls by Wireshark": (

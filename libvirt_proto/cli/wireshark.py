@@ -1,4 +1,4 @@
-"""Wireshark's folders, and the launcher in its extcap folder, which makes libvirt a capture interface.
+"""The launcher in Wireshark's extcap folder, which makes libvirt a capture interface.
 
 Wireshark runs every program in that folder with the rights of its user. So the launcher names this Python,
 neither the environment nor the current folder decides what it runs, and it is written only where no other
@@ -31,40 +31,12 @@ _WITH_USER_SITE: Final = ("-E", "-P")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TIMEOUT: Final = 60.0
 #: More than a launcher has.
 _MAX_TEXT: Final = 1 << 16
 
 
 class WiresharkError(Exception):
     """Something that prevents an installation; the text has the remedy."""
-
-
-def folders() -> dict[str, Path]:
-    """Return the folders that tshark or Wireshark lists (`-G folders`), by their names there. Raises
-    WiresharkError without both."""
-    for program in ("tshark", "wireshark"):
-        with suppress(OSError, subprocess.SubprocessError):
-            done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
-                [program, "-G", "folders"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_TIMEOUT,
-                check=True,
-            )
-            rows = (line.partition(b":") for line in done.stdout.splitlines())
-            return {os.fsdecode(name): Path(os.fsdecode(path.strip())) for name, _, path in rows}
-    raise WiresharkError("tshark cannot be run: install it, or name the folder with --folder")
-
-
-def extcap_folder(found: dict[str, Path]) -> Path:
-    """Return the user's extcap folder; Wireshark 4.0 and before do not list it."""
-    if personal := found.get("Personal Extcap path"):
-        return personal
-    if configuration := found.get("Personal configuration"):
-        return configuration / "extcap"
-    raise WiresharkError("tshark -G folders lists no folder for extcap: name it with --folder")
 
 
 def launcher() -> bytes:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from libvirt_proto.wireshark_folders import NoFoldersError, lua_folder
+
 from .. import pipeline
 from ..definitions import load_binary_providers, load_providers, load_release, load_schema
 from ..errors import reason
@@ -27,7 +29,6 @@ from . import structs
 from .options import Define
 from .probes import bpftrace, probes
 from .sources import complete_release, load
-from .wireshark import personal_folder
 
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _DEFAULT = f"{', '.join(DEFAULT_TARGETS[:-1])} and {DEFAULT_TARGETS[-1]}"
@@ -156,7 +157,7 @@ def generate(
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
     made = _artefacts(names, release, defs, dict(defines), libraries, all_probes, quiet)
     if install:
-        output = personal_folder()
+        output = _lua_folder()
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -175,6 +176,17 @@ def generate(
         what = "if the change is intended" if names == ("structs",) else "to fix it"
         click.echo(printable(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}"), err=True)
         click.get_current_context().exit(1)
+
+
+def _lua_folder() -> Path:
+    """Return the folder of --install."""
+    try:
+        return lua_folder()
+    except NoFoldersError as error:
+        raise click.ClickException(
+            f"{printable(str(error))}. Write the file with -o DIR and copy it to the folder 'Personal Lua"
+            " Plugins' of Wireshark's Help > About Wireshark > Folders"
+        ) from None
 
 
 def _artefacts(

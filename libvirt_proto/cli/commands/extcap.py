@@ -24,10 +24,11 @@ from ...errors import reason
 from ...events import Chunk, Item, Notice, NoticeCode, Seen
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import printable
+from ...wireshark_folders import NoFoldersError, extcap_folder
 from .. import options
 from ..output import stoppable
 from ..tracing import Tracing, buffer_size, comparable, failing_in_words
-from ..wireshark import LAUNCHER, WiresharkError, extcap_folder, folders, install, uninstall
+from ..wireshark import LAUNCHER, WiresharkError, install, uninstall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,8 +217,10 @@ def _change(folder: Path | None, installing: bool, uninstalling: bool) -> None:
     if installing and uninstalling:
         raise click.UsageError("--install and --uninstall exclude each other")
     try:
-        folder = extcap_folder(folders()) if folder is None else folder.absolute()
+        folder = extcap_folder() if folder is None else folder.absolute()
         changed = install(folder) if installing else uninstall(folder)
+    except NoFoldersError as error:
+        raise click.ClickException(printable(f"{error}. Name the folder with --folder")) from None
     except WiresharkError as error:
         raise click.ClickException(printable(str(error))) from None
     did = "installed" if installing else "removed"

@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 from libvirt_proto.cli import wireshark
 from libvirt_proto.cli.commands.extcap import extcap
 from libvirt_proto.cli.main import main
-from libvirt_proto.cli.wireshark import WiresharkError, extcap_folder, folders
 
 CAPTURE = ("--capture", "--extcap-interface", "libvirt")
 NOBODY = 65534
@@ -255,31 +254,9 @@ def test_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert not (tmp_path / "new").exists()
 
 
-OLD = "Temp:\t/tmp\nPersonal configuration:\t/home/a b/.config/wireshark\nExtcap path:\t/usr/lib/extcap\n"
-NEW = (
-    OLD.replace("Extcap path", "Global Extcap path") + "Personal Extcap path:\t/home/a b/.local/lib/extcap\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "folder"), [(OLD, "/home/a b/.config/wireshark/extcap"), (NEW, "/home/a b/.local/lib/extcap")]
-)
-def test_folder_of_wireshark_4_0_and_of_later_ones(
-    text: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Their lists of folders, as a program of the same name prints them."""
-    (tmp_path / "text").write_text(text)
-    (tmp_path / "tshark").write_text(f"#!/bin/sh\n/bin/cat {tmp_path}/text\n")
-    (tmp_path / "tshark").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert str(extcap_folder(folders())) == folder
-
-
 def test_without_wireshark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "name the folder with --folder" in run("--install", status=1).stderr
-    with pytest.raises(WiresharkError, match="lists no folder"):
-        extcap_folder({})
+    assert "Name the folder with --folder" in run("--install", status=1).stderr
 
 
 def test_is_installed(tmp_path: Path) -> None:
