@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +113,9 @@ def capturing(
             assert isinstance(pid, int)
             yield process, pid
         finally:
-            process.kill()
+            if process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=PATIENCE)
 
 
 def read_messages(process: subprocess.Popen[str], count: int) -> list[list[str]]:
@@ -191,8 +193,14 @@ def test_redacted_capture(libvirtd: Libvirtd, client: Client, home: dict[str, st
 def test_probes_are_removed_if_wireshark_is_killed(client: Client, home: dict[str, str]) -> None:
     """dumpcap then still reads the FIFO, until there is a packet."""
     with capturing(home, "-o", f"extcap.libvirt.comm:{client.name}") as (tshark, pid):
+        others = [child for child in children(tshark.pid) if child != pid]
         tshark.kill()
-        wait_for("the end of the capture", lambda: not left(pid))
+        try:
+            wait_for("the end of the capture", lambda: not left(pid))
+        finally:
+            for child in others:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGTERM)
 
 
 def test_probes_of_a_killed_capture_are_removed_by_the_next(client: Client, home: dict[str, str]) -> None:
