@@ -139,8 +139,10 @@ class _Call(click.Command):
     help="Blank secrets and what cannot be decoded (secrets), or all but headers, names and lengths (all).",
 )
 @click.option("--extcap-interfaces", "list_interfaces", is_flag=True, help="List the interface.")
-@click.option("--extcap-version", "version", metavar="VERSION", help="The version of Wireshark.")
-@click.option("--extcap-interface", "interface", metavar="NAME", callback=_interface, help=f"{INTERFACE}.")
+@click.option("--extcap-version", metavar="VERSION", expose_value=False, help="The version of Wireshark.")
+@click.option(
+    "--extcap-interface", "interface", metavar="NAME", callback=_interface, help=f"Its name, {INTERFACE}."
+)
 @click.option("--extcap-dlts", "list_link_types", is_flag=True, help="List the link type.")
 @click.option("--extcap-config", "list_options", is_flag=True, help="List the options of a capture.")
 @click.option("--extcap-reload-option", "reloaded", metavar="NAME", help="List the values of an option.")
@@ -161,7 +163,6 @@ def extcap(
     limit: int,
     redact: str,
     list_interfaces: bool,
-    version: str | None,
     interface: str | None,
     list_link_types: bool,
     list_options: bool,
