@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Calls:
     """The procedures of a program.
 
-    `await calls.domain_lookup_by_name(name="vm1")` returns the value of the reply, None for a procedure without
-    one. Descriptors of a reply are closed: `Connection.call` returns them.
+    `await calls.domain_lookup_by_name(name="vm1")` returns the value of the reply, None for a procedure
+    without one. Descriptors of a reply are closed: `Connection.call` returns them.
     """
 
     def __init__(self, connection: Connection, program: Program) -> None:

@@ -168,10 +168,10 @@ class Connection:
         self._events.add(queue)
         return queue
 
-    def stream(self, procedure: str, /, **args: Any) -> Stream:
-        """Return the stream of a call that opens one, which begins with `async with`:
+    def stream(self, procedure: str | tuple[Program, Procedure], args: Any = None, /, **named: Any) -> Stream:
+        """Return the stream of a call that opens one, with arguments as in `call` or by name:
         `async with conn.stream("storage_vol_download", vol=vol, offset=0, length=0, flags=0) as stream`."""
-        return Stream(self, procedure, args)
+        return Stream(self, self.find(procedure), named if args is None else args)
 
     async def close(self) -> None:
         """Close the connection. Waiting calls, streams and iterators of events raise ConnectionLost."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from ..capture import address
+from ..capture.address import Address
 from ..errors import reason
 from ..rpc.reported import LibvirtError
 from . import ssh, tls
@@ -110,7 +111,8 @@ async def _link(uri: ConnectionUri, readonly: bool) -> Link:
             case "unix":
                 return await _unix(unix_socket(uri, readonly))
             case "tcp":
-                return StreamLink(*await asyncio.open_connection(uri.host, uri.port or TCP_PORT))
+                connected = await address.connect(Address("tcp", uri.host, uri.port or TCP_PORT))
+                return StreamLink(*await asyncio.open_connection(sock=connected))
             case "tls":
                 return StreamLink(*await tls.connect(uri))
             case "ssh":
@@ -125,18 +127,11 @@ async def _link(uri: ConnectionUri, readonly: bool) -> Link:
 
 
 async def _unix(path: str) -> UnixLink:
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connected.setblocking(False)
     try:
-        await asyncio.get_running_loop().sock_connect(connected, path)
+        return UnixLink(await address.connect(Address("unix", path)))
     except OSError as error:
-        connected.close()
         hint = "; is the user in the group libvirt?" if isinstance(error, PermissionError) else ""
         raise ConnectError(f"cannot connect to {path}: {reason(error)}{hint}") from None
-    except BaseException:
-        connected.close()
-        raise
-    return UnixLink(connected)
 
 
 async def _process(command: list[str]) -> ProcessLink:

@@ -11,6 +11,7 @@ from ..session import stream_direction
 from .core import STREAM_PIECE, Failed, Finished, Hole, Malformed, Piece
 
 if TYPE_CHECKING:
+    from ..definitions.program import Procedure, Program
     from .connection import Connection
     from .core import ClientCore
 
@@ -28,12 +29,12 @@ class Stream:
     replies wait, too: read a stream while you wait for other calls.
     """
 
-    def __init__(self, connection: Connection, procedure: str, args: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, procedure: tuple[Program, Procedure], args: Any) -> None:
         self._connection = connection
         self._procedure = procedure
         self._args = args
         self._serial = -1
-        self._uploads = False
+        self._uploads = stream_direction(procedure[1]) == "c2s"
         self._waiting: deque[bytes | Hole] = deque()
         self._changed = asyncio.Event()
         self._complete = False  # the server has sent all data
@@ -45,9 +46,7 @@ class Stream:
         self.reply: Any = None
 
     async def __aenter__(self) -> Self:
-        program, procedure = self._connection.find(self._procedure)
-        self._uploads = stream_direction(procedure) == "c2s"
-        returned = await self._connection.call((program, procedure), self._args, stream=self)
+        returned = await self._connection.call(self._procedure, self._args, stream=self)
         self._serial, self.reply = returned.serial, returned.value
         return self
 

@@ -9,6 +9,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ..capture import address
+from ..capture.address import Address
 from ..errors import reason
 from .errors import ConnectError
 from .uri import TLS_PORT
@@ -38,8 +40,8 @@ def context(uri: ConnectionUri) -> ssl.SSLContext:
         raise ConnectError(f"cannot use the certificates in {authority.parent}: {error.reason}") from None
     except OSError as error:
         raise ConnectError(
-            f"cannot read the certificate of the authority, {authority}: {reason(error)}; ?pkipath=FOLDER names"
-            " its folder"
+            f"cannot read the certificate of the authority, {authority}: {reason(error)}; ?pkipath=FOLDER"
+            " names its folder"
         ) from None
     return settings
 
@@ -63,8 +65,9 @@ async def connect(uri: ConnectionUri) -> tuple[asyncio.StreamReader, asyncio.Str
     """Connect, and wait until the server has accepted the client's certificate. Raises ConnectError,
     OSError."""
     settings = context(uri)
+    connected = await address.connect(Address("tcp", uri.host, uri.port or TLS_PORT))
     try:
-        reader, writer = await asyncio.open_connection(uri.host, uri.port or TLS_PORT, ssl=settings)
+        reader, writer = await asyncio.open_connection(sock=connected, ssl=settings, server_hostname=uri.host)
     except ssl.SSLCertVerificationError as error:
         raise ConnectError(
             f"the certificate of {uri.host} is not valid: {error.verify_message}; no_verify=1 skips the check"

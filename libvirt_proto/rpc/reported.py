@@ -15,8 +15,8 @@ _ERROR: Final = int(Status.VIR_NET_ERROR)
 
 
 class LibvirtError(Error):
-    """An error that a server reported: the virNetMessageError of a reply or a stream. In captures it is a value;
-    the client raises it.
+    """An error that a server reported: the virNetMessageError of a reply or a stream. In captures it is a
+    value; the client raises it.
 
     `code`, `domain` and `level` are numbers of virErrorNumber, virErrorDomain and virErrorLevel; the names
     are None for numbers without one. The message's `payload` has all other fields.
