@@ -268,6 +268,7 @@ class Connection:
             stream.end(lost)
         for queue in self._events:
             queue.end(lost)
+        _close(self._core.take_descriptors())
         self._link.abort()
 
     # Streams

@@ -227,6 +227,12 @@ class ClientCore:
         """Number of calls that wait for a reply."""
         return len(self._calls)
 
+    def take_descriptors(self) -> list[int]:
+        """Return the descriptors that wait for others of their message, at the end of the connection; the
+        caller has to close them."""
+        fds, self._fds = self._fds, []
+        return fds
+
     def is_open(self, serial: int) -> bool:
         """Whether a call has opened a stream that has not ended."""
         return serial in self._streams
@@ -261,11 +267,11 @@ class ClientCore:
         message = self._partial
         if message is None or len(self._fds) < (count := (message.fds or 0) if self._unix else 0):
             return
-        fds = tuple(self._fds[:count])
-        del self._fds[:count]
         self._partial = None
         self._heard = True
-        if (found := self._received(message, fds)) is not None:
+        found = self._received(message, tuple(self._fds[:count]))
+        del self._fds[:count]  # only now: an error leaves them to be returned
+        if found is not None:
             received.append(found)
 
     def _received(self, message: Message, fds: tuple[int, ...]) -> Received | None:

@@ -15,6 +15,8 @@ import msgspec
 from ..errors import reason
 from .errors import ConnectError
 
+#: The last place of auth.conf.
+SYSTEM_FILE: Final = Path("/etc/libvirt/auth.conf")
 #: Maximum size of a file with credentials, in bytes.
 _MAX_SIZE: Final = 1 << 16
 
@@ -64,7 +66,7 @@ def _files(path: str | None) -> list[Path]:
     if configured := os.environ.get("LIBVIRT_AUTH_FILE"):
         return [Path(configured)]
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [home / "libvirt" / "auth.conf", Path("/etc/libvirt/auth.conf")]
+    return [home / "libvirt" / "auth.conf", SYSTEM_FILE]
 
 
 def _entry(path: Path, text: str, host: str, user: str) -> Credentials | None:

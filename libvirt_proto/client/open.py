@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -122,8 +123,10 @@ async def _link(uri: ConnectionUri, readonly: bool) -> Link:
                     raise ConnectError("the transport ext needs ?command=PROGRAM")
                 return await _process([uri.parameters["command"], uri.name])
     except OSError as error:
-        where = uri.host or uri.transport
-        raise ConnectError(f"cannot connect to {where}: {reason(error)}") from None
+        why = reason(error)
+        if isinstance(error, ConnectionError) and error.errno is not None:
+            why = os.strerror(error.errno).lower()  # asyncio has its own words
+        raise ConnectError(f"cannot connect to {uri.host or uri.transport}: {why}") from None
 
 
 async def _unix(path: str) -> UnixLink:

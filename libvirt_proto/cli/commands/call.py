@@ -117,9 +117,9 @@ def call(
       libvirt-proto call -c qemu:///system domain_lookup_by_name '{"name": "vm1"}'
       libvirt-proto call --template domain_get_xml_desc
       libvirt-proto call -c qemu:///system --dom vm1 domain_get_xml_desc '{"flags": 0}' | jq -r .xml
-      libvirt-proto call -c qemu:///system --dom vm1 domain_screenshot '{"screen": 0, "flags": 0}' \\
+      XX
           --download vm1.ppm
-      libvirt-proto call -c admin:///system admin.connect_list_servers '{"need_results": 1, "flags": 0}'
+      libvirt-proto call -c admin:///system admin.connect_get_lib_version
       libvirt-proto call -c qemu:///system --follow --count 1 \\
           connect_domain_event_callback_register_any '{"eventID": 0, "dom": null}'
     """
