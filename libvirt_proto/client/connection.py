@@ -90,7 +90,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are possible."""
+        """True until the connection has ended."""
         return self._lost is None
 
     async def call(

@@ -40,7 +40,7 @@ class Keepalive(msgspec.Struct, frozen=True):
 
 
 class KeepaliveTimeout(Error):
-    """The peer sent nothing for so long that the connection is considered dead."""
+    """The peer sent nothing in the time of a Keepalive: the connection is considered dead."""
 
 
 class Returned(msgspec.Struct, frozen=True):
@@ -149,7 +149,7 @@ class ClientCore:
         self._heard = False
         self.error: ProtocolError | None = None
 
-    # What to send
+    # Sending
 
     def call(self, program: Program, procedure: Procedure, args: Any = None, fds: Sequence[int] = ()) -> int:
         """Call a procedure, and return the serial of the call. `args` is a value of `procedure.args`.
@@ -207,7 +207,7 @@ class ClientCore:
         del self._streams[serial]
 
     def take_output(self) -> list[Outgoing]:
-        """Return what has to be sent, in order, and forget it."""
+        """Return the frames to send, in order, and forget them."""
         output = list(self._output)
         self._output.clear()
         return output
@@ -220,7 +220,7 @@ class ClientCore:
     def _send(self, message: Message, fds: tuple[int, ...] = ()) -> None:
         self._output.append(Outgoing(encode_message(message, registry=self._registry), fds))
 
-    # What arrives
+    # Receiving
 
     @property
     def waiting(self) -> int:
@@ -234,7 +234,7 @@ class ClientCore:
         return fds
 
     def is_open(self, serial: int) -> bool:
-        """Whether a call has opened a stream that has not ended."""
+        """Return whether a call has opened a stream that has not ended."""
         return serial in self._streams
 
     def receive(self, data: bytes, fds: Sequence[int] = ()) -> list[Received]:

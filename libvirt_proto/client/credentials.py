@@ -39,8 +39,8 @@ def from_file(host: str, user: str, path: str | None = None) -> Credentials | No
     """Return the credentials for a host in an auth.conf: `path`, $LIBVIRT_AUTH_FILE, the user's, or the
     system's.
 
-    None if there is no file, or no entry for the service and host. Raises ConnectError for a file that cannot
-    be used.
+    Return None without a file, or without an entry for the service and host. Raises ConnectError for a file
+    that cannot be used.
     """
     for candidate in _files(path):
         try:

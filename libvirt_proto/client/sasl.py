@@ -34,7 +34,7 @@ class Mechanism(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be verified, so that the server's success counts."""
+        """True once nothing is left to be verified, so that the server's success counts."""
 
 
 def choose(offered: Collection[str], *, encrypted: bool) -> str:
@@ -76,7 +76,7 @@ class Plain:
         return self._first
 
     def next(self, challenge: bytes) -> bytes:
-        """Raise ConnectError: there is no second message."""
+        """Raise ConnectError: PLAIN has one message."""
         raise ConnectError("the server continues after PLAIN, which has one message")
 
 

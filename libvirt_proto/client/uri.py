@@ -95,12 +95,12 @@ class ConnectionUri(msgspec.Struct, frozen=True):
 
     @property
     def verifies(self) -> bool:
-        """Whether the server's certificate, or host key, is verified."""
+        """True if the server's certificate, or host key, is verified."""
         return int(self.parameters.get("no_verify", "0")) == 0
 
     @property
     def session(self) -> bool:
-        """Whether the daemon is the user's own."""
+        """True for the daemon of the user."""
         return self.path == "/session"
 
 
@@ -186,7 +186,7 @@ def socket_name(uri: ConnectionUri, readonly: bool, *, direct: bool = False) -> 
 def unix_socket(uri: ConnectionUri, readonly: bool) -> str:
     """Return the path of the daemon's socket: `socket=`, or libvirt's location (src/remote/remote_sockets.c).
 
-    Raises ConnectError if there is no daemon's socket.
+    Raises ConnectError if none of these sockets exists.
     """
     if "socket" in uri.parameters:
         return uri.parameters["socket"]

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 from libvirt_proto import LibvirtError
 from libvirt_proto.client.errors import ConnectError, ConnectionLost
 from libvirt_proto.client.open import connect
-from tests.differential import ours
+from tests.differential import ours, sasl
 from tests.differential.certificates import CONFIGURATION, make
 from tests.differential.libvirtd import Libvirtd, free_port, prepared, started
 
@@ -138,14 +137,7 @@ def tls_daemon(certificates: Path) -> Iterator[tuple[Libvirtd, int]]:
 @pytest.fixture(scope="module")
 def sasl_daemon() -> Iterator[Libvirtd]:
     with prepared({"auth_unix_rw": '"sasl"', "auth_unix_ro": '"sasl"'}) as daemon:
-        folder = daemon.folder / "sasl"
-        folder.mkdir()
-        (folder / "libvirt.conf").write_text(f"mech_list: scram-sha-256\nsasldb_path: {folder}/passwd.db\n")
-        command = ["saslpasswd2", "-p", "-a", "libvirt", "-f", "passwd.db", "-u", gethostname(), "admin"]
-        subprocess.run(command, input="right\n", text=True, cwd=folder, check=True)
-        shutil.chown(folder / "passwd.db", "nobody")
-        folder.chmod(0o755)
-        daemon.start(SASL_CONF_PATH=str(folder))
+        daemon.start(**sasl.make(daemon.folder / "sasl", "scram-sha-256"))
         try:
             yield daemon
         finally:

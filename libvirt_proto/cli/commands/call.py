@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from ...errors import BadValue, Error, UnknownName, reason
+from ...errors import BadValue, Error, ProtocolError, UnknownName, reason
 from ...rpc.reported import LibvirtError
 from ...text import printable
 from .. import complete as names
@@ -106,8 +106,8 @@ def call(
 
     Arguments are the JSON of the call's payload, as decode prints it. They are checked before anything is
     sent. @FILE reads them from a file, @- from standard input: several lines are several calls on one
-    connection, each with a line of output as soon as its reply arrives. Use @FILE for secrets: other users can
-    see the arguments of a command.
+    connection, each with a line of output as soon as its reply arrives. Use @FILE for secrets: other users
+    can see the arguments of a command.
 
     An error of the daemon is printed as JSON on standard error; the exit status is then 1.
 
@@ -131,11 +131,16 @@ def call(
         raise click.UsageError("expected the URI of a daemon: -c qemu:///system, or set LIBVIRT_DEFAULT_URI")
     if settings["count"] and not settings["follow"]:
         raise click.UsageError("--count requires --follow")
+    if settings["password_file"] and "@" not in uri:
+        raise click.UsageError("--password-file requires the user in the URI: user@host")
+    given: Iterable[dict[str, Any]] = _arguments(arguments)
+    if arguments != "@-":  # a line of standard input is checked when its turn comes
+        given = [_checked(which, plain, settings) for plain in given]
     import asyncio
 
     try:
         with _reported():
-            asyncio.run(_Calls(registry, uri, program, which, settings).run(arguments))
+            asyncio.run(_Calls(registry, uri, program, which, settings).run(given))
     except TimeoutError:
         raise click.ClickException(f"no reply within {settings['timeout']:g} seconds") from None
 
@@ -156,6 +161,32 @@ def _print_template(procedure: Procedure) -> None:
     from ...jsonlines.skeleton import skeleton
 
     click.echo(json.dumps({} if procedure.args is None else skeleton(procedure.args), indent=2))
+
+
+def _checked(procedure: Procedure, plain: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments that fit a procedure, with those still to be looked up. Raises click.UsageError."""
+    from ...jsonlines.skeleton import skeleton
+
+    blank = {} if procedure.args is None else skeleton(procedure.args)
+    looked_up = {name: blank.get(name) for name in _OBJECTS if settings[name] is not None}
+    try:
+        value = _value(procedure, plain | looked_up)
+        if procedure.args is not None:
+            procedure.args.to_bytes(value)
+    except ProtocolError as error:
+        raise click.UsageError(printable(str(error))) from None
+    return plain
+
+
+def _value(procedure: Procedure, plain: dict[str, Any]) -> Any:
+    """Return the arguments of a call from their JSON. Raises ProtocolError."""
+    from ...jsonlines.decode import from_plain
+
+    if procedure.args is not None:
+        return from_plain(procedure.args, plain)
+    if plain:
+        raise BadValue(f"{procedure.name} has no arguments")
+    return None
 
 
 @contextmanager
@@ -192,7 +223,7 @@ class _Calls:
         self._procedure = procedure
         self._settings = settings
 
-    async def run(self, given: str | None) -> None:
+    async def run(self, given: Iterable[dict[str, Any]]) -> None:
         """Connect, call for each of the given arguments, and print what comes back."""
         from ...client.open import connect
 
@@ -212,10 +243,10 @@ class _Calls:
             ]
             events = connection.events() if settings["follow"] else None
             failed = False
-            for plain in _arguments(given):
+            for plain in given:
                 plain.update(objects)
                 try:
-                    await self._call(connection, self._value(plain))
+                    await self._call(connection, _value(self._procedure, plain))
                 except LibvirtError as error:
                     failed = True
                     _print_error(error)
@@ -233,16 +264,6 @@ class _Calls:
         ret = self._registry.program("remote").procedure(procedure).ret
         assert ret is not None
         return to_plain(ret, found)[field]
-
-    def _value(self, plain: dict[str, Any]) -> Any:
-        from ...jsonlines.decode import from_plain
-
-        args = self._procedure.args
-        if args is not None:
-            return from_plain(args, plain)
-        if plain:
-            raise BadValue(f"{self._procedure.name} has no arguments")
-        return None
 
     async def _call(self, connection: Connection, value: Any) -> None:
         upload, download = self._settings["upload"], self._settings["download"]
@@ -287,8 +308,6 @@ class _Calls:
         from ...client.credentials import Credentials
 
         if (file := self._settings["password_file"]) is not None:
-            if not user:
-                raise click.UsageError("--password-file needs the user name in the URI: user@host")
             return Credentials(user, file.readline().rstrip("\n"))
         if not sys.stdin.isatty():
             raise click.ClickException(

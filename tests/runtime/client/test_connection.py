@@ -1,4 +1,4 @@
-"""Connections over real sockets to a server of the test, which answers as each test says."""
+"""Connections over real sockets to a server in the test, which sends scripted answers."""
 
 from __future__ import annotations
 
