@@ -80,7 +80,7 @@ def test_any_server_leaves_the_core_consistent(actions: list[object], unix: bool
 @settings(max_examples=examples(200))
 @given(st.lists(FRAMES, max_size=6), st.data())
 def test_pieces_give_the_same_as_the_whole(frames: list[bytes], data: st.DataObject) -> None:
-    """Where the bytes are split between reads changes nothing."""
+    """The sizes of reads change nothing."""
     whole = b"".join(frames)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=6)))
     one, many = ClientCore(), ClientCore()
