@@ -119,7 +119,7 @@ def test_tables_of_small_definitions() -> None:
 
 
 def test_meanings_of_numbers() -> None:
-    """Those of libvirt's structs: flags, an enum, and one that another field decides."""
+    """Flags, an enum, and one that another field decides."""
     newest = tables(generate(load_release(None))[0].text)
     (number,) = re.findall(
         r'^  \{bits = \{\{"VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN", 1\}.*\n', newest, re.MULTILINE

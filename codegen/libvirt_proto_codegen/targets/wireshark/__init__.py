@@ -142,7 +142,7 @@ class _Tables:
         return "{" + head + ", procedures = {\n" + ",\n".join(lines) + "\n  }}"
 
     def common(self, name: str) -> str:
-        """Return the payload that is a struct of libvirt's messages; nil if the definitions lack it."""
+        """Return the payload of a struct that all programs share; nil if the definitions lack it."""
         return self._payload(self._common.get(name))
 
     def _payload_rows(self) -> frozenset[int]:

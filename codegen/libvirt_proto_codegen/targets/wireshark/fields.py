@@ -3,8 +3,8 @@
 The object of a field is `args`, `ret` or `msg` if its struct is the payload of procedures, otherwise its
 struct without the prefix of its program: `remote_nonnull_domain.name` and `virLogManagerProtocolDomain.name`
 are both `virrpc.domain.name`. Fields of the same name are one filter field, so that a filter finds a value
-wherever it occurs. If their types cannot share one, all but the first of `_CLASSES` have a suffix. A name that
-a field of the header has gets an underscore.
+wherever it occurs. If their types cannot share one, all but the first of `_CLASSES` have a suffix. A name
+that the header uses gets an underscore.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _SIGNED: Final = frozenset(("int32", "int64"))
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-#: Prefixes of libvirt's types that belong to no program.
+#: Prefixes of types that all programs share.
 _COMMON: Final = ("vir_net_message_", "vir_net_")
 _QUALIFIER: Final = "nonnull_"
 
