@@ -325,7 +325,7 @@ def check_body(line: Line, message: Found) -> None:
         complete = line["error"] is None
         if isinstance(line["payload"], dict):
             check_fields(payload.items, line["payload"], complete=complete)
-        else:  # a payload that is no struct, which RFC 5531 allows
+        else:  # RFC 5531 allows payloads other than structs
             check_value(*payload.items, "value", line["payload"], complete=complete)
     for key, name in (("data", "stream_data" if line["type"] == "stream" else "data"),):
         assert (fields[name].data if name in fields else b"") == b64decode(line[key] or "")

@@ -28,7 +28,7 @@ FIRST_BYTES: Final = {
     "NBD": b"NBDMAGICIHAVEOPT" + bytes.fromhex("0003") + bytes(20),
     "iSCSI": bytes.fromhex("4387000000000040") + bytes(40) + b"InitiatorName=iqn.1993-08.org.debian:01:1\0",
     "SMB2": bytes.fromhex("000000aefe534d4240000100000000000000210010000000") + bytes(40),
-    # A record mark, a call, version 2 of RPC, mount: the nearest relative of libvirt's messages.
+    # A record mark, a call, version 2 of RPC, mount: the most similar protocol.
     "ONC RPC": word(0x80000028) + word(7) + word(0) + word(2) + word(100005) + word(3) + word(0) + bytes(16),
     "ONC RPC reply": word(0x80000018) + word(7) + word(1) + bytes(16) + text(b"/export"),
     "DCE/RPC": bytes.fromhex("05000b03100000004800000001000000b810b8100000000001000000000001000883afe1"),

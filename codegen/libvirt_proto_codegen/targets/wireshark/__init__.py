@@ -10,28 +10,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from libvirt_proto.codec.plan import Plan, Row, build_plan
-from libvirt_proto.codec.types import Named, Structure, UnionType
+from libvirt_proto.codec.plan import Row, build_plan
+from libvirt_proto.codec.types import Named
 from libvirt_proto.names.fields import Bits, By, Meaning, OneOf
 from libvirt_proto.names.meanings import find_meanings
 
 from ...quoting import lua_string
 from ...render import Artefact, banner, render
 from ...schema import Program, Schema
-from .fields import UUID_SIZE, FilterField, Names, filter_fields, is_uuid_name, leaf
+from .fields import FilterField, filter_fields
+from .rows import UUID, Names, Rows
 
 FILE: Final = "libvirt_rpc.lua"
 #: libvirt's types of payloads that no procedure has.
 _ERROR: Final = "virNetMessageError"
 _HOLE: Final = "virNetStreamHole"
 _UINT32: Final = 2**32
-#: The number of a UUID among the types in Lua, of which those of the plan have numbers from 1.
-_UUID: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Script:
-    """`tables` have their lines: assignments whose right-hand sides are Lua."""
+    """The entries of each table, and the payloads `error` and `hole`, in Lua."""
 
     banner: str
     names: tuple[str, ...]
@@ -49,7 +48,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     types = tuple(tables.types())
     programs = tuple(tables.program(program) for module in schema.modules for program in module.programs)
     error, hole = tables.common(_ERROR), tables.common(_HOLE)
-    # These are known only now.
+    # What the types and programs refer to is known only now.
     fields = tuple(tables.fields())
     meanings, names = tuple(tables.meanings.lines), tuple(tables.names.lines)
     view = _Script(banner(schema, "wireshark", "-- "), names, fields, meanings, types, programs, error, hole)
@@ -76,34 +75,24 @@ class _Tables:
     def __init__(self, schema: Schema) -> None:
         self.names = _Numbered()
         self.meanings = _Numbered()
-        self._schema = schema
-        self._plan: Plan = build_plan(((module.name, module.types) for module in schema.modules), schema)
         self._common: dict[str, Named] = {
             name: Named(module.name, name)
             for module in schema.modules
             for name in (_ERROR, _HOLE)
             if name in module.by_name
         }
-        self._rows = self._payload_rows()
-        self._of_row = {
-            number: Named(module, name)
-            for module, types in self._plan.types.items()
-            for name, number in types.items()
-            if number in self._rows
-        }
-        self._meanings = {
-            reference: find_meanings(schema, reference)
-            for reference in self._of_row.values()
-            if isinstance(schema.definition(reference).node, Structure | UnionType)
-        }
+        plan = build_plan(((module.name, module.types) for module in schema.modules), schema)
+        self._rows = Rows(plan, [*_payloads(schema), *self._common.values()])
+        self._meanings = {owner: find_meanings(schema, owner) for owner in self._rows.owners}
         known = {
-            (reference, field): meaning.names
-            for reference, meanings in self._meanings.items()
+            (owner, field): meaning.names
+            for owner, meanings in self._meanings.items()
             for field, meaning in meanings.items()
             if isinstance(meaning, OneOf)
         }
-        self._fields, self._numbers = filter_fields(schema, [*self._meanings], known)
-        # Payloads that are neither structs nor unions, which RFC 5531 allows.
+        self._fields, self._numbers = filter_fields(schema, self._rows, known)
+        self._owners = {number: owner for owner, number in self._rows.owners.items()}
+        # The kinds of payloads that are neither structs nor unions, which RFC 5531 allows.
         self._values: dict[str, int] = {}
 
     def fields(self) -> Iterator[str]:
@@ -116,16 +105,12 @@ class _Tables:
             yield _list(words)
 
     def types(self) -> Iterator[str]:
-        """Yield an assignment for each row that is not a typedef."""
-        uuids = False
-        for number in sorted(self._rows):
-            row = self._plan.rows[number]
+        """Yield an assignment for each row that is not a typedef, and one for UUIDs."""
+        yield f'[{_number(UUID)}] = {{kind = "uuid"}}'
+        for number in self._rows.numbers:
+            row = self._rows[number]
             if row[0] != "typedef":
-                yield f"[{number + 1}] = {self._row(number, row)}"
-            elif self._target(number) == _UUID:
-                uuids = True
-        if uuids:
-            yield f'[{_UUID}] = {{kind = "uuid"}}'
+                yield f"[{_number(number)}] = {self._row(number, row)}"
 
     def program(self, program: Program) -> str:
         """Return a program with its procedures."""
@@ -142,39 +127,18 @@ class _Tables:
         return "{" + head + ", procedures = {\n" + ",\n".join(lines) + "\n  }}"
 
     def common(self, name: str) -> str:
-        """Return the payload that is a struct of libvirt's messages; nil if the definitions lack it."""
+        """Return the payload of a struct that all programs share; nil if the definitions lack it."""
         return self._payload(self._common.get(name))
-
-    def _payload_rows(self) -> frozenset[int]:
-        """Return the rows of all payloads, and of the types in them."""
-        payloads = [
-            reference
-            for module in self._schema.modules
-            for program in module.programs
-            for procedure in program.procedures
-            for reference in (procedure.args, procedure.ret, procedure.msg)
-            if reference is not None
-        ]
-        found: set[int] = set()
-        queue = [self._row_of(each) for each in (*payloads, *self._common.values())]
-        while queue:
-            number = queue.pop()
-            if number not in found:
-                found.add(number)
-                queue += self._plan.rows[number][5]
-        return frozenset(found)
 
     def _payload(self, reference: Named | None) -> str:
         """Return the type of a payload in Lua: its name, its row, and the field of its value unless it has
         fields of its own."""
         if reference is None:
             return "nil"
-        words = [
-            lua_string(reference.name),
-            str(self._target(self._plan.types[reference.module][reference.name])),
-        ]
-        if not isinstance(self._schema.resolved(reference), Structure | UnionType):
-            kind, _ = leaf(self._schema, reference)
+        target = self._rows.target(self._rows.number(reference))
+        words = [lua_string(reference.name), str(_number(target))]
+        if target not in self._owners:
+            kind, _ = self._rows.leaf(target)
             number = self._values.setdefault(kind, len(self._fields) + len(self._values) + 1)
             words.append(str(number))
         return _list(words)
@@ -185,35 +149,32 @@ class _Tables:
         if limit is not None:
             words.append(f"limit = {limit}")
         if kind in ("<>", "[]"):
-            words.append(f"size = {self._plan.rows[children[0]][2]}")
+            words.append(f"size = {self._rows[children[0]][2]}")
         if kind in ("<>", "[]", "*"):
             words.append(f"of = {self._target(children[0])}")
         if kind == "enum":
-            words.append(
-                f"names = {self._names(dict(reversed([*zip(labels, map(str, names[1:]), strict=True)])))}"
-            )
+            _, members = self._rows.leaf(number)
+            words.append(f"names = {self._names(members or {})}")
         if kind in ("struct", "union"):
             words.append(f"name = {lua_string(str(names[0]))}")
             words += ["recursive = true"] * recursive
-            words.append(f"parts = {_list(self._parts(number, children, names[1:]))}")
+            words.append(f"parts = {_list(self._parts(number))}")
         if kind == "union":
             words.append(f"arms = {self._arms(labels)}")
         return _list(words)
 
-    def _parts(self, number: int, children: Sequence[int], names: Sequence[str | None]) -> Iterator[str]:
+    def _parts(self, number: int) -> Iterator[str]:
         """Yield the fields of a struct, or the discriminant and the arms of a union; false for a void arm."""
-        reference = self._of_row[number]
-        meanings = self._meanings[reference]
-        for index, (child, name) in enumerate(zip(children, names, strict=True)):
+        owner, kind = self._owners[number], self._rows[number][0]
+        meanings = self._meanings[owner]
+        for index, (type_, name) in enumerate(self._rows.parts(number)):
             if name is None:
                 yield "false"
                 continue
-            words = [lua_string(name), str(self._target(child)), str(self._numbers[reference, index] + 1)]
+            words = [lua_string(name), self._target(type_), str(self._numbers[owner, index] + 1)]
             meaning = meanings.get(name)
             # A name may be that of an arm, too: the meaning is the discriminant's.
-            if meaning is not None and (
-                index == 0 or isinstance(self._schema.definition(reference).node, Structure)
-            ):
+            if meaning is not None and (index == 0 or kind == "struct"):
                 words.append(str(self._meaning(meaning)))
             yield _list(words)
 
@@ -243,17 +204,23 @@ class _Tables:
     def _names(self, names: Names) -> int:
         return self.names.number(_list(f"[{number}] = {lua_string(name)}" for number, name in names.items()))
 
-    def _row_of(self, reference: Named) -> int:
-        return self._plan.types[reference.module][reference.name]
-
-    def _target(self, number: int) -> int:
+    def _target(self, number: int) -> str:
         """Return the number in Lua of a row, through typedefs."""
-        uuid = False
-        while self._plan.rows[number][0] == "typedef":
-            uuid = uuid or is_uuid_name(str(self._plan.rows[number][7][0]))
-            (number,) = self._plan.rows[number][5]
-        kind, limit = self._plan.rows[number][:2]
-        return _UUID if uuid and kind == "opaque[]" and limit == UUID_SIZE else number + 1
+        return str(_number(self._rows.target(number)))
+
+
+def _payloads(schema: Schema) -> Iterator[Named]:
+    for module in schema.modules:
+        for program in module.programs:
+            for procedure in program.procedures:
+                for reference in (procedure.args, procedure.ret, procedure.msg):
+                    if reference is not None:
+                        yield reference
+
+
+def _number(row: int) -> int:
+    """Return the number in Lua of a row, or of UUIDs."""
+    return row + 1
 
 
 def _list(words: Iterator[str] | Sequence[str]) -> str:

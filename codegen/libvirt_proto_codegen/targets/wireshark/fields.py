@@ -3,8 +3,8 @@
 The object of a field is `args`, `ret` or `msg` if its struct is the payload of procedures, otherwise its
 struct without the prefix of its program: `remote_nonnull_domain.name` and `virLogManagerProtocolDomain.name`
 are both `virrpc.domain.name`. Fields of the same name are one filter field, so that a filter finds a value
-wherever it occurs. If their types cannot share one, all but the first of `_CLASSES` have a suffix. A name that
-a field of the header has gets an underscore.
+wherever it occurs. If their types cannot share one, all but the first of `_CLASSES` have a suffix. A name
+that the header uses gets an underscore.
 """
 
 from __future__ import annotations
@@ -15,25 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from libvirt_proto.codec.types import (
-    Array,
-    Boolean,
-    Enumeration,
-    FixedArray,
-    FixedOpaque,
-    Floating,
-    Integer,
-    Named,
-    Node,
-    Opaque,
-    Optional,
-    String,
-    declared_parts,
-)
+from libvirt_proto.codec.types import Named
 
 from ...schema import Schema
+from .rows import Names, Rows
 
-UUID_SIZE: Final = 16
 #: Kinds of Wireshark's fields that can share a filter field, and the suffix unless they are the first class
 #: of its name. Signed numbers and 64-bit unsigned ones have no common type.
 _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -49,11 +35,9 @@ _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _SIGNED: Final = frozenset(("int32", "int64"))
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-#: Prefixes of libvirt's types that belong to no program.
+#: Prefixes of types that all programs share.
 _COMMON: Final = ("vir_net_message_", "vir_net_")
 _QUALIFIER: Final = "nonnull_"
-
-Names = Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +65,16 @@ class FilterField:
 
 
 def filter_fields(
-    schema: Schema, owners: Iterable[Named], names: Mapping[tuple[Named, str], Names]
+    schema: Schema, rows: Rows, names: Mapping[tuple[Named, str], Names]
 ) -> tuple[tuple[FilterField, ...], Mapping[tuple[Named, int], int]]:
-    """Return the filter fields of the owners, which are structs and unions, and (owner, index of the part) →
-    the number of its filter field.
+    """Return the filter fields of all structs and unions, and (owner, index of the part) → the number of its
+    filter field.
 
-    `names` maps (struct, field) to names of its numbers that no enumeration of the definitions has.
+    `names` maps (owner, field) to names of its numbers that no enumeration of the definitions has.
     """
     by_name: dict[str, list[Part]] = defaultdict(list)
     taken = {f"{program.short}.procedure" for module in schema.modules for program in module.programs}
-    for part in _parts(schema, owners, names):
+    for part in _parts(schema, rows, names):
         by_name[f"{part.name}_" if part.name in taken else part.name].append(part)
     fields: list[FilterField] = []
     numbers: dict[tuple[Named, int], int] = {}
@@ -101,54 +85,16 @@ def filter_fields(
     return tuple(fields), numbers
 
 
-def leaf(schema: Schema, node: Node) -> tuple[str, Names | None]:
-    """Return the kind of field for the values of a type, or of its elements, and an enumeration's names."""
-    uuid = False
-    while True:
-        match node:
-            case Named(name=name):
-                uuid = uuid or is_uuid_name(name)
-                node = schema.definition(node).node
-            case FixedArray(element) | Array(element) | Optional(element):
-                node = element
-            case _:
-                break
-    match node:
-        case Integer(bits, signed):
-            return f"{'' if signed else 'u'}int{bits}", None
-        case Enumeration(members):
-            return "int32", {member.value: member.name for member in reversed(members)}
-        case Boolean():
-            return "bool", None
-        case Floating(bits):
-            return {32: "float", 64: "double"}.get(bits, "bytes"), None
-        case String():
-            return "string", None
-        case FixedOpaque(size):
-            return "guid" if uuid and size.value == UUID_SIZE else "bytes", None
-        case Opaque():
-            return "bytes", None
-        case _:
-            return "none", None
-
-
-def is_uuid_name(name: str) -> bool:
-    """Return whether a typedef of this name, of 16 opaque bytes, is a UUID."""
-    return name.lower().endswith("uuid")
-
-
-def _parts(
-    schema: Schema, owners: Iterable[Named], names: Mapping[tuple[Named, str], Names]
-) -> Iterator[Part]:
+def _parts(schema: Schema, rows: Rows, names: Mapping[tuple[Named, str], Names]) -> Iterator[Part]:
     roles = _roles(schema)
     prefixes = _prefixes(schema)
-    for owner in owners:
+    for owner, number in rows.owners.items():
         object_ = roles.get(owner) or _object(owner.name, prefixes)
-        for index, part in enumerate(declared_parts(schema.definition(owner).node)):
-            if part.name is not None:
-                kind, members = leaf(schema, part.node)
-                known = members or names.get((owner, part.name))
-                yield Part(owner, index, f"{object_}.{part.name}", part.name, kind, known)
+        for index, (type_, name) in enumerate(rows.parts(number)):
+            if name is not None:
+                kind, members = rows.leaf(type_)
+                known = members or names.get((owner, name))
+                yield Part(owner, index, f"{object_}.{name}", name, kind, known)
 
 
 def _roles(schema: Schema) -> Mapping[Named, str]:
