@@ -249,7 +249,7 @@ class _Section:
         self.signed = Struct(order + "q").unpack_from
         self.interfaces: list[_Interface] = []
         self.faces: tuple[Face, ...] = ()
-        #: The connection that begins with the packet taken last.
+        #: The connection that begins with the packet taken last; the reader resets it.
         self.origin: Origin | None = None
         self.big = order == ">"
 
@@ -321,7 +321,6 @@ class _Section:
         if time is not None:
             time = time * multiplier // divisor + offset
         stop = data + captured
-        self.origin = None
         if recorded and kind == 6:
             for code, pos, size in self._options(buffer, stop + (-captured & 3), end):
                 if code == _COMMENT:
