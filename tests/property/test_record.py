@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libvirt_proto.capture.pcap.origin import comment, origin
 from libvirt_proto.capture.pcap.recorder import MAX_MISSING, MAX_OPEN, MAX_SEGMENT, Recorder, recorded
 from libvirt_proto.capture.sources import read_source
 from libvirt_proto.events import Chunk, Connection, ConnectionEvent, Direction, Item, Notice, Side
@@ -221,11 +222,20 @@ def test_keeps_names_and_sides(names: tuple[str, str, str], side: Side | None) -
     assert found == connections
 
 
-@pytest.mark.parametrize("client", ["a → b", "x" * 2000])
+@pytest.mark.parametrize("client", ["a → b", " → " * 100, "x" * 2000])
 def test_names_that_cannot_be_read_back(client: str) -> None:
     items: list[Item] = [Chunk(Connection(1, client, "server", "unix"), "c2s", 1, frame())]
     connection = next(item.connection for item in read_back(items) if isinstance(item, Chunk))
     assert (connection.client, connection.transport) == ("127.0.0.2:49152", "tcp")
+
+
+@given(st.text(alphabet="→ ()?a1", max_size=30), st.sampled_from(["client", "server", None]))
+def test_any_comment(text: str, side: Side | None) -> None:
+    """Only a comment of a connection is one, and gives that connection."""
+    found = origin(text, side)
+    if found is not None:
+        client, server, transport, _ = found
+        assert comment(Connection(1, client, server, transport)) == text
 
 
 def test_sides_in_one_recording() -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 
 from ...blocks import BLOCK_SIZE, Read
 from ...events import Lines, NoticeCode, Side
-from .origin import SIDES, Origin, origin
+from .origin import MAX_COMMENT, SIDES, Origin, origin
 
 #: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's bytes
 #: are buffer[start:end]; the original length is its length before it was cut.
@@ -323,7 +323,7 @@ class _Section:
         stop = data + captured
         if recorded and kind == 6:
             for code, pos, size in self._options(buffer, stop + (-captured & 3), end):
-                if code == _COMMENT:
+                if code == _COMMENT and size <= MAX_COMMENT:
                     self.origin = origin(buffer[pos : pos + size].decode("utf-8", "replace"), side)
                     break
         return time, linktype, buffer, data, stop, original

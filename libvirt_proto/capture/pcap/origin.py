@@ -6,7 +6,6 @@ it. `recorder` writes both, and `file` reads them back.
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 from ...events import Connection, Side
@@ -19,9 +18,11 @@ INTERFACES: Final[dict[Side | None, tuple[str, str]]] = {
 }
 SIDES: Final = {name.encode(): side for side, (name, _) in INTERFACES.items()}
 
+#: Maximum size of a comment in bytes; a longer one is written without its end, and not read back.
+MAX_COMMENT: Final = 1024
+
 _ARROW: Final = " → "
 _UNKNOWN: Final = "?"
-_COMMENT: Final = re.compile(rf"(.+?){_ARROW}(.+) \((\w{{1,16}})\)", re.DOTALL)
 
 
 class Origin(NamedTuple):
@@ -41,8 +42,9 @@ def comment(connection: Connection) -> str:
 
 def origin(text: str, side: Side | None) -> Origin | None:
     """Parse a comment. None for other text, an ambiguous one, and a connection without names."""
-    match = _COMMENT.fullmatch(text)
-    if match is None or text.count(_ARROW) > 1:
+    ends, _, rest = text.rpartition(" (")
+    names = ["" if name == _UNKNOWN else name for name in ends.split(_ARROW, 2)]
+    transport = rest.removesuffix(")")
+    if len(names) != 2 or not any(names) or transport == rest or not transport.isidentifier():
         return None
-    client, server = ("" if name == _UNKNOWN else name for name in match.group(1, 2))
-    return Origin(client, server, match[3], side) if client or server else None
+    return Origin(names[0], names[1], transport, side)

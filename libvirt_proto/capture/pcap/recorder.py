@@ -30,7 +30,7 @@ from typing import BinaryIO, Final
 
 from ...bounded import BoundedDict
 from ...events import Chunk, Connection, Item, Side
-from .origin import INTERFACES, comment
+from .origin import INTERFACES, MAX_COMMENT, comment
 from .packet import ACK, FIN, RST, SYN
 
 #: Maximum payload of one packet; with its headers it fits IP's 16-bit length.
@@ -309,7 +309,7 @@ def _checksum(data: bytes) -> int:
     return 0xFFFF - (number % 0xFFFF or 0xFFFF)
 
 
-def _utf8(text: str, limit: int = 1024) -> bytes:
+def _utf8(text: str, limit: int = MAX_COMMENT) -> bytes:
     """Encode text for an option, truncated to a number of bytes."""
     return text.encode("utf-8", "backslashreplace")[:limit].decode("utf-8", "ignore").encode()
 
