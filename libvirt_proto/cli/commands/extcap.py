@@ -313,7 +313,7 @@ def _recorded(out: BinaryIO, stop: Stop, chosen: Options) -> Iterator[Item | See
     from ...capture.probes.live import Selection, live
     from ...capture.probes.rpc_events import RpcReader
 
-    sides, what = _SIDES[chosen.side], _REDACTIONS[chosen.redact]
+    parent, sides, what = os.getppid(), _SIDES[chosen.side], _REDACTIONS[chosen.redact]
     comms = (comparable(chosen.comm),) if chosen.comm else ()
     tracing = Tracing("rpc", (), chosen.pids, comms, buffer_size(), False, False)
     recorder = Recorder(out, options.redacted_note(what))
@@ -322,7 +322,7 @@ def _recorded(out: BinaryIO, stop: Stop, chosen: Options) -> Iterator[Item | See
         with redirect_stderr(io.StringIO()):  # warnings are not about what Wireshark shows
             found = stack.enter_context(tracing.probes())
             instance, plan, wait = stack.enter_context(tracing.armed(found, stop, [out], sides))
-        wanted, parent = Selection(chosen.pids, comms, sides), os.getppid()
+        wanted = Selection(chosen.pids, comms, sides)
 
         def wait_or_end(seconds: float) -> bool:
             """Wait. A Wireshark that was killed leaves dumpcap, which reads on until there is a packet."""
