@@ -64,7 +64,7 @@ def is_installed(folder: Path) -> bool:
 
 def install(folder: Path) -> bool:
     """Write the launcher into a folder, which is made if necessary. Return False if it was there. Raises
-    WiresharkError, also for a file of this name that is no launcher."""
+    WiresharkError, also for a file of this name that is not a launcher."""
     text = launcher()
     try:
         _check_owner(folder)
@@ -120,7 +120,7 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 def _current(place: int, folder: Path) -> bytes | None:
-    """Return the text of the launcher in an open folder; None if there is no file of its name. Raises
+    """Return the text of the launcher in an open folder; None without a file of its name. Raises
     WiresharkError for another file."""
     text = b""
     try:

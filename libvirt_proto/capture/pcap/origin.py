@@ -1,4 +1,4 @@
-"""What a recording keeps of a connection besides its packets: names, transport, and the side that saw it.
+"""The parts of a connection that a recording keeps besides its packets: names, transport, the traced side.
 
 The side is the interface of the packets. The rest is the comment of the first packet, where Wireshark shows
 it. `recorder` writes both, and `file` reads them back.
