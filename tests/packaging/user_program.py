@@ -62,6 +62,14 @@ def round_trip(frame: bytes) -> bytes:
     return encode_message(message)
 
 
+async def cpus(uri: str) -> int:
+    """The number of a domain's CPUs."""
+    async with libvirt_proto.connect(uri) as connection:
+        found = await connection.remote.domain_lookup_by_name(name="test")
+        info = await connection.remote.domain_get_info(dom=found.dom)
+        return info.nrVirtCpu
+
+
 def main() -> None:
     """Use what is public."""
     path = sys.argv[1]
