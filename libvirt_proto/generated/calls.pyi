@@ -10,7 +10,8 @@
 #   87078e2b4e876e88e71a038f6d31016ac810d003f46e49500f7ad2b7c07f9c30  remote_protocol.x
 #   aa5cfe80ec7eef091743a9a883f5125428288b48236e59d66b0c79389e30b4ab  virkeepaliveprotocol.x
 #   1f951f43af4d5a272052f8eb65aa27a7681c0b77e4f3233a0b0140cfcf47da28  virnetprotocol.x
-"""Calls of a client by their names: the attributes of libvirt_proto.client.connection.Connection."""
+"""Calls of a client by their names: the programs of libvirt_proto.client.connection.Connection, and of
+SyncConnection, whose calls wait."""
 
 from . import admin, lock, log, qemu, remote
 
@@ -97,6 +98,89 @@ class Admin:
         self, *, flags: int
     ) -> None: ...
 
+class SyncAdmin:
+    """admin_protocol.x."""
+
+    def connect_open(
+        self, *, flags: int
+    ) -> None: ...
+
+    def connect_close(
+        self
+    ) -> None: ...
+
+    def connect_get_lib_version(
+        self
+    ) -> admin.AdminConnectGetLibVersionRet: ...
+
+    def connect_list_servers(
+        self, *, need_results: int, flags: int
+    ) -> admin.AdminConnectListServersRet: ...
+
+    def connect_lookup_server(
+        self, *, name: admin.AdminNonnullString, flags: int
+    ) -> admin.AdminConnectLookupServerRet: ...
+
+    def server_get_threadpool_parameters(
+        self, *, srv: admin.AdminNonnullServer, flags: int
+    ) -> admin.AdminServerGetThreadpoolParametersRet: ...
+
+    def server_set_threadpool_parameters(
+        self, *, srv: admin.AdminNonnullServer, params: list[admin.AdminTypedParam], flags: int
+    ) -> None: ...
+
+    def server_list_clients(
+        self, *, srv: admin.AdminNonnullServer, need_results: int, flags: int
+    ) -> admin.AdminServerListClientsRet: ...
+
+    def server_lookup_client(
+        self, *, srv: admin.AdminNonnullServer, id: int, flags: int
+    ) -> admin.AdminServerLookupClientRet: ...
+
+    def client_get_info(
+        self, *, clnt: admin.AdminNonnullClient, flags: int
+    ) -> admin.AdminClientGetInfoRet: ...
+
+    def client_close(
+        self, *, clnt: admin.AdminNonnullClient, flags: int
+    ) -> None: ...
+
+    def server_get_client_limits(
+        self, *, srv: admin.AdminNonnullServer, flags: int
+    ) -> admin.AdminServerGetClientLimitsRet: ...
+
+    def server_set_client_limits(
+        self, *, srv: admin.AdminNonnullServer, params: list[admin.AdminTypedParam], flags: int
+    ) -> None: ...
+
+    def connect_get_logging_outputs(
+        self, *, flags: int
+    ) -> admin.AdminConnectGetLoggingOutputsRet: ...
+
+    def connect_get_logging_filters(
+        self, *, flags: int
+    ) -> admin.AdminConnectGetLoggingFiltersRet: ...
+
+    def connect_set_logging_outputs(
+        self, *, outputs: admin.AdminString, flags: int
+    ) -> None: ...
+
+    def connect_set_logging_filters(
+        self, *, filters: admin.AdminString, flags: int
+    ) -> None: ...
+
+    def server_update_tls_files(
+        self, *, srv: admin.AdminNonnullServer, flags: int
+    ) -> None: ...
+
+    def connect_set_daemon_timeout(
+        self, *, timeout: int, flags: int
+    ) -> None: ...
+
+    def connect_daemon_shutdown(
+        self, *, flags: int
+    ) -> None: ...
+
 class LockSpace:
     """lock_protocol.x."""
 
@@ -132,6 +216,41 @@ class LockSpace:
         self, *, path: lock.VirLockSpaceProtocolNonNullString
     ) -> None: ...
 
+class SyncLockSpace:
+    """lock_protocol.x."""
+
+    def register(
+        self, *, owner: lock.VirLockSpaceProtocolOwner, flags: int
+    ) -> None: ...
+
+    def restrict(
+        self, *, flags: int
+    ) -> None: ...
+
+    def new(
+        self, *, path: lock.VirLockSpaceProtocolNonNullString, flags: int
+    ) -> None: ...
+
+    def create_resource(
+        self, *, path: lock.VirLockSpaceProtocolNonNullString, name: lock.VirLockSpaceProtocolNonNullString, flags: int
+    ) -> None: ...
+
+    def delete_resource(
+        self, *, path: lock.VirLockSpaceProtocolNonNullString, name: lock.VirLockSpaceProtocolNonNullString, flags: int
+    ) -> None: ...
+
+    def acquire_resource(
+        self, *, path: lock.VirLockSpaceProtocolNonNullString, name: lock.VirLockSpaceProtocolNonNullString, flags: int
+    ) -> None: ...
+
+    def release_resource(
+        self, *, path: lock.VirLockSpaceProtocolNonNullString, name: lock.VirLockSpaceProtocolNonNullString, flags: int
+    ) -> None: ...
+
+    def create_lockspace(
+        self, *, path: lock.VirLockSpaceProtocolNonNullString
+    ) -> None: ...
+
 class LogManager:
     """log_protocol.x."""
 
@@ -151,10 +270,36 @@ class LogManager:
         self, *, driver: log.VirLogManagerProtocolNonNullString, dom: log.VirLogManagerProtocolDomain, path: log.VirLogManagerProtocolNonNullString, message: log.VirLogManagerProtocolNonNullString, flags: int
     ) -> log.VirLogManagerProtocolDomainAppendLogFileRet: ...
 
+class SyncLogManager:
+    """log_protocol.x."""
+
+    def domain_open_log_file(
+        self, *, driver: log.VirLogManagerProtocolNonNullString, dom: log.VirLogManagerProtocolDomain, path: log.VirLogManagerProtocolNonNullString, flags: int
+    ) -> log.VirLogManagerProtocolDomainOpenLogFileRet: ...
+
+    def domain_get_log_file_position(
+        self, *, path: log.VirLogManagerProtocolNonNullString, flags: int
+    ) -> log.VirLogManagerProtocolDomainGetLogFilePositionRet: ...
+
+    def domain_read_log_file(
+        self, *, path: log.VirLogManagerProtocolNonNullString, pos: log.VirLogManagerProtocolLogFilePosition, maxlen: int, flags: int
+    ) -> log.VirLogManagerProtocolDomainReadLogFileRet: ...
+
+    def domain_append_log_file(
+        self, *, driver: log.VirLogManagerProtocolNonNullString, dom: log.VirLogManagerProtocolDomain, path: log.VirLogManagerProtocolNonNullString, message: log.VirLogManagerProtocolNonNullString, flags: int
+    ) -> log.VirLogManagerProtocolDomainAppendLogFileRet: ...
+
 class Lxc:
     """lxc_protocol.x."""
 
     async def domain_open_namespace(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+class SyncLxc:
+    """lxc_protocol.x."""
+
+    def domain_open_namespace(
         self, *, dom: remote.RemoteNonnullDomain, flags: int
     ) -> None: ...
 
@@ -182,6 +327,33 @@ class Qemu:
     ) -> None: ...
 
     async def domain_monitor_command_with_files(
+        self, *, dom: remote.RemoteNonnullDomain, cmd: remote.RemoteNonnullString, flags: int
+    ) -> qemu.QemuDomainMonitorCommandWithFilesRet: ...
+
+class SyncQemu:
+    """qemu_protocol.x."""
+
+    def domain_monitor_command(
+        self, *, dom: remote.RemoteNonnullDomain, cmd: remote.RemoteNonnullString, flags: int
+    ) -> qemu.QemuDomainMonitorCommandRet: ...
+
+    def domain_attach(
+        self, *, pid_value: int, flags: int
+    ) -> qemu.QemuDomainAttachRet: ...
+
+    def domain_agent_command(
+        self, *, dom: remote.RemoteNonnullDomain, cmd: remote.RemoteNonnullString, timeout: int, flags: int
+    ) -> qemu.QemuDomainAgentCommandRet: ...
+
+    def connect_domain_monitor_event_register(
+        self, *, dom: remote.RemoteDomain, event: remote.RemoteString, flags: int
+    ) -> qemu.QemuConnectDomainMonitorEventRegisterRet: ...
+
+    def connect_domain_monitor_event_deregister(
+        self, *, callbackID: int
+    ) -> None: ...
+
+    def domain_monitor_command_with_files(
         self, *, dom: remote.RemoteNonnullDomain, cmd: remote.RemoteNonnullString, flags: int
     ) -> qemu.QemuDomainMonitorCommandWithFilesRet: ...
 
@@ -1792,6 +1964,1613 @@ class Remote:
         self, *, dom: remote.RemoteNonnullDomain, device: remote.RemoteString, params: list[remote.RemoteTypedParam], flags: int
     ) -> None: ...
 
+class SyncRemote:
+    """remote_protocol.x."""
+
+    def connect_open(
+        self, *, name: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def connect_close(
+        self
+    ) -> None: ...
+
+    def connect_get_type(
+        self
+    ) -> remote.RemoteConnectGetTypeRet: ...
+
+    def connect_get_version(
+        self
+    ) -> remote.RemoteConnectGetVersionRet: ...
+
+    def connect_get_max_vcpus(
+        self, *, type: remote.RemoteString
+    ) -> remote.RemoteConnectGetMaxVcpusRet: ...
+
+    def node_get_info(
+        self
+    ) -> remote.RemoteNodeGetInfoRet: ...
+
+    def connect_get_capabilities(
+        self
+    ) -> remote.RemoteConnectGetCapabilitiesRet: ...
+
+    def domain_attach_device(
+        self, *, dom: remote.RemoteNonnullDomain, xml: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def domain_create(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def domain_create_xml(
+        self, *, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainCreateXmlRet: ...
+
+    def domain_define_xml(
+        self, *, xml: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainDefineXmlRet: ...
+
+    def domain_destroy(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def domain_detach_device(
+        self, *, dom: remote.RemoteNonnullDomain, xml: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def domain_get_xml_desc(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetXmlDescRet: ...
+
+    def domain_get_autostart(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetAutostartRet: ...
+
+    def domain_get_info(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetInfoRet: ...
+
+    def domain_get_max_memory(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetMaxMemoryRet: ...
+
+    def domain_get_max_vcpus(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetMaxVcpusRet: ...
+
+    def domain_get_os_type(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetOsTypeRet: ...
+
+    def domain_get_vcpus(
+        self, *, dom: remote.RemoteNonnullDomain, maxinfo: int, maplen: int
+    ) -> remote.RemoteDomainGetVcpusRet: ...
+
+    def connect_list_defined_domains(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListDefinedDomainsRet: ...
+
+    def domain_lookup_by_id(
+        self, *, id: int
+    ) -> remote.RemoteDomainLookupByIdRet: ...
+
+    def domain_lookup_by_name(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainLookupByNameRet: ...
+
+    def domain_lookup_by_uuid(
+        self, *, uuid: remote.RemoteUuid
+    ) -> remote.RemoteDomainLookupByUuidRet: ...
+
+    def connect_num_of_defined_domains(
+        self
+    ) -> remote.RemoteConnectNumOfDefinedDomainsRet: ...
+
+    def domain_pin_vcpu(
+        self, *, dom: remote.RemoteNonnullDomain, vcpu: int, cpumap: bytes
+    ) -> None: ...
+
+    def domain_reboot(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_resume(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def domain_set_autostart(
+        self, *, dom: remote.RemoteNonnullDomain, autostart: int
+    ) -> None: ...
+
+    def domain_set_max_memory(
+        self, *, dom: remote.RemoteNonnullDomain, memory: int
+    ) -> None: ...
+
+    def domain_set_memory(
+        self, *, dom: remote.RemoteNonnullDomain, memory: int
+    ) -> None: ...
+
+    def domain_set_vcpus(
+        self, *, dom: remote.RemoteNonnullDomain, nvcpus: int
+    ) -> None: ...
+
+    def domain_shutdown(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def domain_suspend(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def domain_undefine(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def connect_list_defined_networks(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListDefinedNetworksRet: ...
+
+    def connect_list_domains(
+        self, *, maxids: int
+    ) -> remote.RemoteConnectListDomainsRet: ...
+
+    def connect_list_networks(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListNetworksRet: ...
+
+    def network_create(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> None: ...
+
+    def network_create_xml(
+        self, *, xml: remote.RemoteNonnullString
+    ) -> remote.RemoteNetworkCreateXmlRet: ...
+
+    def network_define_xml(
+        self, *, xml: remote.RemoteNonnullString
+    ) -> remote.RemoteNetworkDefineXmlRet: ...
+
+    def network_destroy(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> None: ...
+
+    def network_get_xml_desc(
+        self, *, net: remote.RemoteNonnullNetwork, flags: int
+    ) -> remote.RemoteNetworkGetXmlDescRet: ...
+
+    def network_get_autostart(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> remote.RemoteNetworkGetAutostartRet: ...
+
+    def network_get_bridge_name(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> remote.RemoteNetworkGetBridgeNameRet: ...
+
+    def network_lookup_by_name(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNetworkLookupByNameRet: ...
+
+    def network_lookup_by_uuid(
+        self, *, uuid: remote.RemoteUuid
+    ) -> remote.RemoteNetworkLookupByUuidRet: ...
+
+    def network_set_autostart(
+        self, *, net: remote.RemoteNonnullNetwork, autostart: int
+    ) -> None: ...
+
+    def network_undefine(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> None: ...
+
+    def connect_num_of_defined_networks(
+        self
+    ) -> remote.RemoteConnectNumOfDefinedNetworksRet: ...
+
+    def connect_num_of_domains(
+        self
+    ) -> remote.RemoteConnectNumOfDomainsRet: ...
+
+    def connect_num_of_networks(
+        self
+    ) -> remote.RemoteConnectNumOfNetworksRet: ...
+
+    def domain_core_dump(
+        self, *, dom: remote.RemoteNonnullDomain, to: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def domain_restore(
+        self, *, from_: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def domain_save(
+        self, *, dom: remote.RemoteNonnullDomain, to: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def domain_get_scheduler_type(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetSchedulerTypeRet: ...
+
+    def domain_get_scheduler_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, nparams: int
+    ) -> remote.RemoteDomainGetSchedulerParametersRet: ...
+
+    def domain_set_scheduler_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam]
+    ) -> None: ...
+
+    def connect_get_hostname(
+        self
+    ) -> remote.RemoteConnectGetHostnameRet: ...
+
+    def connect_supports_feature(
+        self, *, feature: int
+    ) -> remote.RemoteConnectSupportsFeatureRet: ...
+
+    def domain_migrate_prepare(
+        self, *, uri_in: remote.RemoteString, flags: int, dname: remote.RemoteString, bandwidth: int
+    ) -> remote.RemoteDomainMigratePrepareRet: ...
+
+    def domain_migrate_perform(
+        self, *, dom: remote.RemoteNonnullDomain, cookie: bytes, uri: remote.RemoteNonnullString, flags: int, dname: remote.RemoteString, bandwidth: int
+    ) -> None: ...
+
+    def domain_migrate_finish(
+        self, *, dname: remote.RemoteNonnullString, cookie: bytes, uri: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainMigrateFinishRet: ...
+
+    def domain_block_stats(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainBlockStatsRet: ...
+
+    def domain_interface_stats(
+        self, *, dom: remote.RemoteNonnullDomain, device: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainInterfaceStatsRet: ...
+
+    def auth_list(
+        self
+    ) -> remote.RemoteAuthListRet: ...
+
+    def auth_sasl_init(
+        self
+    ) -> remote.RemoteAuthSaslInitRet: ...
+
+    def auth_sasl_start(
+        self, *, mech: remote.RemoteNonnullString, nil: int, data: list[int]
+    ) -> remote.RemoteAuthSaslStartRet: ...
+
+    def auth_sasl_step(
+        self, *, nil: int, data: list[int]
+    ) -> remote.RemoteAuthSaslStepRet: ...
+
+    def auth_polkit(
+        self
+    ) -> remote.RemoteAuthPolkitRet: ...
+
+    def connect_num_of_storage_pools(
+        self
+    ) -> remote.RemoteConnectNumOfStoragePoolsRet: ...
+
+    def connect_list_storage_pools(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListStoragePoolsRet: ...
+
+    def connect_num_of_defined_storage_pools(
+        self
+    ) -> remote.RemoteConnectNumOfDefinedStoragePoolsRet: ...
+
+    def connect_list_defined_storage_pools(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListDefinedStoragePoolsRet: ...
+
+    def connect_find_storage_pool_sources(
+        self, *, type: remote.RemoteNonnullString, srcSpec: remote.RemoteString, flags: int
+    ) -> remote.RemoteConnectFindStoragePoolSourcesRet: ...
+
+    def storage_pool_create_xml(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteStoragePoolCreateXmlRet: ...
+
+    def storage_pool_define_xml(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteStoragePoolDefineXmlRet: ...
+
+    def storage_pool_create(
+        self, *, pool: remote.RemoteNonnullStoragePool, flags: int
+    ) -> None: ...
+
+    def storage_pool_build(
+        self, *, pool: remote.RemoteNonnullStoragePool, flags: int
+    ) -> None: ...
+
+    def storage_pool_destroy(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> None: ...
+
+    def storage_pool_delete(
+        self, *, pool: remote.RemoteNonnullStoragePool, flags: int
+    ) -> None: ...
+
+    def storage_pool_undefine(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> None: ...
+
+    def storage_pool_refresh(
+        self, *, pool: remote.RemoteNonnullStoragePool, flags: int
+    ) -> None: ...
+
+    def storage_pool_lookup_by_name(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteStoragePoolLookupByNameRet: ...
+
+    def storage_pool_lookup_by_uuid(
+        self, *, uuid: remote.RemoteUuid
+    ) -> remote.RemoteStoragePoolLookupByUuidRet: ...
+
+    def storage_pool_lookup_by_volume(
+        self, *, vol: remote.RemoteNonnullStorageVol
+    ) -> remote.RemoteStoragePoolLookupByVolumeRet: ...
+
+    def storage_pool_get_info(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> remote.RemoteStoragePoolGetInfoRet: ...
+
+    def storage_pool_get_xml_desc(
+        self, *, pool: remote.RemoteNonnullStoragePool, flags: int
+    ) -> remote.RemoteStoragePoolGetXmlDescRet: ...
+
+    def storage_pool_get_autostart(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> remote.RemoteStoragePoolGetAutostartRet: ...
+
+    def storage_pool_set_autostart(
+        self, *, pool: remote.RemoteNonnullStoragePool, autostart: int
+    ) -> None: ...
+
+    def storage_pool_num_of_volumes(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> remote.RemoteStoragePoolNumOfVolumesRet: ...
+
+    def storage_pool_list_volumes(
+        self, *, pool: remote.RemoteNonnullStoragePool, maxnames: int
+    ) -> remote.RemoteStoragePoolListVolumesRet: ...
+
+    def storage_vol_create_xml(
+        self, *, pool: remote.RemoteNonnullStoragePool, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteStorageVolCreateXmlRet: ...
+
+    def storage_vol_delete(
+        self, *, vol: remote.RemoteNonnullStorageVol, flags: int
+    ) -> None: ...
+
+    def storage_vol_lookup_by_name(
+        self, *, pool: remote.RemoteNonnullStoragePool, name: remote.RemoteNonnullString
+    ) -> remote.RemoteStorageVolLookupByNameRet: ...
+
+    def storage_vol_lookup_by_key(
+        self, *, key: remote.RemoteNonnullString
+    ) -> remote.RemoteStorageVolLookupByKeyRet: ...
+
+    def storage_vol_lookup_by_path(
+        self, *, path: remote.RemoteNonnullString
+    ) -> remote.RemoteStorageVolLookupByPathRet: ...
+
+    def storage_vol_get_info(
+        self, *, vol: remote.RemoteNonnullStorageVol
+    ) -> remote.RemoteStorageVolGetInfoRet: ...
+
+    def storage_vol_get_xml_desc(
+        self, *, vol: remote.RemoteNonnullStorageVol, flags: int
+    ) -> remote.RemoteStorageVolGetXmlDescRet: ...
+
+    def storage_vol_get_path(
+        self, *, vol: remote.RemoteNonnullStorageVol
+    ) -> remote.RemoteStorageVolGetPathRet: ...
+
+    def node_get_cells_free_memory(
+        self, *, startCell: int, maxcells: int
+    ) -> remote.RemoteNodeGetCellsFreeMemoryRet: ...
+
+    def node_get_free_memory(
+        self
+    ) -> remote.RemoteNodeGetFreeMemoryRet: ...
+
+    def domain_block_peek(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, offset: int, size: int, flags: int
+    ) -> remote.RemoteDomainBlockPeekRet: ...
+
+    def domain_memory_peek(
+        self, *, dom: remote.RemoteNonnullDomain, offset: int, size: int, flags: int
+    ) -> remote.RemoteDomainMemoryPeekRet: ...
+
+    def connect_domain_event_register(
+        self
+    ) -> remote.RemoteConnectDomainEventRegisterRet: ...
+
+    def connect_domain_event_deregister(
+        self
+    ) -> remote.RemoteConnectDomainEventDeregisterRet: ...
+
+    def domain_migrate_prepare2(
+        self, *, uri_in: remote.RemoteString, flags: int, dname: remote.RemoteString, bandwidth: int, dom_xml: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainMigratePrepare2Ret: ...
+
+    def domain_migrate_finish2(
+        self, *, dname: remote.RemoteNonnullString, cookie: bytes, uri: remote.RemoteNonnullString, flags: int, retcode: int
+    ) -> remote.RemoteDomainMigrateFinish2Ret: ...
+
+    def connect_get_uri(
+        self
+    ) -> remote.RemoteConnectGetUriRet: ...
+
+    def node_num_of_devices(
+        self, *, cap: remote.RemoteString, flags: int
+    ) -> remote.RemoteNodeNumOfDevicesRet: ...
+
+    def node_list_devices(
+        self, *, cap: remote.RemoteString, maxnames: int, flags: int
+    ) -> remote.RemoteNodeListDevicesRet: ...
+
+    def node_device_lookup_by_name(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNodeDeviceLookupByNameRet: ...
+
+    def node_device_get_xml_desc(
+        self, *, name: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNodeDeviceGetXmlDescRet: ...
+
+    def node_device_get_parent(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNodeDeviceGetParentRet: ...
+
+    def node_device_num_of_caps(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNodeDeviceNumOfCapsRet: ...
+
+    def node_device_list_caps(
+        self, *, name: remote.RemoteNonnullString, maxnames: int
+    ) -> remote.RemoteNodeDeviceListCapsRet: ...
+
+    def node_device_dettach(
+        self, *, name: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def node_device_re_attach(
+        self, *, name: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def node_device_reset(
+        self, *, name: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def domain_get_security_label(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetSecurityLabelRet: ...
+
+    def node_get_security_model(
+        self
+    ) -> remote.RemoteNodeGetSecurityModelRet: ...
+
+    def node_device_create_xml(
+        self, *, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNodeDeviceCreateXmlRet: ...
+
+    def node_device_destroy(
+        self, *, name: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def storage_vol_create_xml_from(
+        self, *, pool: remote.RemoteNonnullStoragePool, xml: remote.RemoteNonnullString, clonevol: remote.RemoteNonnullStorageVol, flags: int
+    ) -> remote.RemoteStorageVolCreateXmlFromRet: ...
+
+    def connect_num_of_interfaces(
+        self
+    ) -> remote.RemoteConnectNumOfInterfacesRet: ...
+
+    def connect_list_interfaces(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListInterfacesRet: ...
+
+    def interface_lookup_by_name(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteInterfaceLookupByNameRet: ...
+
+    def interface_lookup_by_mac_string(
+        self, *, mac: remote.RemoteNonnullString
+    ) -> remote.RemoteInterfaceLookupByMacStringRet: ...
+
+    def interface_get_xml_desc(
+        self, *, iface: remote.RemoteNonnullInterface, flags: int
+    ) -> remote.RemoteInterfaceGetXmlDescRet: ...
+
+    def interface_define_xml(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteInterfaceDefineXmlRet: ...
+
+    def interface_undefine(
+        self, *, iface: remote.RemoteNonnullInterface
+    ) -> None: ...
+
+    def interface_create(
+        self, *, iface: remote.RemoteNonnullInterface, flags: int
+    ) -> None: ...
+
+    def interface_destroy(
+        self, *, iface: remote.RemoteNonnullInterface, flags: int
+    ) -> None: ...
+
+    def connect_domain_xml_from_native(
+        self, *, nativeFormat: remote.RemoteNonnullString, nativeConfig: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteConnectDomainXmlFromNativeRet: ...
+
+    def connect_domain_xml_to_native(
+        self, *, nativeFormat: remote.RemoteNonnullString, domainXml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteConnectDomainXmlToNativeRet: ...
+
+    def connect_num_of_defined_interfaces(
+        self
+    ) -> remote.RemoteConnectNumOfDefinedInterfacesRet: ...
+
+    def connect_list_defined_interfaces(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListDefinedInterfacesRet: ...
+
+    def connect_num_of_secrets(
+        self
+    ) -> remote.RemoteConnectNumOfSecretsRet: ...
+
+    def connect_list_secrets(
+        self, *, maxuuids: int
+    ) -> remote.RemoteConnectListSecretsRet: ...
+
+    def secret_lookup_by_uuid(
+        self, *, uuid: remote.RemoteUuid
+    ) -> remote.RemoteSecretLookupByUuidRet: ...
+
+    def secret_define_xml(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteSecretDefineXmlRet: ...
+
+    def secret_get_xml_desc(
+        self, *, secret: remote.RemoteNonnullSecret, flags: int
+    ) -> remote.RemoteSecretGetXmlDescRet: ...
+
+    def secret_set_value(
+        self, *, secret: remote.RemoteNonnullSecret, value: bytes, flags: int
+    ) -> None: ...
+
+    def secret_get_value(
+        self, *, secret: remote.RemoteNonnullSecret, flags: int
+    ) -> remote.RemoteSecretGetValueRet: ...
+
+    def secret_undefine(
+        self, *, secret: remote.RemoteNonnullSecret
+    ) -> None: ...
+
+    def secret_lookup_by_usage(
+        self, *, usageType: int, usageID: remote.RemoteNonnullString
+    ) -> remote.RemoteSecretLookupByUsageRet: ...
+
+    def domain_migrate_prepare_tunnel(
+        self, *, flags: int, dname: remote.RemoteString, bandwidth: int, dom_xml: remote.RemoteNonnullString
+    ) -> None: ...
+
+    def connect_is_secure(
+        self
+    ) -> remote.RemoteConnectIsSecureRet: ...
+
+    def domain_is_active(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainIsActiveRet: ...
+
+    def domain_is_persistent(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainIsPersistentRet: ...
+
+    def network_is_active(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> remote.RemoteNetworkIsActiveRet: ...
+
+    def network_is_persistent(
+        self, *, net: remote.RemoteNonnullNetwork
+    ) -> remote.RemoteNetworkIsPersistentRet: ...
+
+    def storage_pool_is_active(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> remote.RemoteStoragePoolIsActiveRet: ...
+
+    def storage_pool_is_persistent(
+        self, *, pool: remote.RemoteNonnullStoragePool
+    ) -> remote.RemoteStoragePoolIsPersistentRet: ...
+
+    def interface_is_active(
+        self, *, iface: remote.RemoteNonnullInterface
+    ) -> remote.RemoteInterfaceIsActiveRet: ...
+
+    def connect_get_lib_version(
+        self
+    ) -> remote.RemoteConnectGetLibVersionRet: ...
+
+    def connect_compare_cpu(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteConnectCompareCpuRet: ...
+
+    def domain_memory_stats(
+        self, *, dom: remote.RemoteNonnullDomain, maxStats: int, flags: int
+    ) -> remote.RemoteDomainMemoryStatsRet: ...
+
+    def domain_attach_device_flags(
+        self, *, dom: remote.RemoteNonnullDomain, xml: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def domain_detach_device_flags(
+        self, *, dom: remote.RemoteNonnullDomain, xml: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def connect_baseline_cpu(
+        self, *, xmlCPUs: list[remote.RemoteNonnullString], flags: int
+    ) -> remote.RemoteConnectBaselineCpuRet: ...
+
+    def domain_get_job_info(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetJobInfoRet: ...
+
+    def domain_abort_job(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> None: ...
+
+    def storage_vol_wipe(
+        self, *, vol: remote.RemoteNonnullStorageVol, flags: int
+    ) -> None: ...
+
+    def domain_migrate_set_max_downtime(
+        self, *, dom: remote.RemoteNonnullDomain, downtime: int, flags: int
+    ) -> None: ...
+
+    def connect_domain_event_register_any(
+        self, *, eventID: int
+    ) -> None: ...
+
+    def connect_domain_event_deregister_any(
+        self, *, eventID: int
+    ) -> None: ...
+
+    def domain_update_device_flags(
+        self, *, dom: remote.RemoteNonnullDomain, xml: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def nwfilter_lookup_by_name(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNwfilterLookupByNameRet: ...
+
+    def nwfilter_lookup_by_uuid(
+        self, *, uuid: remote.RemoteUuid
+    ) -> remote.RemoteNwfilterLookupByUuidRet: ...
+
+    def nwfilter_get_xml_desc(
+        self, *, nwfilter: remote.RemoteNonnullNwfilter, flags: int
+    ) -> remote.RemoteNwfilterGetXmlDescRet: ...
+
+    def connect_num_of_nwfilters(
+        self
+    ) -> remote.RemoteConnectNumOfNwfiltersRet: ...
+
+    def connect_list_nwfilters(
+        self, *, maxnames: int
+    ) -> remote.RemoteConnectListNwfiltersRet: ...
+
+    def nwfilter_define_xml(
+        self, *, xml: remote.RemoteNonnullString
+    ) -> remote.RemoteNwfilterDefineXmlRet: ...
+
+    def nwfilter_undefine(
+        self, *, nwfilter: remote.RemoteNonnullNwfilter
+    ) -> None: ...
+
+    def domain_managed_save(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_has_managed_save_image(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainHasManagedSaveImageRet: ...
+
+    def domain_managed_save_remove(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_snapshot_create_xml(
+        self, *, dom: remote.RemoteNonnullDomain, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainSnapshotCreateXmlRet: ...
+
+    def domain_snapshot_get_xml_desc(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> remote.RemoteDomainSnapshotGetXmlDescRet: ...
+
+    def domain_snapshot_num(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainSnapshotNumRet: ...
+
+    def domain_snapshot_list_names(
+        self, *, dom: remote.RemoteNonnullDomain, maxnames: int, flags: int
+    ) -> remote.RemoteDomainSnapshotListNamesRet: ...
+
+    def domain_snapshot_lookup_by_name(
+        self, *, dom: remote.RemoteNonnullDomain, name: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainSnapshotLookupByNameRet: ...
+
+    def domain_has_current_snapshot(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainHasCurrentSnapshotRet: ...
+
+    def domain_snapshot_current(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainSnapshotCurrentRet: ...
+
+    def domain_revert_to_snapshot(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> None: ...
+
+    def domain_snapshot_delete(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> None: ...
+
+    def domain_get_block_info(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainGetBlockInfoRet: ...
+
+    def domain_create_with_flags(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainCreateWithFlagsRet: ...
+
+    def domain_set_memory_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_get_memory_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, nparams: int, flags: int
+    ) -> remote.RemoteDomainGetMemoryParametersRet: ...
+
+    def domain_set_vcpus_flags(
+        self, *, dom: remote.RemoteNonnullDomain, nvcpus: int, flags: int
+    ) -> None: ...
+
+    def domain_get_vcpus_flags(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetVcpusFlagsRet: ...
+
+    def domain_open_console(
+        self, *, dom: remote.RemoteNonnullDomain, dev_name: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_is_updated(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainIsUpdatedRet: ...
+
+    def connect_get_sysinfo(
+        self, *, flags: int
+    ) -> remote.RemoteConnectGetSysinfoRet: ...
+
+    def domain_set_memory_flags(
+        self, *, dom: remote.RemoteNonnullDomain, memory: int, flags: int
+    ) -> None: ...
+
+    def domain_set_blkio_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_get_blkio_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, nparams: int, flags: int
+    ) -> remote.RemoteDomainGetBlkioParametersRet: ...
+
+    def domain_migrate_set_max_speed(
+        self, *, dom: remote.RemoteNonnullDomain, bandwidth: int, flags: int
+    ) -> None: ...
+
+    def storage_vol_upload(
+        self, *, vol: remote.RemoteNonnullStorageVol, offset: int, length: int, flags: int
+    ) -> None: ...
+
+    def storage_vol_download(
+        self, *, vol: remote.RemoteNonnullStorageVol, offset: int, length: int, flags: int
+    ) -> None: ...
+
+    def domain_inject_nmi(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_screenshot(
+        self, *, dom: remote.RemoteNonnullDomain, screen: int, flags: int
+    ) -> remote.RemoteDomainScreenshotRet: ...
+
+    def domain_get_state(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetStateRet: ...
+
+    def domain_migrate_begin3(
+        self, *, dom: remote.RemoteNonnullDomain, xmlin: remote.RemoteString, flags: int, dname: remote.RemoteString, bandwidth: int
+    ) -> remote.RemoteDomainMigrateBegin3Ret: ...
+
+    def domain_migrate_prepare3(
+        self, *, cookie_in: bytes, uri_in: remote.RemoteString, flags: int, dname: remote.RemoteString, bandwidth: int, dom_xml: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainMigratePrepare3Ret: ...
+
+    def domain_migrate_prepare_tunnel3(
+        self, *, cookie_in: bytes, flags: int, dname: remote.RemoteString, bandwidth: int, dom_xml: remote.RemoteNonnullString
+    ) -> remote.RemoteDomainMigratePrepareTunnel3Ret: ...
+
+    def domain_migrate_perform3(
+        self, *, dom: remote.RemoteNonnullDomain, xmlin: remote.RemoteString, cookie_in: bytes, dconnuri: remote.RemoteString, uri: remote.RemoteString, flags: int, dname: remote.RemoteString, bandwidth: int
+    ) -> remote.RemoteDomainMigratePerform3Ret: ...
+
+    def domain_migrate_finish3(
+        self, *, dname: remote.RemoteNonnullString, cookie_in: bytes, dconnuri: remote.RemoteString, uri: remote.RemoteString, flags: int, cancelled: int
+    ) -> remote.RemoteDomainMigrateFinish3Ret: ...
+
+    def domain_migrate_confirm3(
+        self, *, dom: remote.RemoteNonnullDomain, cookie_in: bytes, flags: int, cancelled: int
+    ) -> None: ...
+
+    def domain_set_scheduler_parameters_flags(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def interface_change_begin(
+        self, *, flags: int
+    ) -> None: ...
+
+    def interface_change_commit(
+        self, *, flags: int
+    ) -> None: ...
+
+    def interface_change_rollback(
+        self, *, flags: int
+    ) -> None: ...
+
+    def domain_get_scheduler_parameters_flags(
+        self, *, dom: remote.RemoteNonnullDomain, nparams: int, flags: int
+    ) -> remote.RemoteDomainGetSchedulerParametersFlagsRet: ...
+
+    def domain_pin_vcpu_flags(
+        self, *, dom: remote.RemoteNonnullDomain, vcpu: int, cpumap: bytes, flags: int
+    ) -> None: ...
+
+    def domain_send_key(
+        self, *, dom: remote.RemoteNonnullDomain, codeset: int, holdtime: int, keycodes: list[int], flags: int
+    ) -> None: ...
+
+    def node_get_cpu_stats(
+        self, *, cpuNum: int, nparams: int, flags: int
+    ) -> remote.RemoteNodeGetCpuStatsRet: ...
+
+    def node_get_memory_stats(
+        self, *, nparams: int, cellNum: int, flags: int
+    ) -> remote.RemoteNodeGetMemoryStatsRet: ...
+
+    def domain_get_control_info(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetControlInfoRet: ...
+
+    def domain_get_vcpu_pin_info(
+        self, *, dom: remote.RemoteNonnullDomain, ncpumaps: int, maplen: int, flags: int
+    ) -> remote.RemoteDomainGetVcpuPinInfoRet: ...
+
+    def domain_undefine_flags(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_save_flags(
+        self, *, dom: remote.RemoteNonnullDomain, to: remote.RemoteNonnullString, dxml: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_restore_flags(
+        self, *, from_: remote.RemoteNonnullString, dxml: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_destroy_flags(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_save_image_get_xml_desc(
+        self, *, file: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainSaveImageGetXmlDescRet: ...
+
+    def domain_save_image_define_xml(
+        self, *, file: remote.RemoteNonnullString, dxml: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def domain_block_job_abort(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def domain_get_block_job_info(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainGetBlockJobInfoRet: ...
+
+    def domain_block_job_set_speed(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, bandwidth: int, flags: int
+    ) -> None: ...
+
+    def domain_block_pull(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, bandwidth: int, flags: int
+    ) -> None: ...
+
+    def domain_migrate_get_max_speed(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainMigrateGetMaxSpeedRet: ...
+
+    def domain_block_stats_flags(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, nparams: int, flags: int
+    ) -> remote.RemoteDomainBlockStatsFlagsRet: ...
+
+    def domain_snapshot_get_parent(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> remote.RemoteDomainSnapshotGetParentRet: ...
+
+    def domain_reset(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_snapshot_num_children(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> remote.RemoteDomainSnapshotNumChildrenRet: ...
+
+    def domain_snapshot_list_children_names(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, maxnames: int, flags: int
+    ) -> remote.RemoteDomainSnapshotListChildrenNamesRet: ...
+
+    def domain_open_graphics(
+        self, *, dom: remote.RemoteNonnullDomain, idx: int, flags: int
+    ) -> None: ...
+
+    def node_suspend_for_duration(
+        self, *, target: int, duration: int, flags: int
+    ) -> None: ...
+
+    def domain_block_resize(
+        self, *, dom: remote.RemoteNonnullDomain, disk: remote.RemoteNonnullString, size: int, flags: int
+    ) -> None: ...
+
+    def domain_set_block_io_tune(
+        self, *, dom: remote.RemoteNonnullDomain, disk: remote.RemoteNonnullString, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_get_block_io_tune(
+        self, *, dom: remote.RemoteNonnullDomain, disk: remote.RemoteString, nparams: int, flags: int
+    ) -> remote.RemoteDomainGetBlockIoTuneRet: ...
+
+    def domain_set_numa_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_get_numa_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, nparams: int, flags: int
+    ) -> remote.RemoteDomainGetNumaParametersRet: ...
+
+    def domain_set_interface_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, device: remote.RemoteNonnullString, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_get_interface_parameters(
+        self, *, dom: remote.RemoteNonnullDomain, device: remote.RemoteNonnullString, nparams: int, flags: int
+    ) -> remote.RemoteDomainGetInterfaceParametersRet: ...
+
+    def domain_shutdown_flags(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def storage_vol_wipe_pattern(
+        self, *, vol: remote.RemoteNonnullStorageVol, algorithm: int, flags: int
+    ) -> None: ...
+
+    def storage_vol_resize(
+        self, *, vol: remote.RemoteNonnullStorageVol, capacity: int, flags: int
+    ) -> None: ...
+
+    def domain_pm_suspend_for_duration(
+        self, *, dom: remote.RemoteNonnullDomain, target: int, duration: int, flags: int
+    ) -> None: ...
+
+    def domain_get_cpu_stats(
+        self, *, dom: remote.RemoteNonnullDomain, nparams: int, start_cpu: int, ncpus: int, flags: int
+    ) -> remote.RemoteDomainGetCpuStatsRet: ...
+
+    def domain_get_disk_errors(
+        self, *, dom: remote.RemoteNonnullDomain, maxerrors: int, flags: int
+    ) -> remote.RemoteDomainGetDiskErrorsRet: ...
+
+    def domain_set_metadata(
+        self, *, dom: remote.RemoteNonnullDomain, type: int, metadata: remote.RemoteString, key: remote.RemoteString, uri: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_get_metadata(
+        self, *, dom: remote.RemoteNonnullDomain, type: int, uri: remote.RemoteString, flags: int
+    ) -> remote.RemoteDomainGetMetadataRet: ...
+
+    def domain_block_rebase(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, base: remote.RemoteString, bandwidth: int, flags: int
+    ) -> None: ...
+
+    def domain_pm_wakeup(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_snapshot_is_current(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> remote.RemoteDomainSnapshotIsCurrentRet: ...
+
+    def domain_snapshot_has_metadata(
+        self, *, snap: remote.RemoteNonnullDomainSnapshot, flags: int
+    ) -> remote.RemoteDomainSnapshotHasMetadataRet: ...
+
+    def connect_list_all_domains(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllDomainsRet: ...
+
+    def domain_list_all_snapshots(
+        self, *, dom: remote.RemoteNonnullDomain, need_results: int, flags: int
+    ) -> remote.RemoteDomainListAllSnapshotsRet: ...
+
+    def domain_snapshot_list_all_children(
+        self, *, snapshot: remote.RemoteNonnullDomainSnapshot, need_results: int, flags: int
+    ) -> remote.RemoteDomainSnapshotListAllChildrenRet: ...
+
+    def domain_get_hostname(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetHostnameRet: ...
+
+    def domain_get_security_label_list(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetSecurityLabelListRet: ...
+
+    def domain_pin_emulator(
+        self, *, dom: remote.RemoteNonnullDomain, cpumap: bytes, flags: int
+    ) -> None: ...
+
+    def domain_get_emulator_pin_info(
+        self, *, dom: remote.RemoteNonnullDomain, maplen: int, flags: int
+    ) -> remote.RemoteDomainGetEmulatorPinInfoRet: ...
+
+    def connect_list_all_storage_pools(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllStoragePoolsRet: ...
+
+    def storage_pool_list_all_volumes(
+        self, *, pool: remote.RemoteNonnullStoragePool, need_results: int, flags: int
+    ) -> remote.RemoteStoragePoolListAllVolumesRet: ...
+
+    def connect_list_all_networks(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllNetworksRet: ...
+
+    def connect_list_all_interfaces(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllInterfacesRet: ...
+
+    def connect_list_all_node_devices(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllNodeDevicesRet: ...
+
+    def connect_list_all_nwfilters(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllNwfiltersRet: ...
+
+    def connect_list_all_secrets(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllSecretsRet: ...
+
+    def node_set_memory_parameters(
+        self, *, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def node_get_memory_parameters(
+        self, *, nparams: int, flags: int
+    ) -> remote.RemoteNodeGetMemoryParametersRet: ...
+
+    def domain_block_commit(
+        self, *, dom: remote.RemoteNonnullDomain, disk: remote.RemoteNonnullString, base: remote.RemoteString, top: remote.RemoteString, bandwidth: int, flags: int
+    ) -> None: ...
+
+    def network_update(
+        self, *, net: remote.RemoteNonnullNetwork, command: int, section: int, parentIndex: int, xml: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def node_get_cpu_map(
+        self, *, need_map: int, need_online: int, flags: int
+    ) -> remote.RemoteNodeGetCpuMapRet: ...
+
+    def domain_fstrim(
+        self, *, dom: remote.RemoteNonnullDomain, mountPoint: remote.RemoteString, minimum: int, flags: int
+    ) -> None: ...
+
+    def domain_send_process_signal(
+        self, *, dom: remote.RemoteNonnullDomain, pid_value: int, signum: int, flags: int
+    ) -> None: ...
+
+    def domain_open_channel(
+        self, *, dom: remote.RemoteNonnullDomain, name: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def node_device_lookup_scsi_host_by_wwn(
+        self, *, wwnn: remote.RemoteNonnullString, wwpn: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNodeDeviceLookupScsiHostByWwnRet: ...
+
+    def domain_get_job_stats(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetJobStatsRet: ...
+
+    def domain_migrate_get_compression_cache(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainMigrateGetCompressionCacheRet: ...
+
+    def domain_migrate_set_compression_cache(
+        self, *, dom: remote.RemoteNonnullDomain, cacheSize: int, flags: int
+    ) -> None: ...
+
+    def node_device_detach_flags(
+        self, *, name: remote.RemoteNonnullString, driverName: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_migrate_begin3_params(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> remote.RemoteDomainMigrateBegin3ParamsRet: ...
+
+    def domain_migrate_prepare3_params(
+        self, *, params: list[remote.RemoteTypedParam], cookie_in: bytes, flags: int
+    ) -> remote.RemoteDomainMigratePrepare3ParamsRet: ...
+
+    def domain_migrate_prepare_tunnel3_params(
+        self, *, params: list[remote.RemoteTypedParam], cookie_in: bytes, flags: int
+    ) -> remote.RemoteDomainMigratePrepareTunnel3ParamsRet: ...
+
+    def domain_migrate_perform3_params(
+        self, *, dom: remote.RemoteNonnullDomain, dconnuri: remote.RemoteString, params: list[remote.RemoteTypedParam], cookie_in: bytes, flags: int
+    ) -> remote.RemoteDomainMigratePerform3ParamsRet: ...
+
+    def domain_migrate_finish3_params(
+        self, *, params: list[remote.RemoteTypedParam], cookie_in: bytes, flags: int, cancelled: int
+    ) -> remote.RemoteDomainMigrateFinish3ParamsRet: ...
+
+    def domain_migrate_confirm3_params(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], cookie_in: bytes, flags: int, cancelled: int
+    ) -> None: ...
+
+    def domain_set_memory_stats_period(
+        self, *, dom: remote.RemoteNonnullDomain, period: int, flags: int
+    ) -> None: ...
+
+    def domain_create_xml_with_files(
+        self, *, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainCreateXmlWithFilesRet: ...
+
+    def domain_create_with_files(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainCreateWithFilesRet: ...
+
+    def connect_get_cpu_model_names(
+        self, *, arch: remote.RemoteNonnullString, need_results: int, flags: int
+    ) -> remote.RemoteConnectGetCpuModelNamesRet: ...
+
+    def connect_network_event_register_any(
+        self, *, eventID: int, net: remote.RemoteNetwork
+    ) -> remote.RemoteConnectNetworkEventRegisterAnyRet: ...
+
+    def connect_network_event_deregister_any(
+        self, *, callbackID: int
+    ) -> None: ...
+
+    def connect_domain_event_callback_register_any(
+        self, *, eventID: int, dom: remote.RemoteDomain
+    ) -> remote.RemoteConnectDomainEventCallbackRegisterAnyRet: ...
+
+    def connect_domain_event_callback_deregister_any(
+        self, *, callbackID: int
+    ) -> None: ...
+
+    def domain_core_dump_with_format(
+        self, *, dom: remote.RemoteNonnullDomain, to: remote.RemoteNonnullString, dumpformat: int, flags: int
+    ) -> None: ...
+
+    def domain_fsfreeze(
+        self, *, dom: remote.RemoteNonnullDomain, mountpoints: list[remote.RemoteNonnullString], flags: int
+    ) -> remote.RemoteDomainFsfreezeRet: ...
+
+    def domain_fsthaw(
+        self, *, dom: remote.RemoteNonnullDomain, mountpoints: list[remote.RemoteNonnullString], flags: int
+    ) -> remote.RemoteDomainFsthawRet: ...
+
+    def domain_get_time(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetTimeRet: ...
+
+    def domain_set_time(
+        self, *, dom: remote.RemoteNonnullDomain, seconds: int, nseconds: int, flags: int
+    ) -> None: ...
+
+    def node_get_free_pages(
+        self, *, pages: list[int], startCell: int, cellCount: int, flags: int
+    ) -> remote.RemoteNodeGetFreePagesRet: ...
+
+    def network_get_dhcp_leases(
+        self, *, net: remote.RemoteNonnullNetwork, mac: remote.RemoteString, need_results: int, flags: int
+    ) -> remote.RemoteNetworkGetDhcpLeasesRet: ...
+
+    def connect_get_domain_capabilities(
+        self, *, emulatorbin: remote.RemoteString, arch: remote.RemoteString, machine: remote.RemoteString, virttype: remote.RemoteString, flags: int
+    ) -> remote.RemoteConnectGetDomainCapabilitiesRet: ...
+
+    def domain_open_graphics_fd(
+        self, *, dom: remote.RemoteNonnullDomain, idx: int, flags: int
+    ) -> None: ...
+
+    def connect_get_all_domain_stats(
+        self, *, doms: list[remote.RemoteNonnullDomain], stats: int, flags: int
+    ) -> remote.RemoteConnectGetAllDomainStatsRet: ...
+
+    def domain_block_copy(
+        self, *, dom: remote.RemoteNonnullDomain, path: remote.RemoteNonnullString, destxml: remote.RemoteNonnullString, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def node_alloc_pages(
+        self, *, pageSizes: list[int], pageCounts: list[int], startCell: int, cellCount: int, flags: int
+    ) -> remote.RemoteNodeAllocPagesRet: ...
+
+    def domain_get_fsinfo(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetFsinfoRet: ...
+
+    def domain_define_xml_flags(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainDefineXmlFlagsRet: ...
+
+    def domain_get_iothread_info(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetIothreadInfoRet: ...
+
+    def domain_pin_iothread(
+        self, *, dom: remote.RemoteNonnullDomain, iothreads_id: int, cpumap: bytes, flags: int
+    ) -> None: ...
+
+    def domain_interface_addresses(
+        self, *, dom: remote.RemoteNonnullDomain, source: int, flags: int
+    ) -> remote.RemoteDomainInterfaceAddressesRet: ...
+
+    def domain_add_iothread(
+        self, *, dom: remote.RemoteNonnullDomain, iothread_id: int, flags: int
+    ) -> None: ...
+
+    def domain_del_iothread(
+        self, *, dom: remote.RemoteNonnullDomain, iothread_id: int, flags: int
+    ) -> None: ...
+
+    def domain_set_user_password(
+        self, *, dom: remote.RemoteNonnullDomain, user: remote.RemoteString, password: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_rename(
+        self, *, dom: remote.RemoteNonnullDomain, new_name: remote.RemoteString, flags: int
+    ) -> remote.RemoteDomainRenameRet: ...
+
+    def connect_register_close_callback(
+        self
+    ) -> None: ...
+
+    def connect_unregister_close_callback(
+        self
+    ) -> None: ...
+
+    def domain_migrate_start_post_copy(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_get_perf_events(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetPerfEventsRet: ...
+
+    def domain_set_perf_events(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def connect_storage_pool_event_register_any(
+        self, *, eventID: int, pool: remote.RemoteStoragePool
+    ) -> remote.RemoteConnectStoragePoolEventRegisterAnyRet: ...
+
+    def connect_storage_pool_event_deregister_any(
+        self, *, callbackID: int
+    ) -> None: ...
+
+    def domain_get_guest_vcpus(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetGuestVcpusRet: ...
+
+    def domain_set_guest_vcpus(
+        self, *, dom: remote.RemoteNonnullDomain, cpumap: remote.RemoteNonnullString, state: int, flags: int
+    ) -> None: ...
+
+    def connect_node_device_event_register_any(
+        self, *, eventID: int, dev: remote.RemoteNodeDevice
+    ) -> remote.RemoteConnectNodeDeviceEventRegisterAnyRet: ...
+
+    def connect_node_device_event_deregister_any(
+        self, *, callbackID: int
+    ) -> None: ...
+
+    def storage_vol_get_info_flags(
+        self, *, vol: remote.RemoteNonnullStorageVol, flags: int
+    ) -> remote.RemoteStorageVolGetInfoFlagsRet: ...
+
+    def connect_secret_event_register_any(
+        self, *, eventID: int, secret: remote.RemoteSecret
+    ) -> remote.RemoteConnectSecretEventRegisterAnyRet: ...
+
+    def connect_secret_event_deregister_any(
+        self, *, callbackID: int
+    ) -> None: ...
+
+    def domain_set_vcpu(
+        self, *, dom: remote.RemoteNonnullDomain, cpumap: remote.RemoteNonnullString, state: int, flags: int
+    ) -> None: ...
+
+    def domain_set_block_threshold(
+        self, *, dom: remote.RemoteNonnullDomain, dev: remote.RemoteNonnullString, threshold: int, flags: int
+    ) -> None: ...
+
+    def domain_migrate_get_max_downtime(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainMigrateGetMaxDowntimeRet: ...
+
+    def domain_managed_save_get_xml_desc(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainManagedSaveGetXmlDescRet: ...
+
+    def domain_managed_save_define_xml(
+        self, *, dom: remote.RemoteNonnullDomain, dxml: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_set_lifecycle_action(
+        self, *, dom: remote.RemoteNonnullDomain, type: int, action: int, flags: int
+    ) -> None: ...
+
+    def storage_pool_lookup_by_target_path(
+        self, *, path: remote.RemoteNonnullString
+    ) -> remote.RemoteStoragePoolLookupByTargetPathRet: ...
+
+    def domain_detach_device_alias(
+        self, *, dom: remote.RemoteNonnullDomain, alias: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def connect_compare_hypervisor_cpu(
+        self, *, emulator: remote.RemoteString, arch: remote.RemoteString, machine: remote.RemoteString, virttype: remote.RemoteString, xmlCPU: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteConnectCompareHypervisorCpuRet: ...
+
+    def connect_baseline_hypervisor_cpu(
+        self, *, emulator: remote.RemoteString, arch: remote.RemoteString, machine: remote.RemoteString, virttype: remote.RemoteString, xmlCPUs: list[remote.RemoteNonnullString], flags: int
+    ) -> remote.RemoteConnectBaselineHypervisorCpuRet: ...
+
+    def node_get_sev_info(
+        self, *, nparams: int, flags: int
+    ) -> remote.RemoteNodeGetSevInfoRet: ...
+
+    def domain_get_launch_security_info(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetLaunchSecurityInfoRet: ...
+
+    def nwfilter_binding_lookup_by_port_dev(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNwfilterBindingLookupByPortDevRet: ...
+
+    def nwfilter_binding_get_xml_desc(
+        self, *, nwfilter: remote.RemoteNonnullNwfilterBinding, flags: int
+    ) -> remote.RemoteNwfilterBindingGetXmlDescRet: ...
+
+    def nwfilter_binding_create_xml(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNwfilterBindingCreateXmlRet: ...
+
+    def nwfilter_binding_delete(
+        self, *, nwfilter: remote.RemoteNonnullNwfilterBinding
+    ) -> None: ...
+
+    def connect_list_all_nwfilter_bindings(
+        self, *, need_results: int, flags: int
+    ) -> remote.RemoteConnectListAllNwfilterBindingsRet: ...
+
+    def domain_set_iothread_params(
+        self, *, dom: remote.RemoteNonnullDomain, iothread_id: int, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def connect_get_storage_pool_capabilities(
+        self, *, flags: int
+    ) -> remote.RemoteConnectGetStoragePoolCapabilitiesRet: ...
+
+    def network_list_all_ports(
+        self, *, network: remote.RemoteNonnullNetwork, need_results: int, flags: int
+    ) -> remote.RemoteNetworkListAllPortsRet: ...
+
+    def network_port_lookup_by_uuid(
+        self, *, network: remote.RemoteNonnullNetwork, uuid: remote.RemoteUuid
+    ) -> remote.RemoteNetworkPortLookupByUuidRet: ...
+
+    def network_port_create_xml(
+        self, *, network: remote.RemoteNonnullNetwork, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNetworkPortCreateXmlRet: ...
+
+    def network_port_get_parameters(
+        self, *, port: remote.RemoteNonnullNetworkPort, nparams: int, flags: int
+    ) -> remote.RemoteNetworkPortGetParametersRet: ...
+
+    def network_port_set_parameters(
+        self, *, port: remote.RemoteNonnullNetworkPort, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def network_port_get_xml_desc(
+        self, *, port: remote.RemoteNonnullNetworkPort, flags: int
+    ) -> remote.RemoteNetworkPortGetXmlDescRet: ...
+
+    def network_port_delete(
+        self, *, port: remote.RemoteNonnullNetworkPort, flags: int
+    ) -> None: ...
+
+    def domain_checkpoint_create_xml(
+        self, *, dom: remote.RemoteNonnullDomain, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainCheckpointCreateXmlRet: ...
+
+    def domain_checkpoint_get_xml_desc(
+        self, *, checkpoint: remote.RemoteNonnullDomainCheckpoint, flags: int
+    ) -> remote.RemoteDomainCheckpointGetXmlDescRet: ...
+
+    def domain_list_all_checkpoints(
+        self, *, dom: remote.RemoteNonnullDomain, need_results: int, flags: int
+    ) -> remote.RemoteDomainListAllCheckpointsRet: ...
+
+    def domain_checkpoint_list_all_children(
+        self, *, checkpoint: remote.RemoteNonnullDomainCheckpoint, need_results: int, flags: int
+    ) -> remote.RemoteDomainCheckpointListAllChildrenRet: ...
+
+    def domain_checkpoint_lookup_by_name(
+        self, *, dom: remote.RemoteNonnullDomain, name: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainCheckpointLookupByNameRet: ...
+
+    def domain_checkpoint_get_parent(
+        self, *, checkpoint: remote.RemoteNonnullDomainCheckpoint, flags: int
+    ) -> remote.RemoteDomainCheckpointGetParentRet: ...
+
+    def domain_checkpoint_delete(
+        self, *, checkpoint: remote.RemoteNonnullDomainCheckpoint, flags: int
+    ) -> None: ...
+
+    def domain_get_guest_info(
+        self, *, dom: remote.RemoteNonnullDomain, types: int, flags: int
+    ) -> remote.RemoteDomainGetGuestInfoRet: ...
+
+    def connect_set_identity(
+        self, *, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_agent_set_response_timeout(
+        self, *, dom: remote.RemoteNonnullDomain, timeout: int, flags: int
+    ) -> remote.RemoteDomainAgentSetResponseTimeoutRet: ...
+
+    def domain_backup_begin(
+        self, *, dom: remote.RemoteNonnullDomain, backup_xml: remote.RemoteNonnullString, checkpoint_xml: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_backup_get_xml_desc(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainBackupGetXmlDescRet: ...
+
+    def domain_authorized_ssh_keys_get(
+        self, *, dom: remote.RemoteNonnullDomain, user: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteDomainAuthorizedSshKeysGetRet: ...
+
+    def domain_authorized_ssh_keys_set(
+        self, *, dom: remote.RemoteNonnullDomain, user: remote.RemoteNonnullString, keys: list[remote.RemoteNonnullString], flags: int
+    ) -> None: ...
+
+    def domain_get_messages(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> remote.RemoteDomainGetMessagesRet: ...
+
+    def domain_start_dirty_rate_calc(
+        self, *, dom: remote.RemoteNonnullDomain, seconds: int, flags: int
+    ) -> None: ...
+
+    def node_device_define_xml(
+        self, *, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNodeDeviceDefineXmlRet: ...
+
+    def node_device_undefine(
+        self, *, name: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def node_device_create(
+        self, *, name: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def nwfilter_define_xml_flags(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNwfilterDefineXmlFlagsRet: ...
+
+    def network_define_xml_flags(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNetworkDefineXmlFlagsRet: ...
+
+    def node_device_get_autostart(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNodeDeviceGetAutostartRet: ...
+
+    def node_device_set_autostart(
+        self, *, name: remote.RemoteNonnullString, autostart: int
+    ) -> None: ...
+
+    def node_device_is_persistent(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNodeDeviceIsPersistentRet: ...
+
+    def node_device_is_active(
+        self, *, name: remote.RemoteNonnullString
+    ) -> remote.RemoteNodeDeviceIsActiveRet: ...
+
+    def network_create_xml_flags(
+        self, *, xml: remote.RemoteNonnullString, flags: int
+    ) -> remote.RemoteNetworkCreateXmlFlagsRet: ...
+
+    def domain_set_launch_security_state(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_save_params(
+        self, *, dom: remote.RemoteNonnullDomain, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_restore_params(
+        self, *, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_abort_job_flags(
+        self, *, dom: remote.RemoteNonnullDomain, flags: int
+    ) -> None: ...
+
+    def domain_fd_associate(
+        self, *, dom: remote.RemoteNonnullDomain, name: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def network_set_metadata(
+        self, *, network: remote.RemoteNonnullNetwork, type: int, metadata: remote.RemoteString, key: remote.RemoteString, uri: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def network_get_metadata(
+        self, *, network: remote.RemoteNonnullNetwork, type: int, uri: remote.RemoteString, flags: int
+    ) -> remote.RemoteNetworkGetMetadataRet: ...
+
+    def node_device_update(
+        self, *, name: remote.RemoteNonnullString, xml_desc: remote.RemoteNonnullString, flags: int
+    ) -> None: ...
+
+    def domain_graphics_reload(
+        self, *, dom: remote.RemoteNonnullDomain, type: int, flags: int
+    ) -> None: ...
+
+    def domain_get_autostart_once(
+        self, *, dom: remote.RemoteNonnullDomain
+    ) -> remote.RemoteDomainGetAutostartOnceRet: ...
+
+    def domain_set_autostart_once(
+        self, *, dom: remote.RemoteNonnullDomain, autostart: int
+    ) -> None: ...
+
+    def domain_set_throttle_group(
+        self, *, dom: remote.RemoteNonnullDomain, group: remote.RemoteNonnullString, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
+    def domain_del_throttle_group(
+        self, *, dom: remote.RemoteNonnullDomain, group: remote.RemoteString, flags: int
+    ) -> None: ...
+
+    def domain_announce_interface(
+        self, *, dom: remote.RemoteNonnullDomain, device: remote.RemoteString, params: list[remote.RemoteTypedParam], flags: int
+    ) -> None: ...
+
 class Keepalive:
     """virkeepaliveprotocol.x."""
 
@@ -1800,5 +3579,16 @@ class Keepalive:
     ) -> None: ...
 
     async def pong(
+        self
+    ) -> None: ...
+
+class SyncKeepalive:
+    """virkeepaliveprotocol.x."""
+
+    def ping(
+        self
+    ) -> None: ...
+
+    def pong(
         self
     ) -> None: ...

@@ -20,7 +20,7 @@ def stubs(text: str) -> dict[str, dict[str, list[str]]]:
         each.name: {
             call.name: [argument.arg for argument in call.args.kwonlyargs]
             for call in each.body
-            if isinstance(call, ast.AsyncFunctionDef)
+            if isinstance(call, ast.AsyncFunctionDef | ast.FunctionDef)
         }
         for each in ast.parse(text).body
         if isinstance(each, ast.ClassDef)
@@ -32,7 +32,9 @@ def test_stubs_have_every_call_with_its_arguments() -> None:
     checked = 0
     for program in registry.default().programs():
         calls = [each for each in program.procedures if each.msg_place is None]
-        stub = found.get("".join(part.capitalize() for part in program.name.split("_")), {})
+        name = "".join(part.capitalize() for part in program.name.split("_"))
+        stub = found.get(name, {})
+        assert found.get(f"Sync{name}", {}) == stub
         assert list(stub) == [each.name for each in calls]
         assert dir(Calls(None, program)) == sorted(stub)  # type: ignore[arg-type]
         for call in calls:
@@ -52,5 +54,5 @@ def test_names_that_python_reserves(tmp_path: Path) -> None:
         "program A { version ONE { void PASS(pass) = 1; } = 1; } = 7;\n"
     )
     texts = pipeline.compile_python([tmp_path / "a.x"])
-    [(_, calls)] = stubs(texts["calls.pyi"]).items()
+    calls, _ = stubs(texts["calls.pyi"]).values()
     assert list(calls.values()) == [["from_", "from__", "class_"]]

@@ -70,6 +70,12 @@ async def cpus(uri: str) -> int:
         return info.nrVirtCpu
 
 
+def hostname(uri: str) -> str | bytes:
+    """The name of a daemon's host."""
+    with libvirt_proto.connect_sync(uri) as connection:
+        return connection.remote.connect_get_hostname().hostname
+
+
 def main() -> None:
     """Use what is public."""
     path = sys.argv[1]
