@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from ...capture.stop import Stop
 from .. import options
+from ..exporting import Exporter, exporting
 from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--server-only", is_flag=True, help="Only the daemon side of connections.")
 @show_options
 @live_figures("trace")
+@exporting
 @options.record
 @click.pass_context
 def trace(
@@ -38,6 +40,7 @@ def trace(
     client_only: bool,
     server_only: bool,
     show: OutputOptions,
+    export: Exporter,
     record: Path | None,
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
@@ -58,6 +61,7 @@ def trace(
     Examples:
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
       libvirt-proto trace --server-only --stats
+      libvirt-proto trace --server-only --metrics
       libvirt-proto trace --print-commands | less
 
     The commands below show libvirt's other probes. The exit status is 1 if events were lost, messages were
@@ -83,6 +87,7 @@ def trace(
         wanted = probes.Selection(tracing.pids, tracing.comms, sides)
         stop = Stop()
         with (
+            export,
             recording(record, show.redact) as recorder,
             destination(show.output, stop) as out,
             status,
