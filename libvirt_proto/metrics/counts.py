@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -93,11 +93,18 @@ class Snapshot(msgspec.Struct, frozen=True):
 class Metrics:
     """Counts the items of one input. Memory is bounded, whatever it holds.
 
-    With `diagnose`, every DIAGNOSED seconds of it are diagnosed as a recording.
+    With `diagnose`, every DIAGNOSED seconds of it are diagnosed as a recording. `clock` returns seconds.
     """
 
-    def __init__(self, registry: Registry, *, diagnose: bool = False) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        diagnose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.registry: Final = registry
+        self._clock = clock
         self._lock = Lock()
         self._names = Names(registry)
         self._codes = names("virErrorNumber")
@@ -114,8 +121,8 @@ class Metrics:
         self._open: BoundedDict[int, tuple[str, str]] = BoundedDict(MAX_CONNECTIONS)
         #: Time of the last item on the clock of the input, and on ours.
         self._input_ns: int | None = None
-        self._read_ns = 0
-        self._windows = _Windows(registry) if diagnose else None
+        self._read = 0.0
+        self._windows = _Windows(registry, clock) if diagnose else None
 
     def add(self, item: Seen) -> None:
         """Count an item of the input."""
@@ -132,7 +139,7 @@ class Metrics:
                 self._exchanges(self._sessions.feed(item))
             assert not isinstance(item, Lines)
             if item.time_ns is not None:
-                self._input_ns, self._read_ns = item.time_ns, time.monotonic_ns()
+                self._input_ns, self._read = item.time_ns, self._clock()
 
     def finish(self) -> None:
         """End the input: its calls get no more replies."""
@@ -201,7 +208,7 @@ class Metrics:
     def _waiting(self) -> dict[Key, tuple[int, int | None]]:
         """Return the number of calls that wait for a reply, and the age of the oldest, in ns."""
         found: dict[Key, tuple[int, int | None]] = {}
-        now_ns = None if self._input_ns is None else self._input_ns + time.monotonic_ns() - self._read_ns
+        now_ns = None if self._input_ns is None else self._input_ns + int(1e9 * (self._clock() - self._read))
         for call in self._sessions.waiting():
             row = self._row(call)
             count, oldest = found.get(row.key, (0, None))
@@ -255,8 +262,9 @@ class _Row:
 class _Windows:
     """Diagnoses of consecutive parts of the input, each as if a trace had begun and ended there."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self._registry = registry
+        self._clock = clock
         #: Findings of the parts that have ended, by rule and severity.
         self.findings: Counter[tuple[str, str]] = Counter(
             {(rule.id, rule.severity): 0 for rule in RULES.values()}
@@ -266,7 +274,7 @@ class _Windows:
     def _begin(self) -> None:
         self._diagnoser = Diagnoser(self._registry, decode=None, live=True)
         self._diagnoser.source("")
-        self._until = time.monotonic() + DIAGNOSED
+        self._until = self._clock() + DIAGNOSED
 
     def add(self, item: Seen) -> None:
         """Add an item."""
@@ -278,7 +286,7 @@ class _Windows:
 
     def turn(self) -> None:
         """Begin the next part if it is time."""
-        if time.monotonic() >= self._until:
+        if self._clock() >= self._until:
             self.end()
 
     def end(self) -> None:
