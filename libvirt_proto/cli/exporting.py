@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -19,10 +16,12 @@ from ..text import printable
 from . import options
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from ..capture.address import Address
     from ..metrics.exposition import Exposition
+    from ..registry import Registry
     from .output_options import OutputOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -103,18 +102,18 @@ def exporting(command: Command) -> Command:
                 "filters select messages to show, and metrics count all: leave the filter out, or show the"
                 " messages (--format)"
             )
-        Exposition = _exposition()
-        from ..metrics.counts import Metrics
-
-        metrics = Metrics(show.registry, diagnose=show.diagnosis_of is not None)
-        export = Exporter(Exposition(metrics), address, metrics_file, metrics_interval)
-        return command(*args, show=replace(show, metrics=metrics, silent=silent), export=export, **rest)
+        exposition = _exposition(show.registry, diagnose=show.diagnosis_of is not None)
+        export = Exporter(exposition, address, metrics_file, metrics_interval)
+        show = replace(show, metrics=exposition.metrics, silent=silent)
+        return command(*args, show=show, export=export, **rest)
 
     return with_metrics  # type: ignore[return-value]
 
 
-def _exposition() -> type[Exposition]:
-    """Return the class. Raises click.ClickException without prometheus-client."""
+def _exposition(registry: Registry, *, diagnose: bool) -> Exposition:
+    """Return the exposition of new metrics. Raises click.ClickException without prometheus-client."""
+    from ..metrics.counts import Metrics
+
     try:
         from ..metrics.exposition import Exposition
     except ImportError as error:
@@ -123,7 +122,7 @@ def _exposition() -> type[Exposition]:
         raise click.ClickException(
             "metrics require prometheus-client: pip install 'libvirt-proto[metrics]'"
         ) from None
-    return Exposition
+    return Exposition(Metrics(registry, diagnose=diagnose))
 
 
 def _address(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Address | None:
@@ -170,12 +169,16 @@ def _place(listener: socket.socket) -> str:
 
 
 def _is_local(listener: socket.socket) -> bool:
+    import ipaddress
+
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 @contextmanager
 def _written(path: Path, interval: int, text: Callable[[], bytes]) -> Iterator[None]:
     """Write the file now, at each interval, and at the end."""
+    from threading import Event, Thread
+
     from .. import private_files
 
     def write() -> None:

@@ -27,6 +27,7 @@ SECTIONS: Final = {
         "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
         "--quiet", "--debug",
     ),
+    "Metrics": ("--metrics", "--metrics-file", "--metrics-interval"),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -21,6 +21,9 @@ from prometheus_client.registry import Collector
 
 from .counts import BOUNDS, CallCounts, Metrics, Snapshot
 
+#: The value of a label, or of several.
+Labels = TypeVar("Labels", bound=str | tuple[str, ...])
+
 _NS: Final = 1e9
 _CALL: Final = ("program", "procedure", "side")
 _LE: Final = (*(str(bound / _NS) for bound in BOUNDS), "+Inf")
@@ -30,7 +33,7 @@ class Exposition(Collector):
     """The text of the counts at the moment when it is asked for. Safe in any thread."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self.metrics: Final = metrics
         self._info = {
             "version": version("libvirt-proto"),
             "definitions": metrics.registry.release or "custom",
@@ -58,7 +61,7 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
-        snapshot = self._metrics.snapshot()
+        snapshot = self.metrics.snapshot()
         yield InfoMetricFamily("libvirt_rpc", "This program, and its definitions.", value=self._info)
         yield from _calls(snapshot.calls)
         yield from _messages(snapshot)
@@ -97,40 +100,18 @@ def _calls(rows: tuple[CallCounts, ...]) -> Iterator[Metric]:
 
 
 def _messages(snapshot: Snapshot) -> Iterator[Metric]:
-    yield _counter(
-        "exchanges_without_call",
-        "Replies and streams whose call was not seen, or was answered before.",
-        ("outcome",),
-        {(outcome,): count for outcome, count in snapshot.without_call.items()},
-    )
-    yield _counter(
-        "errors",
-        "Errors that servers reported, by virErrorNumber.",
-        ("code",),
-        {(code,): count for code, count in snapshot.errors.items()},
-    )
+    without_call = "Replies and streams whose call was not seen, or was answered before."
+    yield _counter("exchanges_without_call", without_call, ("outcome",), snapshot.without_call)
+    yield _counter("errors", "Errors that servers reported, by virErrorNumber.", ("code",), snapshot.errors)
     yield _counter("events", "Events that servers sent.", _CALL, snapshot.events)
-    yield _counter(
-        "messages", "Messages.", ("type",), {(type_,): count for type_, count in snapshot.messages.items()}
+    yield _counter("messages", "Messages.", ("type",), snapshot.messages)
+    yield _counter("bytes", "Bytes of messages (their length words).", ("direction",), snapshot.bytes)
+    yield _number("malformed", "Messages with a malformed payload.", snapshot.malformed)
+    yield _number(
+        "lost_messages", "Events of probes that found the kernel's buffer full.", snapshot.lost_messages
     )
-    yield _counter(
-        "bytes",
-        "Bytes of messages, as their length words state.",
-        ("direction",),
-        {(direction,): count for direction, count in snapshot.bytes.items()},
-    )
-    for name, text, count in (
-        ("malformed", "Messages with a malformed payload.", snapshot.malformed),
-        ("lost_messages", "Events of probes that were lost because the buffer was full.", snapshot.lost_messages),
-        ("lost_bytes", "Bytes that are missing between messages.", snapshot.lost_bytes),
-    ):
-        yield CounterMetricFamily(f"libvirt_rpc_{name}", text, value=count)
-    yield _counter(
-        "notices",
-        "Notices about the input.",
-        ("code",),
-        {(code,): count for code, count in snapshot.notices.items()},
-    )
+    yield _number("lost_bytes", "Bytes that are missing between messages.", snapshot.lost_bytes)
+    yield _counter("notices", "Notices about the input.", ("code",), snapshot.notices)
 
 
 def _connections(snapshot: Snapshot) -> Iterator[Metric]:
@@ -143,9 +124,13 @@ def _connections(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _counter(
-    name: str, text: str, labels: tuple[str, ...], counts: Mapping[tuple[str, ...], int]
+    name: str, text: str, labels: tuple[str, ...], counts: Mapping[Labels, int]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(f"libvirt_rpc_{name}", text, labels=labels)
     for values, count in counts.items():
-        family.add_metric(values, count)
+        family.add_metric((values,) if isinstance(values, str) else values, count)
     return family
+
+
+def _number(name: str, text: str, count: int) -> CounterMetricFamily:
+    return CounterMetricFamily(f"libvirt_rpc_{name}", text, value=count)

@@ -104,14 +104,15 @@ def test_prometheus_counts_what_stats_counts(captures: Path, tmp_path: Path) -> 
             server.wait_for("libvirt_rpc_messages_total")
             (up,) = server.query("up")
             assert up["value"][1] == "1"
-            calls = server.values("sum by (program, procedure) (libvirt_rpc_calls_total)", "program", "procedure")
+            calls = server.values(
+                "sum by (program, procedure) (libvirt_rpc_calls_total)", "program", "procedure"
+            )
             latencies = server.values("libvirt_rpc_call_duration_seconds_count", "program", "procedure")
             sums = server.values("libvirt_rpc_call_duration_seconds_sum", "program", "procedure")
             errors = server.values("libvirt_rpc_errors_total", "code")
             (total,) = server.values("sum(libvirt_rpc_bytes_total)").values()
-            (p99,) = server.values(
-                'histogram_quantile(0.99, libvirt_rpc_call_duration_seconds_bucket{procedure="domain_get_info"})'
-            ).values()
+            buckets = 'libvirt_rpc_call_duration_seconds_bucket{procedure="domain_get_info"}'
+            (p99,) = server.values(f"histogram_quantile(0.99, {buckets})").values()
             dashboard = json.loads((DOCS / "dashboard.json").read_text())
             for expression in expressions(dashboard):
                 server.query(expression)
@@ -133,7 +134,10 @@ def test_prometheus_counts_what_stats_counts(captures: Path, tmp_path: Path) -> 
 def expressions(dashboard: dict[str, Any]) -> list[str]:
     """The queries of a dashboard, with values for Grafana's variables."""
     found = [
-        target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ()) if target["expr"]
+        target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+        if target["expr"]
     ]
     assert len(found) > 15
     text = json.dumps(found)
@@ -236,15 +240,15 @@ def test_unit(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tracing")
 def test_trace_counts_the_calls_of_virsh(tmp_path: Path) -> None:
     path, output = tmp_path / "x.prom", tmp_path / "messages"
-    with started() as daemon:
-        with trace(
-            *("--pid", str(daemon.pid), "--server-only", "--metrics-file", path),
-            *("--exchanges", "--format", "jsonl", "-o", output),
-        ) as tracer:
-            for _ in range(3):
-                daemon.virsh("list", "--all")
-            daemon.virsh("dominfo", "nobody", fails=True)
-            assert tracer.end(signal.SIGTERM)[0] == 0
+    shown = ("--exchanges", "--format", "jsonl", "-o", output)
+    with (
+        started() as daemon,
+        trace("--pid", str(daemon.pid), "--server-only", "--metrics-file", path, *shown) as tracer,
+    ):
+        for _ in range(3):
+            daemon.virsh("list", "--all")
+        daemon.virsh("dominfo", "nobody", fails=True)
+        assert tracer.end(signal.SIGTERM)[0] == 0
     exchanges = [json.loads(line) for line in output.read_text().splitlines()]
     expected: dict[tuple[str, str], int] = {}
     for each in exchanges:

@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 
 from libvirt_proto.cli import main as cli
 from tests.differential import ours
-from tests.support.relays import connect
 from tests.runtime.cli.test_relay import CLOSES, converse, daemon
+from tests.support.relays import connect
 
 PATIENCE = 60.0
 
@@ -163,7 +163,9 @@ def test_port_that_is_taken(captures: Path) -> None:
     assert f"cannot listen on 127.0.0.1:{port}: address already in use; choose another address" in done.output
 
 
-@pytest.mark.parametrize("address", ["x", "localhost", "host:port", "::1:80", ":65536", "[x:1", "a b:1", ":-1"])
+@pytest.mark.parametrize(
+    "address", ["x", "localhost", "host:port", "::1:80", ":65536", "[x:1", "a b:1", ":-1"]
+)
 def test_bad_address(captures: Path, address: str) -> None:
     done = run("decode", "-f", str(captures / "tour.pcap"), f"--metrics={address}")
     assert done.exit_code == 2
