@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -26,73 +26,40 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: Seconds between writes of the file.
+INTERVAL: Final = 15
 #: Parameters that ask for messages in addition to the metrics.
 _SHOWING: Final = ("format_", "exchanges", "output")
 
 
-class Exporter:
-    """The exports of a command. Entering it opens the port and writes the file; leaving it ends both."""
-
-    def __init__(
-        self, exposition: Exposition | None, address: Address | None, file: Path | None, interval: int
-    ) -> None:
-        self._exposition = exposition
-        self._address = address
-        self._file = file
-        self._interval = interval
-        self._stack = ExitStack()
-
-    def __enter__(self) -> None:
-        if self._exposition is None:
-            return
-        with ExitStack() as stack:
-            if self._file is not None:
-                stack.enter_context(_written(self._file, self._interval, self._exposition.file))
-            if self._address is not None:
-                stack.enter_context(_served(self._address, self._exposition))
-            self._stack = stack.pop_all()
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-
 def exporting(command: Command) -> Command:
-    """Add `--metrics`, `--metrics-file` and `--metrics-interval`, as parameter `export`. Goes below `show`,
-    whose parameter it changes. Requires a RedactingCommand or RedactingGroup."""
+    """Add `--metrics` and `--metrics-file`, as parameter `export`: a context manager that opens the port and
+    writes the file. Goes below `show`, whose parameter it changes. Requires a RedactingCommand or
+    RedactingGroup."""
 
     @click.option(
         "--metrics",
         "address",
         metavar="[ADDRESS]",
         callback=_address,
-        help="Serve metrics for Prometheus, by default on"
-        f" {options.METRICS_ADDRESS}. Messages are only shown with --format, --exchanges or -o.",
+        help=f"Serve only metrics, for Prometheus ({options.METRICS_ADDRESS}).",
     )
     @click.option(
         "--metrics-file",
         metavar="FILE",
         type=options.PathOption(dir_okay=False),
-        help="Write the metrics to this file, for node_exporter's textfile collector.",
-    )
-    @click.option(
-        "--metrics-interval",
-        type=click.IntRange(1, 3600),
-        metavar="SECONDS",
-        default=15,
-        show_default=True,
-        help="Time between writes of --metrics-file.",
+        help=f"Write only metrics, for node_exporter, every {INTERVAL} s.",
     )
     @wraps(command)
     def with_metrics(
         *args: Any,
         address: Address | None,
         metrics_file: Path | None,
-        metrics_interval: int,
         show: OutputOptions,
         **rest: Any,
     ) -> Any:
         if address is None and metrics_file is None:
-            return command(*args, show=show, export=Exporter(None, None, None, 0), **rest)
+            return command(*args, show=show, export=nullcontext(), **rest)
         ctx = click.get_current_context()
         silent = all(
             ctx.get_parameter_source(name) in (None, ParameterSource.DEFAULT) for name in _SHOWING
@@ -103,7 +70,7 @@ def exporting(command: Command) -> Command:
                 " messages (--format)"
             )
         exposition = _exposition(show.registry, diagnose=show.diagnosis_of is not None)
-        export = Exporter(exposition, address, metrics_file, metrics_interval)
+        export = _exported(exposition, address, metrics_file)
         show = replace(show, metrics=exposition.metrics, silent=silent)
         return command(*args, show=show, export=export, **rest)
 
@@ -123,6 +90,16 @@ def _exposition(registry: Registry, *, diagnose: bool) -> Exposition:
             "metrics require prometheus-client: pip install 'libvirt-proto[metrics]'"
         ) from None
     return Exposition(Metrics(registry, diagnose=diagnose))
+
+
+@contextmanager
+def _exported(exposition: Exposition, address: Address | None, file: Path | None) -> Iterator[None]:
+    with ExitStack() as stack:
+        if file is not None:
+            stack.enter_context(written(file, exposition.file))
+        if address is not None:
+            stack.enter_context(_served(address, exposition))
+        yield
 
 
 def _address(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Address | None:
@@ -156,8 +133,8 @@ def _served(address: Address, exposition: Exposition) -> Iterator[None]:
         click.echo(f"metrics: {' and '.join(f'http://{place}{PATH}' for place in places)}", err=True)
         if not all(map(_is_local, sockets)):
             click.echo(
-                "libvirt-proto: warning: everybody who reaches this address can read the metrics: there is no"
-                " encryption and no authentication (docs/metrics.md)",
+                "libvirt-proto: warning: everybody who reaches this address can read the metrics, without"
+                " encryption or authentication (docs/metrics.md)",
                 err=True,
             )
         yield
@@ -175,7 +152,7 @@ def _is_local(listener: socket.socket) -> bool:
 
 
 @contextmanager
-def _written(path: Path, interval: int, text: Callable[[], bytes]) -> Iterator[None]:
+def written(path: Path, text: Callable[[], bytes], interval: float = INTERVAL) -> Iterator[None]:
     """Write the file now, at each interval, and at the end."""
     from threading import Event, Thread
 

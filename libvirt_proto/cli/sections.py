@@ -27,7 +27,7 @@ SECTIONS: Final = {
         "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
         "--quiet", "--debug",
     ),
-    "Metrics": ("--metrics", "--metrics-file", "--metrics-interval"),
+    "Metrics": ("--metrics", "--metrics-file"),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """An HTTP server for one text: GET /metrics, and a page at / that links there.
 
 Clients are hostile: requests are limited in size, in time and in number, and nothing in them is logged or
-opened. There is no TLS and no authentication.
+opened. TLS and authentication are left to a proxy.
 """
 
 from __future__ import annotations

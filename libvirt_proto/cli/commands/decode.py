@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -9,7 +10,7 @@ import click
 
 from ...text import printable
 from .. import options
-from ..exporting import Exporter, exporting
+from ..exporting import exporting
 from ..inputs import Inputs, recording
 from ..inputs import inputs as inputs_option
 from ..output import destination
@@ -50,7 +51,7 @@ def decode(
     ctx: click.Context,
     inputs: Inputs,
     show: OutputOptions,
-    export: Exporter,
+    export: AbstractContextManager[None],
     merge: bool,
     jobs: int,
     debug: bool,

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -17,7 +17,7 @@ import click
 from ...errors import reason
 from ...text import printable
 from .. import options
-from ..exporting import Exporter, exporting
+from ..exporting import exporting
 from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
@@ -93,7 +93,7 @@ def relay(
     connect_to: Address,
     mode: int | None,
     show: OutputOptions,
-    export: Exporter,
+    export: AbstractContextManager[None],
     record: Path | None,
 ) -> None:
     """Forward everything between clients and a daemon unchanged, and show the messages.

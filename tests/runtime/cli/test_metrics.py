@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libvirt_proto.cli import main as cli
+from libvirt_proto.cli.exporting import written
 from tests.differential import ours
 from tests.runtime.cli.test_relay import CLOSES, converse, daemon
 from tests.support.relays import connect
@@ -117,7 +118,7 @@ def test_relay(tmp_path: Path) -> None:
 def test_file(captures: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.prom"
     with running(
-        *("decode", "-f", captures / "tour.pcap", "--metrics-file", path, "--metrics-interval", "3600"),
+        *("decode", "-f", captures / "tour.pcap", "--metrics-file", path),
         *("--metrics", "127.0.0.1:0"),
     ) as one:
         one.scrape(r'^libvirt_rpc_messages_total\{type="reply"\} 2486\.0$')
@@ -197,17 +198,24 @@ def test_file_that_cannot_be_written(captures: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_later_failure_is_a_warning(captures: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
+def test_later_failure_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, text, said = tmp_path / "folder", b"one", ""
     folder.mkdir()
-    with running(
-        *("decode", "-f", captures / "tour.pcap", "--metrics-file", folder / "x.prom"),
-        *("--metrics-interval", "1", "--metrics=127.0.0.1:0"),
-    ) as one:
-        (folder / "x.prom").unlink()
+    path = folder / "x.prom"
+    with written(path, lambda: text, interval=0.01):
+        assert path.read_bytes() == b"one"
         folder.rename(tmp_path / "gone")
-        one.wait_for("warning: cannot write .*x.prom: no such file or directory")
-        assert one.end()[0] == 0
+        while not said:
+            said = capsys.readouterr().err
+        (tmp_path / "gone").rename(folder)
+        text = b"two"
+        while path.read_bytes() != b"two":
+            pass
+        text = b"three"
+    assert path.read_bytes() == b"three"
+    # It is said once.
+    said += capsys.readouterr().err
+    assert said == f"libvirt-proto: warning: cannot write {path}: no such file or directory\n"
 
 
 def test_error_without_the_extra(captures: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def ask(port: int, method: str, path: str, **headers: str) -> tuple[int, dict[st
 
 
 def raw(port: int, request: bytes) -> bytes:
-    """What a client gets that sends bytes and its end."""
+    """The answer to a client that sends bytes and its end."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
         one.sendall(request)
         one.shutdown(socket.SHUT_WR)
