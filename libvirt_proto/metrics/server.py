@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -84,7 +85,9 @@ class _Server(ThreadingMixIn, HTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that is gone: it notices itself."""
+        """Ignore clients that are gone; report faults of this program."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class _Request(io.RawIOBase):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import stat
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -216,20 +214,3 @@ def test_later_failure_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixtur
     # It is said once.
     said += capsys.readouterr().err
     assert said == f"libvirt-proto: warning: cannot write {path}: no such file or directory\n"
-
-
-def test_error_without_the_extra(captures: Path, tmp_path: Path) -> None:
-    """A module that hides prometheus-client, as in an environment without it."""
-    (tmp_path / "prometheus_client.py").write_text(
-        "raise ModuleNotFoundError(\"No module named 'prometheus_client'\", name='prometheus_client')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "libvirt_proto", "decode", "-f", "--metrics", captures / "tour.pcap"],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(cli.__file__).parents[2]}"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr == (
-        "libvirt-proto: error: metrics require prometheus-client: pip install 'libvirt-proto[metrics]'\n"
-    )

@@ -101,6 +101,16 @@ def test_connections() -> None:
     assert found.open_connections == {("tcp", "between"): 2, ("unknown", "between"): 1}
 
 
+def test_number_of_open_connections_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "MAX_CONNECTIONS", 3)
+    talk = Talk()
+    for number in range(1, 9):
+        talk.call("auth_list", at=number * SECOND, conn=number)
+    found = counted(talk)
+    assert found.connections == {("tcp", "between"): 8}
+    assert found.open_connections == {("tcp", "between"): 3}
+
+
 def test_events_are_counted_by_procedure() -> None:
     talk = Talk()
     talk.event("domain_event_lifecycle", b"", at=0)
