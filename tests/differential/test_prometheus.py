@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -222,6 +224,35 @@ def test_alerts_fire(tmp_path: Path) -> None:
         }
         (tmp_path / f"{day}.yml").write_text(json.dumps(test))
         promtool("test", "rules", tmp_path / f"{day}.yml")
+
+
+@pytest.mark.system("prometheus-node-exporter")
+def test_node_exporter_reads_the_file_as_another_user(captures: Path) -> None:
+    with TemporaryDirectory(dir="/tmp") as name:  # pytest's folders are closed to others
+        folder, port = Path(name), free_port()
+        folder.chmod(0o755)
+        with (captures / "tour.pcap").open("rb") as capture:
+            subprocess.run(
+                [ours.COMMAND, "decode", "--metrics-file", folder / "x.prom", "-"], stdin=capture, check=True
+            )
+        command = ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}"]
+        command += ["--collector.disable-defaults", "--collector.textfile"]
+        with subprocess.Popen(
+            [*command, f"--collector.textfile.directory={folder}"],
+            stderr=subprocess.PIPE,
+            text=True,
+            user="nobody" if os.geteuid() == 0 else None,
+        ) as process:
+            try:
+                assert process.stderr is not None
+                while "Listening on" not in (line := process.stderr.readline()):
+                    assert line
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+                    text = answer.read().decode()
+            finally:
+                process.terminate()
+    assert "\nnode_textfile_scrape_error 0\n" in text
+    assert '\nlibvirt_rpc_messages_total{type="call"} 2486\n' in text
 
 
 @pytest.mark.system("systemd-analyze")
