@@ -211,6 +211,6 @@ def test_later_failure_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixtur
             pass
         text = b"three"
     assert path.read_bytes() == b"three"
-    # It is said once.
+    # One warning for any number of failures.
     said += capsys.readouterr().err
     assert said == f"libvirt-proto: warning: cannot write {path}: no such file or directory\n"
