@@ -1,6 +1,6 @@
 """Counters over an endless input. One thread adds what is seen, others take snapshots.
 
-Labels are names of the definitions, of libvirt's public API and of this package. A number without a name is
+Labels are names of the definitions, of the public API of libvirt and of this package. A number without a name is
 counted as `unknown`, so that no peer can create series.
 """
 
