@@ -1,7 +1,7 @@
 """Counters over an endless input. One thread adds what is seen, others take snapshots.
 
-Labels are names of the definitions, of the public API of libvirt and of this package. A number without a name is
-counted as `unknown`, so that no peer can create series.
+Labels are names of the definitions, of the public API of libvirt and of this package. A number without a
+name is counted as `unknown`, so that no peer can create series.
 """
 
 from __future__ import annotations
