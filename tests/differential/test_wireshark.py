@@ -129,7 +129,8 @@ def test_definitions_of_any_kind(tshark: Tshark, root: Path, tmp_path: Path) -> 
                 if role is not None:
                     payload = role.to_bytes(random_value(role, rng))
                     header = {"prog": program.number, "vers": program.version, "proc": procedure.number}
-                    frames.append(frame(payload, type_=type_, **header))
+                    for data in [frame(payload, type_=type_, **header)] * 20:
+                        frames += [data, *damaged(data, rng)]
     target = record(tmp_path / "x.pcapng", frames)
     assert frames
     script = tshark.with_definitions(definitions)
