@@ -36,6 +36,7 @@ SECTIONS: Final = {
         "--extcap-reload-option", "--extcap-capture-filter", "--extcap-control-in", "--extcap-control-out",
         "--capture", "--fifo",
     ),
+    "Metrics": ("--metrics", "--metrics-file"),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip
 

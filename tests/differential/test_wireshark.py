@@ -21,14 +21,14 @@ import pytest
 
 from libvirt_proto import Message, encode_message, registry
 from libvirt_proto.capture.pcap.recorder import Recorder, recorded
-from libvirt_proto.events import Chunk, Connection, Item
+from libvirt_proto.events import Chunk, Connection, Direction, Item
 from libvirt_proto.rpc.message import Header
 from libvirt_proto_codegen.quoting import lua_string
 from tests.conftest import NO_SHARED
 from tests.differential import ours, wireshark
 from tests.differential.installation import MACHINE, Installation
 from tests.differential.wireshark import Found, Tshark
-from tests.support.frames import frame, word
+from tests.support.frames import error_payload, frame, text, word
 from tests.support.other_protocols import FIRST_BYTES
 from tests.support.values import random_value
 
@@ -36,14 +36,17 @@ pytestmark = [pytest.mark.system("tshark"), pytest.mark.releases]
 
 Line = dict[str, Any]
 
-HUGE = """
+DEMO = """
 const DEMO_PROGRAM = 77;
 const DEMO_PROTOCOL_VERSION = 1;
-enum demo_procedure { DEMO_PROC_GET_ALL = 1 };
+enum demo_procedure { DEMO_PROC_GET_ALL = 1, DEMO_PROC_GET_CHAIN = 2 };
 struct demo_get_all_args { int numbers<200000>; };
+struct demo_link { int number; demo_link *next; };
+struct demo_get_chain_args { demo_link first; demo_link second; };
 """
 #: Wireshark cuts longer labels.
-MAX_LABEL = 230
+MAX_LABEL = MAX_EXPERT = 230
+WAYS: tuple[Direction, ...] = ("c2s", "s2c")
 CAPTURES = {"tour.pcap": 5012, "stream-events-keepalive.pcap": 215, "virsh-domname.pcap": 18}
 #: Inputs that are compared as `-w` records them.
 RECORDED = {
@@ -126,11 +129,79 @@ def test_definitions_of_any_kind(tshark: Tshark, root: Path, tmp_path: Path) -> 
                 if role is not None:
                     payload = role.to_bytes(random_value(role, rng))
                     header = {"prog": program.number, "vers": program.version, "proc": procedure.number}
-                    frames.append(frame(payload, type_=type_, **header))
+                    for data in [frame(payload, type_=type_, **header)] * 20:
+                        frames += [data, *damaged(data, rng)]
     target = record(tmp_path / "x.pcapng", frames)
     assert frames
     script = tshark.with_definitions(definitions)
     compare(decoded(target, "--defs", str(definitions)), script.messages(target))
+
+
+def test_depth_of_types_in_themselves(tshark: Tshark, tmp_path: Path) -> None:
+    """100 levels are read, twice; 101 are an error."""
+    definitions = tmp_path / "demo.x"
+    definitions.write_text(DEMO)
+    chains = {depth: (word(7) + word(1)) * (depth - 1) + word(7) + word(0) for depth in (1, 100, 101)}
+    payloads = [chains[a] + chains[b] for a, b in ((100, 100), (1, 101), (101, 1))]
+    target = record(tmp_path / "x.pcapng", [frame(payload, prog=77, proc=2) for payload in payloads])
+    lines = decoded(target, "--defs", str(definitions))
+    assert [bool(line["error"]) for line in lines] == [False, True, True]
+    compare(lines, tshark.with_definitions(definitions).messages(target))
+
+
+def test_every_type_and_status(tshark: Tshark, tmp_path: Path) -> None:
+    """Also unknown ones, with payloads of all kinds and counts of descriptors."""
+    payloads = [
+        b"",
+        b"1234",
+        error_payload(42, 10, b"no domain"),
+        word(1),
+        word(33),
+        word(0) + b"12",
+        b"\0\0",
+    ]
+    # The call shows that the connection is libvirt's, and who the client is.
+    messages = [
+        (frame(proc=proc, serial=2), way, frame(payload, proc=proc, type_=type_, status=status, serial=2))
+        for type_ in range(-1, 8)
+        for status in range(-1, 4)
+        for proc in (66, 22, 209, 999)
+        for payload in payloads
+        for way in WAYS
+    ]
+    items: list[Item] = []
+    for n, (call, way, data) in enumerate(messages):
+        connection = Connection(n, f"192.0.2.{n >> 14}:{20000 + n % 16384}", "198.51.100.1:16509")
+        items += [Chunk(connection, "c2s", n, call), Chunk(connection, way, n, data)]
+    target = record_items(tmp_path / "x.pcapng", items)
+    lines = decoded(target)
+    assert len(lines) == 2 * len(messages)
+    compare(lines, tshark.messages(target))
+
+
+def test_captured_in_part(tshark: Tshark, tmp_path: Path) -> None:
+    """Messages of all kinds, of which the header or more was captured."""
+    whole = [
+        frame(bytes(range(40)), proc=209, type_=3, status=2),
+        frame(error_payload(42, 10, b"no domain"), type_=1, status=1),
+        frame(text(b"test") + bytes(20), proc=22, type_=1),
+        frame(word(1) + bytes(20), proc=249, type_=4),
+        frame(bytes(20), proc=999),
+    ]
+    items: list[Item] = [
+        Chunk(
+            Connection(n, f"192.0.2.1:{2000 + n}", "198.51.100.1:16509"),
+            "c2s",
+            n,
+            data[:size],
+            cut=len(data) - size,
+        )
+        for n, (data, size) in enumerate((data, size) for data in whole for size in range(28, len(data), 2))
+    ]
+    target = record_items(tmp_path / "x.pcapng", items)
+    lines = decoded(target)
+    assert len(lines) == len(items)
+    compare(lines, tshark.messages(target))
 
 
 def test_length_word_out_of_range(tshark: Tshark, tmp_path: Path) -> None:
@@ -143,24 +214,32 @@ def test_length_word_out_of_range(tshark: Tshark, tmp_path: Path) -> None:
     assert lost.experts == (("lost", "28 bytes that belong to no message"),)
 
 
-def test_summaries_of_messages_across_packets(tshark: Tshark, tmp_path: Path) -> None:
+@pytest.mark.parametrize("port", [16509, 16599])
+def test_summaries_of_messages_across_packets(tshark: Tshark, tmp_path: Path, port: int) -> None:
     """Wireshark calls the dissector twice for the third packet, once for the reassembled message."""
-    connection = Connection(1, "192.0.2.1:2000", "198.51.100.1:16509")
+    connection = Connection(1, "192.0.2.1:2000", f"198.51.100.1:{port}")
     first, second, third = frame(serial=1), frame(word(7), proc=22, serial=2), frame(serial=3)
     pieces = [first + second, first + second[:10], second[10:] + third, first[:3], first[3:20], first[20:]]
     items: list[Item] = [Chunk(connection, "c2s", n, piece) for n, piece in enumerate(pieces)]
-    target = tmp_path / "x.pcapng"
-    with target.open("wb") as file:
-        assert list(recorded(items, Recorder(file))) == items
+    target = record_items(tmp_path / "x.pcapng", items)
     summaries = tshark.run(target, "-Y", "virrpc", "-T", "fields", "-e", "_ws.col.Info").stdout.splitlines()
     auth, lookup = "remote.auth_list call, serial", "remote.domain_lookup_by_id call, serial"
     assert summaries == [f"{auth} 1; {lookup} 2", f"{auth} 1", f"{lookup} 2; {auth} 3", f"{auth} 1"]
 
 
+@pytest.mark.parametrize("others", [(0x06900690, 0x20008086), (0x20008086, 0x06900690)])
+def test_continues_at_the_next_message(tshark: Tshark, tmp_path: Path, others: tuple[int, int]) -> None:
+    frames = [frame(serial=1), bytes(41), *(frame(prog=prog, proc=1, serial=7) for prog in others)]
+    first, lost, *rest = tshark.messages(record(tmp_path / "x.pcapng", [b"".join(frames)]))
+    assert first.fields["serial"].show == "1"
+    assert lost.fields["skipped"].data == bytes(41)
+    assert [int(each.fields["program"].show, 16) for each in rest] == [*others]
+
+
 def test_first_values_of_huge_payload(tshark: Tshark, tmp_path: Path) -> None:
     """Wireshark gives up at a million items."""
     definitions = tmp_path / "demo.x"
-    definitions.write_text(HUGE)
+    definitions.write_text(DEMO)
     script = tshark.with_definitions(definitions)
     target = record(tmp_path / "x.pcapng", [frame(word(200_000) + bytes(800_000), prog=77, proc=1)])
     (found,) = script.messages(target)
@@ -193,6 +272,24 @@ def test_links_and_response_times(tshark: Tshark, captures: Path) -> None:
 
 def mentions(text: str) -> Callable[[Line], bool]:
     return lambda line: text in json.dumps(line["payload"])
+
+
+def test_second_reply_answers_nothing(tshark: Tshark, tmp_path: Path) -> None:
+    """A serial may be used again; a reply answers the last call with it."""
+    connection = Connection(1, "192.0.2.1:2000", "198.51.100.1:16509")
+    call, reply = frame(serial=1), frame(type_=1, serial=1)
+    ways: list[tuple[Direction, bytes]] = [
+        ("c2s", call),
+        ("s2c", reply),
+        ("s2c", reply),
+        ("c2s", call),
+        ("s2c", reply),
+    ]
+    items: list[Item] = [Chunk(connection, way, n * 1000, data) for n, (way, data) in enumerate(ways)]
+    found = tshark.messages(record_items(tmp_path / "x.pcapng", items))
+    calls = [each.fields["response_to"].show if "response_to" in each.fields else None for each in found]
+    assert calls == [None, "4", None, None, "7"]
+    assert found[-1].fields["time"].show == "0.000001000"
 
 
 @pytest.mark.parametrize(
@@ -238,6 +335,22 @@ def test_no_hit_in_other_protocols(tshark: Tshark, tmp_path: Path) -> None:
     assert tshark.read(target, "-Y", "virrpc").stdout == ""
     streams = tshark.read(target, "-T", "fields", "-e", "tcp.stream").stdout.split()
     assert int(streams[-1]) == len(FIRST_BYTES) - 1
+
+
+def test_no_hit_in_nearly_a_message(tshark: Tshark, tmp_path: Path) -> None:
+    nearly = [
+        *(frame(prog=5), frame(vers=2), frame(proc=0), frame(proc=10_000), frame(type_=7), frame(type_=-1)),
+        *(
+            frame(status=3),
+            frame(status=-1),
+            word(27) + frame()[4:],
+            word(33554437) + frame()[4:],
+            frame()[:27],
+        ),
+    ]
+    target = record(tmp_path / "x.pcapng", [*nearly, frame(serial=7)], port=4000)
+    done = tshark.read(target, "-Y", "virrpc", "-T", "fields", "-e", "tcp.stream", "-e", "virrpc.serial")
+    assert done.stdout == f"{len(nearly)}\t7\n"
 
 
 def test_second_copy_explains_what_to_do(tshark: Tshark, captures: Path) -> None:
@@ -311,11 +424,11 @@ def check_header(line: Line, message: Found) -> None:
 
 def check_body(line: Line, message: Found) -> None:
     fields, experts = message.fields, message.experts
-    malformed = [words for name, words in experts if name == "malformed"]
+    malformed = [words[:MAX_EXPERT] for name, words in experts if name == "malformed"]
     remarks = [words for name, words in experts if name == "not_canonical"]
     missing = line.get("missing", 0)
     incomplete = bool(missing) and line["error"] is not None and not malformed
-    assert malformed == ([line["error"]["message"]] if line["error"] and not incomplete else [])
+    assert malformed == ([line["error"]["message"][:MAX_EXPERT]] if line["error"] and not incomplete else [])
     assert remarks == line.get("remarks", [])
     assert ("cut" in dict(experts)) == bool(missing)
     payload = fields.get("payload")
@@ -326,9 +439,10 @@ def check_body(line: Line, message: Found) -> None:
         if isinstance(line["payload"], dict):
             check_fields(payload.items, line["payload"], complete=complete)
         else:  # RFC 5531 allows payloads other than structs
-            check_value(*payload.items, "value", line["payload"], complete=complete)
-    for key, name in (("data", "stream_data" if line["type"] == "stream" else "data"),):
-        assert (fields[name].data if name in fields else b"") == b64decode(line[key] or "")
+            (item,) = payload.items
+            check_value(item, "value", line["payload"], complete=complete)
+    data = "stream_data" if (line["type"], line["status"]) == ("stream", "continue") else "data"
+    assert (fields[data].data if data in fields else b"") == b64decode(line["data"] or "")
     assert (fields["spare"].data.hex() if "spare" in fields else None) == line["spare"]
 
 
@@ -410,6 +524,10 @@ def record(path: Path, frames: list[bytes], port: int = 16509) -> Path:
         Chunk(Connection(n, f"192.0.2.{n >> 14}:{20000 + n % 16384}", f"198.51.100.1:{port}"), "c2s", n, data)
         for n, data in enumerate(frames)
     ]
+    return record_items(path, items)
+
+
+def record_items(path: Path, items: list[Item]) -> Path:
     with path.open("wb") as file:
         assert list(recorded(items, Recorder(file))) == items
     return path
@@ -431,6 +549,8 @@ def damaged(data: bytes, rng: Random) -> Iterator[bytes]:
     """The frame with a payload that is changed, cut or longer."""
     payload = bytearray(data[28:])
     if payload:
+        at = rng.randrange(len(payload) // 4) * 4
+        yield with_payload(data, data[28:][:at] + word(rng.choice((0, 1, 2, 3, -1))) + data[28:][at + 4 :])
         payload[rng.randrange(len(payload))] = rng.choice((0, 1, 0x7F, 0xFF))
         yield with_payload(data, bytes(payload))
         yield with_payload(data, data[28:][: rng.randrange(len(payload))])

@@ -49,7 +49,7 @@ def test_release_without_a_new_package_is_installed_again(tmp_path: Path) -> Non
     root = tmp_path / "cache" / ABSENT.version
     root.mkdir(parents=True)
     (root / "installed-packages").write_text("libvirt-daemon\n")
-    with pytest.raises(debian.DebianError, match="root is required|debootstrap is not installed"):
+    with pytest.raises(debian.DebianError, match=r"root is required|debootstrap is not installed"):
         releases._root(ABSENT._replace(packages=("libvirt-daemon", "tshark")))
 
 
