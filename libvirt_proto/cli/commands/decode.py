@@ -66,8 +66,7 @@ def decode(
     --object) is shown just before the reply.
 
     -w records libvirt's connections, including unix sockets and raw streams, for Wireshark and this tool.
-    Filters do not apply to it. -w - writes the recording to standard output, and shows messages only with -o.
-    --exchanges shows each call once it is complete, and calls without a reply
+    Filters do not apply to it. --exchanges shows each call once it is complete, and calls without a reply
     last. pretty truncates long strings, bytes and arrays; --full does not.
 
     \b

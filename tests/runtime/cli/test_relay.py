@@ -273,7 +273,6 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
         (["--listen", "unix:{folder}/" + "x" * 200, "--connect", "unix:/y"], 1, "path too long"),
         (["--listen", "tcp:192.0.2.1:1", "--connect", "unix:/y"], 1, "cannot listen on tcp:192.0.2.1:1: "),
         (["--listen", "unix:/x", "--connect", "unix:/y", "--type", "replay"], 2, "Did you mean 'reply'?"),
-        (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "-"], 2, "give it a file"),
         (
             ["--listen", "unix:/x", "--connect", "unix:/y", "--mode", "rw"],
             2,
