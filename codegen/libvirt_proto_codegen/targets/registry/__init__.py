@@ -1,4 +1,4 @@
-"""The registry: all definitions as one JSON document with a JSON Schema, for generators in other languages."""
+"""All definitions as one JSON document with its JSON Schema, for generators in other languages."""
 
 from __future__ import annotations
 

@@ -68,9 +68,7 @@ def document(schema: Schema) -> dict[str, Any]:
             {"name": each.name, "file": each.file, "imports": sorted(each.imports)} for each in modules
         ],
         "protocol": _protocol(schema),
-        "programs": [
-            _program(module, program, histories, schema.functions) for module, program in programs
-        ],
+        "programs": [_program(module, program, histories, schema.functions) for module, program in programs],
         "types": definitions,
         "constants": [each for module in modules for each in _constants(module, histories)],
         "strings": [
@@ -220,9 +218,7 @@ def _functions(schema: Schema) -> list[dict[str, Any]] | None:
         {
             "name": name,
             "since": since,
-            "calls": [
-                {"program": int(key[1], 16), "procedure": int(key[2])} for key in keys if key in known
-            ],
+            "calls": [{"program": int(key[1], 16), "procedure": int(key[2])} for key in keys if key in known],
             "stream": ("stream",) in keys,
         }
         for name, (since, keys) in schema.functions.calls().items()

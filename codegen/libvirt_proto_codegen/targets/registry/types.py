@@ -127,7 +127,11 @@ def _meaning(data: Any) -> dict[str, Any]:
             return {"kind": "value", "enum": data}
         case list():
             enums = [each for each in data if each in public.enums()]
-            return {"kind": "flags", "enums": enums, "preferred": [each for each in data if each not in enums]}
+            return {
+                "kind": "flags",
+                "enums": enums,
+                "preferred": [each for each in data if each not in enums],
+            }
         case _:
             enums_by = {name: enum for name, enum in data.items() if name != "by"}
             return {"kind": "dependent", "field": data["by"], "enums": enums_by}
