@@ -161,6 +161,11 @@ def role(header: Header) -> Role:
     return "keepalive" if header.prog == KEEPALIVE_PROGRAM else _ROLES.get(header.type, "other")
 
 
+def is_paired(header: Header) -> bool:
+    """Return whether a message is a part of an exchange."""
+    return role(header) in ("call", "reply", "stream")
+
+
 def stream_direction(procedure: Procedure) -> Direction | None:
     """Return the direction of the stream that a procedure opens, None for most."""
     from .codec.annotations import stream_direction  # loaded with the annotations of the first procedure
