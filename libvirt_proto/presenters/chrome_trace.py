@@ -18,6 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ..access import Access, Accesses
 from ..bounded import BoundedDict
@@ -131,6 +132,8 @@ class ChromeTrace:
         self._processes: BoundedDict[tuple[int, str | None, int], _Process] = BoundedDict(MAX_THREADS)
         self._threads = 0
         self._source, self._source_name = 0, ""
+        #: Sort indexes of processes: what those of the source begin after, and the highest one.
+        self._base = self._highest = 0
         self._start_ns: int | None = None
         self._now_ns = 0
         self._untimed = 0
@@ -167,6 +170,7 @@ class ChromeTrace:
         """Begin with a source; of a path, the name of the file is shown."""
         self._source += 1
         self._source_name = name.rpartition("/")[2]
+        self._base = self._highest
 
     def reach(self, start_ns: int | None, now_ns: int | None) -> None:
         """Note when the source began, and the moment that it has reached."""
@@ -188,12 +192,18 @@ class ChromeTrace:
             object=subject,
             error=error,
             messages=(captured.n,),
-            frames=_frames((captured,)),
         )
         seen: list[tuple[str | None, int | None]]
         seen = [(each.recording, each.time_ns) for each in captured.sightings]
         return b"".join(
-            self._instant(captured.connection, recording, time_ns, name, role(header), arguments)
+            self._instant(
+                captured.connection,
+                recording,
+                time_ns,
+                name,
+                role(header),
+                replace(arguments, frames=_frames((captured,), recording)),
+            )
             for recording, time_ns in seen or [(None, captured.time_ns)]
         )
 
@@ -251,7 +261,8 @@ class ChromeTrace:
             insort(process.lanes, (span.end_ns, tid))
             places[span.recording] = (process.pid, tid)
             yield from events
-            yield self._complete(places[span.recording], name, exchange.outcome, span, colour, arguments)
+            own = replace(arguments, frames=_frames(exchange.parts, span.recording))
+            yield self._complete(places[span.recording], name, exchange.outcome, span, colour, own)
             yield from self._stream(exchange, span, places[span.recording])
         if exchange.call is not None and len(exchange.call.sightings) > 1:
             yield from self._flow(exchange.call, places)
@@ -348,7 +359,6 @@ class ChromeTrace:
             bytes_c2s=exchange.bytes_c2s,
             bytes_s2c=exchange.bytes_s2c,
             messages=tuple(part.n for part in exchange.parts),
-            frames=_frames(exchange.parts),
             access=self._accesses.of(call) if self._accesses and call else None,
         )
 
@@ -366,9 +376,11 @@ class ChromeTrace:
         process = self._processes[key] = _Process(next(self._numbers))
         name = connection_name(connection) if connection else "no connection"
         name = f"{name} ({utf8(recording or self._source_name)})"
+        index = self._base + (connection.id if connection else 0)  # for all recordings of a connection
+        self._highest = max(self._highest, index)
         return process, [
             _fact(process.pid, 0, "process_name", name=name),
-            _fact(process.pid, 0, "process_sort_index", sort_index=process.pid),
+            _fact(process.pid, 0, "process_sort_index", sort_index=index),
         ]
 
     def _thread(self, process: _Process, tid: int, name: str, index: int) -> list[_TraceEvent]:
@@ -423,5 +435,10 @@ def _failure(message: Message) -> str | None:
     return None if error is None else str(error)
 
 
-def _frames(parts: Iterable[Captured]) -> tuple[int, ...]:
-    return tuple(part.packet for part in parts if part.packet is not None)
+def _frames(parts: Iterable[Captured], recording: str | None) -> tuple[int, ...]:
+    """Return the numbers of the packets that complete messages, in one recording of a merge."""
+    packets = (
+        [part.packet, *(each.packet for each in part.sightings if each.recording == recording)]
+        for part in parts
+    )
+    return tuple(packet for found in packets for packet in found if packet is not None)
