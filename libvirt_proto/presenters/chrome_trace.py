@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 #: Maximum number of threads of all connections; beyond it, the oldest connections are forgotten. If these go
 #: on, they are new processes.
 MAX_THREADS: Final = 1 << 17
+#: Maximum number of recordings of a connection: those of a merge, and None for other events.
+_RECORDINGS: Final = 3
 #: Outcomes of calls that were open when the input, the connection or their place in memory ended.
 _OPEN: Final = frozenset(("pending", "unanswered", "given-up"))
 #: Names of red and orange in chrome://tracing.
@@ -132,7 +134,9 @@ class ChromeTrace:
         self._processes: BoundedDict[tuple[int, str | None, int], _Process] = BoundedDict(MAX_THREADS)
         self._threads = 0
         self._source, self._source_name = 0, ""
-        #: Sort indexes of processes: what those of the source begin after, and the highest one.
+        #: Recordings of the source, and the sort index of its first process and the highest one: the Firefox
+        #: Profiler mixes the threads of processes with the same index.
+        self._recordings: dict[str | None, int] = {}
         self._base = self._highest = 0
         self._start_ns: int | None = None
         self._now_ns = 0
@@ -170,7 +174,8 @@ class ChromeTrace:
         """Begin with a source; of a path, the name of the file is shown."""
         self._source += 1
         self._source_name = name.rpartition("/")[2]
-        self._base = self._highest
+        self._recordings = {}
+        self._base = self._highest + 1
 
     def reach(self, start_ns: int | None, now_ns: int | None) -> None:
         """Note when the source began, and the moment that it has reached."""
@@ -304,7 +309,7 @@ class ChromeTrace:
     def _flow(self, call: Captured, places: dict[str | None, tuple[int, int]]) -> Iterator[_TraceEvent]:
         """Yield the flow from the recording that has the call first, the client's, to the other one."""
         timed = [(each.time_ns, each.recording) for each in call.sightings if each.time_ns is not None]
-        if len(timed) < 2:
+        if len({recording for _, recording in timed}) < 2:  # a recording can be merged with itself
             return
         number = f"{next(self._numbers):#x}"
         for (time_ns, recording), phase in zip(sorted(timed), ("s", "f"), strict=True):
@@ -376,11 +381,12 @@ class ChromeTrace:
         process = self._processes[key] = _Process(next(self._numbers))
         name = connection_name(connection) if connection else "no connection"
         name = f"{name} ({utf8(recording or self._source_name)})"
-        index = self._base + (connection.id if connection else 0)  # for all recordings of a connection
+        place = self._recordings.setdefault(recording, len(self._recordings))
+        index = self._base + _RECORDINGS * (connection.id if connection else 0) + place
         self._highest = max(self._highest, index)
         return process, [
-            _fact(process.pid, 0, "process_name", name=name),
-            _fact(process.pid, 0, "process_sort_index", sort_index=index),
+            _fact(process.pid, process.pid, "process_name", name=name),
+            _fact(process.pid, process.pid, "process_sort_index", sort_index=index),
         ]
 
     def _thread(self, process: _Process, tid: int, name: str, index: int) -> list[_TraceEvent]:
