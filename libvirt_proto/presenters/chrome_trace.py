@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
@@ -312,7 +313,7 @@ class ChromeTrace:
         if len({recording for _, recording in timed}) < 2:  # a recording can be merged with itself
             return
         number = f"{next(self._numbers):#x}"
-        for (time_ns, recording), phase in zip(sorted(timed), ("s", "f"), strict=True):
+        for (time_ns, recording), phase in zip(sorted(timed, key=itemgetter(0)), ("s", "f"), strict=True):
             pid, tid = places[recording]
             yield _TraceEvent(
                 ph=phase,  # type: ignore[arg-type]  # zip widens it
