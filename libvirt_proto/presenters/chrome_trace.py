@@ -47,7 +47,7 @@ _FAILED, _UNUSUAL = "terrible", "bad"
 
 
 class _Arguments(msgspec.Struct, omit_defaults=True):
-    """What viewers show of the selected event; the Firefox Profiler shows only `detail`. `messages` and
+    """The facts about a selected event; the Firefox Profiler shows only `detail`. `messages` and
     `frames` are the numbers of messages and packets, the other keys are those of exchanges as JSON lines."""
 
     detail: str
