@@ -24,6 +24,8 @@ from libvirt_proto.codec.secretfields import kind as secret_kind
 from libvirt_proto.events import Chunk
 from libvirt_proto.jsonlines.encode import encoder
 from libvirt_proto.names.public import enums, fields_of
+from libvirt_proto.rpc.message import Header, payload_of
+from libvirt_proto.rpc.wire import TYPES_WITH_FDS
 from tests.support.oracles import items
 from tests.support.registry_reader import Document
 from tests.support.values import seeded_values
@@ -124,6 +126,23 @@ def test_document_suffices_to_decode_captures(captures: Path, capture: str) -> N
             assert message.header["serial"] == line["serial"]
             assert message.payload == line["payload"]
             assert message.data == base64.b64decode(line["data"] or "")
+
+
+def test_payload_of_each_message_is_that_of_decode() -> None:
+    definitions = registry.default()
+    others = {"error": definitions.error, "stream_hole": definitions.stream_hole}
+    for message in document("12.9.0")["protocol"]["messages"]:
+        direction = {"client": "c2s", "server": "s2c", None: None}[message["sender"]]
+        # remote.domain_get_state, and an event
+        proc, expected = 212, {"args": "remote_domain_get_state_args", "ret": "remote_domain_get_state_ret"}
+        if message["payload"] == "msg":
+            proc, expected = 318, {"msg": "remote_domain_event_callback_lifecycle_msg"}
+        header = Header(0x20008086, 1, proc, message["type"]["value"], 0, message["status"]["value"])
+        found, is_defined = payload_of(header, message["payload"] == "data", direction, definitions)
+        expected |= {name: type_.name for name, type_ in others.items() if type_}
+        assert (found and found.name) == expected.get(message["payload"])
+        assert is_defined == (message["payload"] != "data")
+        assert message["descriptors"] == (message["type"]["value"] in TYPES_WITH_FDS)
 
 
 @pytest.mark.parametrize("release", ["0.9.7", "5.0.0", "12.9.0"])
