@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from . import options
 from .filter_options import context, filters
 from .status import Status
-from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, TimelineView, View
+from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, NoView, TimelineView, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..compatibility import CompatibilityCheck
     from ..filters import Filter
     from ..presenters.chrome_trace import ChromeTrace
+    from ..metrics.counts import Metrics
     from ..presenters.clock import TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -59,6 +60,9 @@ class OutputOptions(msgspec.Struct, frozen=True):
     times: TimeStyle = "relative"
     #: The document of `chrome-trace`, None for other formats.
     trace: ChromeTrace | None = None
+    #: What counts all messages meanwhile, and whether only that is wanted.
+    metrics: Metrics | None = None
+    silent: bool = False
 
     @property
     def palette(self) -> Palette:
@@ -74,6 +78,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
 
     def view(self) -> View:
         """Return the view of the messages of one source."""
+        if self.silent:
+            return NoView()
         if self.diagnosis_of is not None:
             return DiagnosisView(
                 self.diagnosis_of, self.format, self.registry, self.palette, redact=self.redact
@@ -115,6 +121,10 @@ class OutputOptions(msgspec.Struct, frozen=True):
         as_of = self._as_of()
         if as_of:
             capture.watch(lambda captured: as_of.add(captured.message))
+        if self.metrics is not None:
+            from ..api.capture import observe
+
+            observe(capture, self.metrics.add)
         with self.document(out, status):
             try:
                 with closing(view.take(capture)) as lines:
@@ -126,6 +136,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
                         out.writelines(lines)
             finally:  # also after an interrupt: calls without a reply may be what the user waited for
                 capture.close()
+                if self.metrics is not None:
+                    self.metrics.finish()
                 for text in view.finish(capture):
                     out.write(text)
                 out.flush()
