@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..api.capture import Capture
     from ..compatibility import CompatibilityCheck
     from ..filters import Filter
-    from ..presenters.chrome_trace import ChromeTrace
     from ..metrics.counts import Metrics
+    from ..presenters.chrome_trace import ChromeTrace
     from ..presenters.clock import TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
