@@ -235,7 +235,7 @@ def show(command: Command) -> Command:
         type=options.Format(*FORMATS, text="pretty", json="jsonl"),
         metavar="FORMAT",
         help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message;"
-        " chrome-trace, with --exchanges: a timeline for Perfetto, chrome://tracing and the Firefox Profiler."
+        " chrome-trace: a timeline of --exchanges for Perfetto and others."
         " Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(

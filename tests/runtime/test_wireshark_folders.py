@@ -11,15 +11,13 @@ from libvirt_proto.wireshark_folders import NoFoldersError, extcap_folder, lua_f
 #: Wireshark 4.0, and later ones.
 OLD = """\
 Temp:                \t/tmp
-Personal configuration:\t/home/a b/.config/wireshark
-Personal Lua Plugins:\t/home/a b/.local/lib/wireshark/plugins
+Personal configuration:\t/srv/a b/.config/wireshark
+Personal Lua Plugins:\t/srv/a b/.local/lib/wireshark/plugins
 Extcap path:         \t/usr/lib/wireshark/extcap
 MaxMind database path:\t/usr/share/GeoIP
 MaxMind database path:\t/var/lib/GeoIP
 """
-NEW = (
-    OLD.replace("Extcap path", "Global Extcap path") + "Personal Extcap path:\t/home/a b/.local/lib/extcap\n"
-)
+NEW = OLD.replace("Extcap path", "Global Extcap path") + "Personal Extcap path:\t/srv/a b/.local/lib/extcap\n"
 
 
 def listing(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,12 +29,12 @@ def listing(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "extcap"), [(OLD, "/home/a b/.config/wireshark/extcap"), (NEW, "/home/a b/.local/lib/extcap")]
+    ("text", "extcap"), [(OLD, "/srv/a b/.config/wireshark/extcap"), (NEW, "/srv/a b/.local/lib/extcap")]
 )
 def test_folders(text: str, extcap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing(text, tmp_path, monkeypatch)
     assert str(extcap_folder()) == extcap
-    assert str(lua_folder()) == "/home/a b/.local/lib/wireshark/plugins"
+    assert str(lua_folder()) == "/srv/a b/.local/lib/wireshark/plugins"
 
 
 @pytest.mark.parametrize("text", ["", "Personal Extcap path:\t\nPersonal Lua Plugins: relative\n"])
