@@ -20,13 +20,15 @@ _SEPARATORS: Final = " _./:-"
 
 class Column(NamedTuple):
     """A column. `drop` is the order in which columns are left out, lowest number first; None is never left
-    out. Cells of a column with `cut` are cut if necessary, the last such column first."""
+    out. Cells of a column with `cut` are cut if necessary, the last such column first. `colours` are the
+    prefixes of a Palette for its cells; empty: none has a colour."""
 
     head: str
     cells: Sequence[str]
     drop: int | None = None
     right: bool = True
     cut: bool = False
+    colours: Sequence[str] = ()
 
     @property
     def width(self) -> int:
@@ -49,6 +51,10 @@ def lines(columns: Sequence[Column], width: int, palette: Palette = PLAIN) -> It
         [_aligned(cell, size, right=column.right) for cell in (column.head, *column.cells)]
         for column, size in zip(shown, widths, strict=True)
     ]
+    for column, texts in zip(shown, cells, strict=True):
+        for number, colour in enumerate(column.colours, 1):
+            if colour:
+                texts[number] = f"{colour}{texts[number]}{palette.off}"
     head, *rows = (_GAP.join(row).rstrip() for row in zip(*cells, strict=True))
     yield f"{palette.field}{head}{palette.off}"
     yield from rows
