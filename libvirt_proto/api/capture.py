@@ -147,7 +147,7 @@ class Capture:
         """Return the figures of all messages that pass the filter, and of all others of the same calls; lists
         of extremes have `top` rows."""
         from ..figures.collector import Measure
-    
+
         collector = Measure(self.registry, top, self._redact, diagnoser=self._new_diagnoser())
         collector.source(self.name)
         self.measure(collector)

@@ -309,8 +309,23 @@ input_format = click.option(
 
 def inputs(command: Command) -> Command:
     """Add `FILE...` and the options for reading files, as parameter `inputs`."""
+    return _inputs(
+        command, click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+    )
 
-    @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+
+def one_input(command: Command) -> Command:
+    """Add `[FILE]` and the options for reading it, as parameter `inputs`, without files if none is given."""
+
+    def as_files(_ctx: click.Context, _argument: click.Parameter, file: str | None) -> tuple[str, ...]:
+        return () if file is None else (file,)
+
+    argument = click.argument("files", metavar="[FILE]", required=False, type=click.Path(), callback=as_files)
+    return _inputs(command, argument)
+
+
+def _inputs(command: Command, files: Callable[[Command], Command]) -> Command:
+    @files
     @port
     @keylog
     @input_format

@@ -1,6 +1,6 @@
 """The findings of a diagnosis that goes on.
 
-Some causes are recognised only at the end of a recording, and a Diagnoser that has ended cannot continue. A
+Some causes are recognised only at the end of a recording, and a diagnosis that has ended cannot continue. A
 forked process ends its copy of it.
 """
 
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 
 from msgspec import json
 
-from .diagnoser import Diagnoser
 from .findings import Finding
 
 #: Bytes that one read takes from the process.
@@ -21,11 +21,12 @@ _BLOCK = 1 << 16
 
 class InterimFindings:
     """The findings of a diagnosis as they would be if the recording ended now. `findings` are those of the
-    last examination that is complete. Requires a process with one thread."""
+    last examination that is complete. `finish` ends the diagnosis, in a copy of the process, which must have
+    only one thread."""
 
-    def __init__(self, diagnoser: Diagnoser) -> None:
+    def __init__(self, finish: Callable[[], list[Finding]]) -> None:
         self.findings: list[Finding] = []
-        self._diagnoser = diagnoser
+        self._finish = finish
         #: The process that examines, what it has written so far, and where it writes.
         self._child: int | None = None
         self._written = b""
@@ -40,11 +41,13 @@ class InterimFindings:
         self._written = b""
         self._child = os.fork()
         if self._child == 0:
-            _write(theirs, self._diagnoser)
+            _write(theirs, self._finish)
         os.close(theirs)
 
-    def collect(self) -> None:
-        """Update `findings` if an examination has ended. Does not wait."""
+    def collect(self, *, wait: bool = False) -> None:
+        """Update `findings` if an examination has ended, or after it has ended."""
+        if wait and self._child is not None:
+            os.set_blocking(self._pipe, True)
         while self._child is not None:
             try:
                 block = os.read(self._pipe, _BLOCK)
@@ -71,12 +74,12 @@ class InterimFindings:
         return os.waitstatus_to_exitcode(status)
 
 
-def _write(pipe: int, diagnoser: Diagnoser) -> None:
-    """End a diagnosis, write its findings, and end the process, which never returns to its caller's code."""
+def _write(pipe: int, finish: Callable[[], list[Finding]]) -> None:
+    """Write findings, and end the process, which never returns to its caller's code."""
     status = 1
     with suppress(BaseException):
         os.nice(10)
         with open(pipe, "wb") as file:
-            file.write(json.encode(diagnoser.finish().findings))
+            file.write(json.encode(finish()))
         status = 0
     os._exit(status)

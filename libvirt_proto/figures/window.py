@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ..bounded import BoundedDict
-from ..diagnose.both_ends import BothEnds, is_pair
+from ..diagnose.both_ends import is_pair
 from ..diagnose.detector import Recording
 from ..diagnose.findings import Finding
 from ..diagnose.peers import Peer, host
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ..diagnose.diagnoser import Diagnoser
     from ..registry import Registry
 
-#: Seconds of the longest window.
-LONGEST: Final = 3600
 #: Maximum number of procedures and of clients since the beginning, and of procedures of each client; the
 #: figures of others are added together.
 MAX_PROCEDURES: Final = 1024
@@ -109,10 +107,10 @@ class WaitingCall(msgspec.Struct):
 
 class Snapshot(msgspec.Struct):
     """The figures of a window that ends at `time_ns` (since the epoch) and is `seconds` long; None without a
-    clock, whose coarsest unit that all times are multiples of is `resolution_ns`. `elapsed_ns` is the time since
-    the first message, `all_messages` and `all_connections` count since then. The first list is in no order; `waiting` has the oldest calls first, up to 100. `history` are the
-    numbers of calls in each of the last 60 seconds, of which the last is not over. `notices` are counts by
-    code. `findings` are those of a diagnosis so far."""
+    clock. `elapsed_ns` is the time since the first message; `all_messages` and `all_connections` count since
+    then. All times are multiples of `resolution_ns`: 1 s, 1 ms, 1 µs or 1 ns. `waiting` has the oldest calls
+    first, at most 100. `history` are the numbers of calls and events in each of the last 60 seconds, of which
+    the last one is not over. `notices` are counts by code, `findings` those of a diagnosis so far."""
 
     time_ns: int | None
     seconds: float | None
@@ -258,6 +256,13 @@ class Window:
 
     def read(self, messages: int, start_ns: int | None) -> None:
         """Do nothing: the input has ended, but a window has no end."""
+
+    def findings(self) -> list[Finding]:
+        """End the diagnosis, and return its findings. Nothing can be added afterwards."""
+        if self.diagnoser is None:
+            return []
+        self.diagnoser.exchanges(self._sessions.finish())
+        return self.diagnoser.finish().findings
 
     # Slices
 
@@ -441,7 +446,9 @@ class Window:
             row.bytes_c2s += cell.bytes_c2s
             row.bytes_s2c += cell.bytes_s2c
         most = sorted(cells.items(), key=lambda item: -item[1].calls)[:_MOST]
-        row.most = [(self._name(number), cell.calls) for number, cell in most if cell.calls and number is not None]
+        row.most = [
+            (self._name(number), cell.calls) for number, cell in most if cell.calls and number is not None
+        ]
         return row
 
     def _name(self, number: _Number) -> str:

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from ..figures.window import OTHERS, ClientRow, ProcedureRow, Snapshot
 from ..text import amount, duration, printable, size
@@ -61,11 +62,14 @@ class Shown(msgspec.Struct, frozen=True):
     #: Seconds of the window, None for everything since the beginning.
     seconds: int | None = 10
     paused: bool = False
+    #: Whether the input has ended.
+    ended: bool = False
     help: bool = False
 
 
-class TopScreen:
-    """A Snapshot → lines of at most `width` columns, without newlines. Text of peers is escaped."""
+class TopText:
+    """A Snapshot, whose rows are in order → lines of at most `width` columns, without newlines. Text of peers
+    is escaped."""
 
     def __init__(self, width: int, palette: Palette = PLAIN) -> None:
         self._width = width
@@ -80,13 +84,13 @@ class TopScreen:
         return self._fitted([*head, *self._tables(snapshot, shown, room)], height)
 
     def block(self, snapshot: Snapshot, shown: Shown, top: int) -> list[str]:
-        """Return all tables, each with at most `top` rows, or one more instead of the number of the others."""
+        """Return all tables with `top` rows each, and one more or the number of the others."""
         return [
             *self._head(snapshot, shown),
             "",
             *self._procedures(snapshot, shown, top + 1),
             *self._titled("In flight", self._calls(snapshot, top + 1)),
-            *self._titled("Clients", self._clients(snapshot, shown, top + 1)),
+            *self._titled("Clients", self._clients(snapshot, top + 1)),
         ]
 
     def _fitted(self, lines: list[str], height: int) -> list[str]:
@@ -102,11 +106,11 @@ class TopScreen:
         right = [window if snapshot.time_ns is not None else "no clock"]
         if snapshot.elapsed_ns is not None:
             right.append(_clock(snapshot.elapsed_ns))
-        state = "  paused" if shown.paused else ""
+        state = "  paused" if shown.paused else "  ended" if shown.ended else ""
         end = " · ".join(right)
         room = self._width - len(end) - len(state) - 2
         title = cut(f"libvirt-proto top · {printable(shown.source)}", max(room, 17))
-        gap = " " * min(max(room - len(title), 0) + 2, 60)
+        gap = " " * (room - len(title) + 2 if self._width < table.WIDE else 2)
         yield (
             f"{colour.name}{title}{colour.off}{gap}{colour.quiet}{end}{colour.off}"
             f"{colour.warn}{state}{colour.off}"
@@ -171,13 +175,16 @@ class TopScreen:
             case "procedures":
                 return ["", *self._procedures(snapshot, shown, room - 2)]
             case "clients":
-                return self._titled("Clients", self._clients(snapshot, shown, room - 3))
+                return self._titled("Clients", self._clients(snapshot, room - 3))
             case "calls":
-                return self._titled("In flight", self._calls(snapshot, room - 3)) or ["", "No calls in flight"]
+                return self._titled("In flight", self._calls(snapshot, room - 3)) or [
+                    "",
+                    "No calls in flight",
+                ]
         if room < _SEVERAL:
             return ["", *self._procedures(snapshot, shown, room - 2)]
         calls = self._titled("In flight", self._calls(snapshot, room // _CALLS_PART))
-        clients = self._titled("Clients", self._clients(snapshot, shown, room // _CLIENTS_PART))
+        clients = self._titled("Clients", self._clients(snapshot, room // _CLIENTS_PART))
         rest = room - len(calls) - len(clients) - 2
         return ["", *self._procedures(snapshot, shown, rest), *calls, *clients]
 
@@ -187,16 +194,20 @@ class TopScreen:
         return ["", f"{self._palette.name}{title}{self._palette.off}", *lines]
 
     def _procedures(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
-        ordered = _sorted(snapshot.procedures, shown, _KEYS)
-        rows, seconds, colour = _taken(ordered, room), snapshot.seconds, self._palette
-        if not ordered:
+        rows, seconds, colour = _taken(snapshot.procedures, room), snapshot.seconds, self._palette
+        if not snapshot.procedures:
             return ["waiting for messages" if not snapshot.all_messages else "no messages in this time"]
 
         def time(ns: int | None) -> str:
             return "-" if ns is None else duration(ns, snapshot.resolution_ns)
 
         columns = [
-            Column(_head("procedure", "name", shown), [printable(row.name) for row in rows], right=False, cut=True),
+            Column(
+                _head("procedure", "name", shown),
+                [printable(row.name) for row in rows],
+                right=False,
+                cut=True,
+            ),
             Column("calls", [_count(row.calls) for row in rows], 1),
             Column(
                 _head("calls/s", "rate", shown),
@@ -241,11 +252,10 @@ class TopScreen:
         ]
         if any(row.unanswered for row in rows):
             columns.insert(4, Column("unanswered", [_count(row.unanswered) for row in rows], 2))
-        return self._lines(columns, len(ordered))
+        return self._lines(columns, len(snapshot.procedures))
 
-    def _clients(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
-        ordered = _sorted(snapshot.clients, shown, _CLIENT_KEYS)
-        rows, seconds, colour = _taken(ordered, room), snapshot.seconds, self._palette
+    def _clients(self, snapshot: Snapshot, room: int) -> list[str]:
+        rows, seconds, colour = _taken(snapshot.clients, room), snapshot.seconds, self._palette
         columns = [
             Column("client", [printable(row.name) for row in rows], right=False, cut=True),
             Column("connections", [_count(row.connections) for row in rows], 1),
@@ -263,7 +273,7 @@ class TopScreen:
             Column("in flight", [_count(row.in_flight) for row in rows], 2),
             Column("calls most", [_most(row) for row in rows], right=False, cut=True),
         ]
-        return self._lines(columns, len(ordered))
+        return self._lines(columns, len(snapshot.clients))
 
     def _calls(self, snapshot: Snapshot, room: int) -> list[str]:
         rows, colour = snapshot.waiting[: max(0, room - (snapshot.in_flight > room))], self._palette
@@ -329,6 +339,15 @@ _CLIENT_KEYS: Final[Mapping[Sort, Callable[[ClientRow], Any]]] = {
     "bytes": lambda row: row.bytes_c2s + row.bytes_s2c,
     "in-flight": lambda row: (row.in_flight, row.calls),
 }
+
+
+def in_order(snapshot: Snapshot, shown: Shown) -> Snapshot:
+    """Return the snapshot with its procedures and clients in the wanted order."""
+    return replace(
+        snapshot,
+        procedures=_sorted(snapshot.procedures, shown, _KEYS),
+        clients=_sorted(snapshot.clients, shown, _CLIENT_KEYS),
+    )
 
 
 def _sorted(rows: list[Row], shown: Shown, keys: Mapping[Sort, Callable[[Row], Any]]) -> list[Row]:
