@@ -309,9 +309,8 @@ input_format = click.option(
 
 def inputs(command: Command) -> Command:
     """Add `FILE...` and the options for reading files, as parameter `inputs`."""
-    return _inputs(
-        command, click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-    )
+    argument = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+    return _inputs(command, argument)
 
 
 def one_input(command: Command) -> Command:
@@ -324,8 +323,8 @@ def one_input(command: Command) -> Command:
     return _inputs(command, argument)
 
 
-def _inputs(command: Command, files: Callable[[Command], Command]) -> Command:
-    @files
+def _inputs(command: Command, argument: Any) -> Command:
+    @argument  # type: ignore[untyped-decorator]
     @port
     @keylog
     @input_format
@@ -349,7 +348,7 @@ def _inputs(command: Command, files: Callable[[Command], Command]) -> Command:
         stop = Stop() if follow else None
         return command(*args, inputs=Inputs(files, ports, stop, record, keylog, input_format), **rest)
 
-    return with_inputs  # type: ignore[return-value]
+    return with_inputs  # type: ignore[no-any-return]
 
 
 def _short_names(files: tuple[str, ...]) -> tuple[str, str]:

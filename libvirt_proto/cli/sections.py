@@ -24,8 +24,8 @@ SECTIONS: Final = {
     "Output": (
         "--format", "--exchanges", "--stats", "--diagnose", "--rule", "--ignore RULE", "--time", "--acl",
         "--as-of", "--sort", "--window", "--interval", "--count", "--top", "--all", "--full", "--wide",
-        "--json-schema", "--pretty-json", "--list-releases", "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
-        "--quiet", "--debug",
+        "--json-schema", "--pretty-json", "--list-releases", "--list-rules", "--fail-on", "--redact",
+        "--color", "--output", "--write", "--check", "--force", "--quiet", "--debug",
     ),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip

@@ -415,11 +415,15 @@ class Window:
     def _names(self) -> dict[int, str]:
         """Return the names of the clients of connections, by `id`."""
         names = {id_: peer.name for id_, peer in self._peers.items()}
-        for pair in self._recording.both_ends.pairs.values():
-            outer, inner = pair.outer.connection.id, pair.inner.connection.id
-            if inner in names and outer in names and is_pair(pair):
-                names[inner] = names[outer]
+        for client, daemon in self._ends().items():
+            names[daemon] = names[client]
         return names
+
+    def _ends(self) -> dict[int, int]:
+        """Return the connections that are both ends of one, by `id`: the client's end → the daemon's."""
+        pairs = self._recording.both_ends.pairs.values()
+        ends = [(pair.outer.connection.id, pair.inner.connection.id) for pair in pairs if is_pair(pair)]
+        return {client: daemon for client, daemon in ends if {client, daemon} <= self._peers.keys()}
 
     def _procedure(self, number: _Number, cell: _Cell) -> ProcedureRow:
         return ProcedureRow(
@@ -470,8 +474,9 @@ class Window:
     ) -> tuple[list[WaitingCall], int, int | None]:
         """Return the calls in flight that are listed, the number of all, and the time of the oldest. Adds
         them to the rows."""
-        copies = self._recording.copies
-        calls = [call for call in self._sessions.waiting() if call.connection.id not in copies]
+        # The client's end has the calls that the daemon has not read yet, too.
+        daemons = set(self._ends().values())
+        calls = [call for call in self._sessions.waiting() if call.connection.id not in daemons]
         listed = []
         for number, call in enumerate(calls):
             header = call.message.header

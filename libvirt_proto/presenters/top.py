@@ -42,10 +42,17 @@ _FOOT: Final = (
     ("space", "pause"),
     ("5/n", "p50, name"),
 )
+#: A call in flight that has waited for less is not worth a line among other tables.
+_SHORT_NS: Final = 10**8
 #: A call that waits so long is unusual, and so long is bad.
 _LONG_NS: Final = 10**9
 _TOO_LONG_NS: Final = 10 * 10**9
 _BARS: Final = "▁▂▃▄▅▆▇█"
+#: Widths: of names of procedures and of clients, of a bar, and minimum of what a client calls most.
+_NAME: Final = 46
+_CLIENT: Final = 24
+_BAR: Final = 8
+_MOST: Final = 32
 #: Minimum height of a screen with more than one table, and maximum parts of it for the smaller tables.
 _SEVERAL: Final = 16
 _CALLS_PART: Final = 5
@@ -89,7 +96,7 @@ class TopText:
             *self._head(snapshot, shown),
             "",
             *self._procedures(snapshot, shown, top + 1),
-            *self._titled("In flight", self._calls(snapshot, top + 1)),
+            *self._waiting(snapshot, top + 1),
             *self._titled("Clients", self._clients(snapshot, top + 1)),
         ]
 
@@ -183,15 +190,22 @@ class TopText:
                 ]
         if room < _SEVERAL:
             return ["", *self._procedures(snapshot, shown, room - 2)]
-        calls = self._titled("In flight", self._calls(snapshot, room // _CALLS_PART))
+        calls = self._waiting(snapshot, room // _CALLS_PART)
         clients = self._titled("Clients", self._clients(snapshot, room // _CLIENTS_PART))
         rest = room - len(calls) - len(clients) - 2
         return ["", *self._procedures(snapshot, shown, rest), *calls, *clients]
 
+    def _waiting(self, snapshot: Snapshot, room: int) -> list[str]:
+        """Return the calls in flight, unless all are new."""
+        is_new = snapshot.oldest_ns is not None and snapshot.oldest_ns < _SHORT_NS
+        return [] if is_new else self._titled("In flight", self._calls(snapshot, room))
+
     def _titled(self, title: str, lines: Sequence[str]) -> list[str]:
         if not lines:
             return []
-        return ["", f"{self._palette.name}{title}{self._palette.off}", *lines]
+        colour = self._palette
+        rule = "─" * (self._width - len(title) - 1) if self._width < table.WIDE else ""
+        return ["", f"{colour.name}{title}{colour.off} {colour.quiet}{rule}{colour.off}", *lines]
 
     def _procedures(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
         rows, seconds, colour = _taken(snapshot.procedures, room), snapshot.seconds, self._palette
@@ -201,78 +215,107 @@ class TopText:
         def time(ns: int | None) -> str:
             return "-" if ns is None else duration(ns, snapshot.resolution_ns)
 
+        most = max(row.calls for row in rows)
         columns = [
             Column(
                 _head("procedure", "name", shown),
                 [printable(row.name) for row in rows],
                 right=False,
                 cut=True,
+                wanted=_NAME,
             ),
-            Column("calls", [_count(row.calls) for row in rows], 1),
+            Column("calls", [_count(row.calls) for row in rows], 1, wanted=7),
             Column(
                 _head("calls/s", "rate", shown),
                 [_rate(row.calls, seconds) for row in rows],
+                wanted=9,
                 colours=[colour.name if row.calls else colour.quiet for row in rows],
+            ),
+            Column(
+                "",
+                [_bar(row.calls, most) for row in rows],
+                3,
+                right=False,
+                wanted=_BAR,
+                colours=[colour.text] * len(rows),
             ),
             Column(
                 _head("errors", "errors", shown),
                 [_count(row.errors) for row in rows],
+                wanted=8,
                 colours=[colour.bad if row.errors else colour.quiet for row in rows],
             ),
             Column(
                 _head("p50", "p50", shown),
                 [time(row.p50_ns) for row in rows],
-                4,
+                6,
+                wanted=7,
                 colours=[self._late(row.p50_ns) for row in rows],
             ),
             Column(
                 _head("p99", "p99", shown),
                 [time(row.p99_ns) for row in rows],
+                wanted=7,
                 colours=[self._late(row.p99_ns) for row in rows],
             ),
-            Column("sent", [_bytes(row.bytes_c2s, seconds) for row in rows], 0),
-            Column("received", [_bytes(row.bytes_s2c, seconds) for row in rows], 0),
+            Column("sent", [_bytes(row.bytes_c2s, seconds) for row in rows], 0, wanted=10),
+            Column("received", [_bytes(row.bytes_s2c, seconds) for row in rows], 0, wanted=10),
             Column(
                 _head("bytes", "bytes", shown),
                 [_bytes(row.bytes_c2s + row.bytes_s2c, seconds) for row in rows],
-                5,
+                7,
+                wanted=10,
             ),
             Column(
                 _head("in flight", "in-flight", shown),
                 [_count(row.in_flight) for row in rows],
-                3,
+                5,
+                wanted=9,
                 colours=["" if row.in_flight else colour.quiet for row in rows],
             ),
             Column(
                 "oldest",
                 [time(row.oldest_ns) for row in rows],
                 2,
+                wanted=7,
                 colours=[self._late(row.oldest_ns) or colour.quiet for row in rows],
             ),
         ]
+        if self._width == table.WIDE:
+            del columns[3]  # whoever reads the text counts its columns
         if any(row.unanswered for row in rows):
-            columns.insert(4, Column("unanswered", [_count(row.unanswered) for row in rows], 2))
+            columns.insert(-7, Column("unanswered", [_count(row.unanswered) for row in rows], 4))
         return self._lines(columns, len(snapshot.procedures))
 
     def _clients(self, snapshot: Snapshot, room: int) -> list[str]:
         rows, seconds, colour = _taken(snapshot.clients, room), snapshot.seconds, self._palette
         columns = [
-            Column("client", [printable(row.name) for row in rows], right=False, cut=True),
+            Column("client", [printable(row.name) for row in rows], right=False, cut=True, wanted=_CLIENT),
             Column("connections", [_count(row.connections) for row in rows], 1),
             Column(
                 "calls/s",
                 [_rate(row.calls, seconds) for row in rows],
+                wanted=9,
                 colours=[colour.name if row.calls else colour.quiet for row in rows],
             ),
             Column(
                 "errors",
                 [_count(row.errors) for row in rows],
+                wanted=8,
                 colours=[colour.bad if row.errors else colour.quiet for row in rows],
             ),
-            Column("bytes", [_bytes(row.bytes_c2s + row.bytes_s2c, seconds) for row in rows], 3),
+            Column("bytes", [_bytes(row.bytes_c2s + row.bytes_s2c, seconds) for row in rows], 3, wanted=10),
             Column("in flight", [_count(row.in_flight) for row in rows], 2),
-            Column("calls most", [_most(row) for row in rows], right=False, cut=True),
         ]
+        used = sum(max(column.width, column.wanted) + 2 for column in columns)
+        columns.append(
+            Column(
+                "calls most",
+                [_most(row, max(_MOST, self._width - used)) for row in rows],
+                right=False,
+                cut=True,
+            )
+        )
         return self._lines(columns, len(snapshot.clients))
 
     def _calls(self, snapshot: Snapshot, room: int) -> list[str]:
@@ -388,9 +431,21 @@ def _bytes(count: int, seconds: float | None) -> str:
     return f"{size(count / seconds)}/s" if count else "-"
 
 
-def _most(row: ClientRow) -> str:
-    """Return the procedures that a client calls most, with their parts of its calls."""
-    return ", ".join(f"{printable(name)} {count / row.calls:.0%}" for name, count in row.most) or "-"
+def _most(row: ClientRow, width: int) -> str:
+    """Return the procedures that a client calls most, with their parts of its calls, as many as fit."""
+    text = ""
+    for name, count in row.most:
+        more = f"{', ' if text else ''}{printable(name)} {count / row.calls:.0%}"
+        if text and len(text) + len(more) > width:
+            break
+        text += more
+    return text or "-"
+
+
+def _bar(count: int, most: int) -> str:
+    """Return a number as a bar, of which the largest number fills the whole width."""
+    eighths = ceil(count * _BAR * 8 / most) if most else 0
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def _bars(history: Sequence[int], width: int) -> tuple[str, str] | None:
