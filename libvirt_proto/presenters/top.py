@@ -48,13 +48,16 @@ _SHORT_NS: Final = 10**8
 _LONG_NS: Final = 10**9
 _TOO_LONG_NS: Final = 10 * 10**9
 _BARS: Final = "▁▂▃▄▅▆▇█"
-#: Widths: of names of procedures and of clients, of a bar, and minimum of what a client calls most.
+#: Widths: of names of procedures and of clients, of a bar, of what a client calls most (minimum), and of the
+#: more important columns next to that.
 _NAME: Final = 46
-_CLIENT: Final = 24
+_CLIENT: Final = 16
 _BAR: Final = 8
 _MOST: Final = 32
-#: Minimum height of a screen with more than one table, and maximum parts of it for the smaller tables.
+_OTHER: Final = 64
+#: Minimum lines for several tables, and for empty ones between them; maximum parts for the smaller tables.
 _SEVERAL: Final = 16
+_SPACIOUS: Final = 24
 _CALLS_PART: Final = 5
 _CLIENTS_PART: Final = 4
 
@@ -92,13 +95,11 @@ class TopText:
 
     def block(self, snapshot: Snapshot, shown: Shown, top: int) -> list[str]:
         """Return all tables with `top` rows each, and one more or the number of the others."""
-        return [
-            *self._head(snapshot, shown),
-            "",
-            *self._procedures(snapshot, shown, top + 1),
-            *self._waiting(snapshot, top + 1),
-            *self._titled("Clients", self._clients(snapshot, top + 1)),
-        ]
+        lines = [*self._head(snapshot, shown), "", *self._procedures(snapshot, shown, top + 1)]
+        clients = self._titled("Clients", self._clients(snapshot, top + 1))
+        for section in (self._waiting(snapshot, top + 1), clients):
+            lines += ["", *section] if section else []
+        return lines
 
     def _fitted(self, lines: list[str], height: int) -> list[str]:
         """Return the lines with the keys in the last one."""
@@ -178,22 +179,21 @@ class TopText:
 
     def _tables(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
         """Return the tables that the user wants, in `room` lines."""
+        gap = [""] if room >= _SPACIOUS else []
         match shown.view:
             case "procedures":
                 return ["", *self._procedures(snapshot, shown, room - 2)]
             case "clients":
-                return self._titled("Clients", self._clients(snapshot, room - 3))
+                return ["", *self._titled("Clients", self._clients(snapshot, room - 3))]
             case "calls":
-                return self._titled("In flight", self._calls(snapshot, room - 3)) or [
-                    "",
-                    "No calls in flight",
-                ]
+                calls = self._titled("In flight", self._calls(snapshot, room - 3))
+                return ["", *(calls or ["no calls in flight"])]
         if room < _SEVERAL:
-            return ["", *self._procedures(snapshot, shown, room - 2)]
+            return [*gap, *self._procedures(snapshot, shown, room - 1 - len(gap))]
         calls = self._waiting(snapshot, room // _CALLS_PART)
         clients = self._titled("Clients", self._clients(snapshot, room // _CLIENTS_PART))
-        rest = room - len(calls) - len(clients) - 2
-        return ["", *self._procedures(snapshot, shown, rest), *calls, *clients]
+        tables = [*gap, *calls, *gap, *clients] if calls else [*gap, *clients]
+        return ["", *self._procedures(snapshot, shown, room - len(tables) - 2), *tables]
 
     def _waiting(self, snapshot: Snapshot, room: int) -> list[str]:
         """Return the calls in flight, unless all are new."""
@@ -205,7 +205,7 @@ class TopText:
             return []
         colour = self._palette
         rule = "─" * (self._width - len(title) - 1) if self._width < table.WIDE else ""
-        return ["", f"{colour.name}{title}{colour.off} {colour.quiet}{rule}{colour.off}", *lines]
+        return [f"{colour.name}{title}{colour.off} {colour.quiet}{rule}{colour.off}", *lines]
 
     def _procedures(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
         rows, seconds, colour = _taken(snapshot.procedures, room), snapshot.seconds, self._palette
@@ -307,11 +307,10 @@ class TopText:
             Column("bytes", [_bytes(row.bytes_c2s + row.bytes_s2c, seconds) for row in rows], 3, wanted=10),
             Column("in flight", [_count(row.in_flight) for row in rows], 2),
         ]
-        used = sum(max(column.width, column.wanted) + 2 for column in columns)
         columns.append(
             Column(
                 "calls most",
-                [_most(row, max(_MOST, self._width - used)) for row in rows],
+                [_most(row, max(_MOST, self._width - _OTHER)) for row in rows],
                 right=False,
                 cut=True,
             )
@@ -444,8 +443,8 @@ def _most(row: ClientRow, width: int) -> str:
 
 def _bar(count: int, most: int) -> str:
     """Return a number as a bar, of which the largest number fills the whole width."""
-    eighths = ceil(count * _BAR * 8 / most) if most else 0
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+    halves = ceil(count * _BAR * 2 / most) if most else 0
+    return "━" * (halves // 2) + "╸" * (halves % 2)
 
 
 def _bars(history: Sequence[int], width: int) -> tuple[str, str] | None:
