@@ -23,6 +23,7 @@ from .screen import Screen
 from .status import Status
 
 if TYPE_CHECKING:
+    from ..api.capture import Capture
     from ..diagnose.diagnoser import Diagnoser
     from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent
     from ..figures.window import Snapshot, Window
@@ -55,7 +56,7 @@ class Ended(BaseException):
 
 
 class Display(Stop, ABC):
-    """The collector of a pass over one input, and its stop flag. `notices` are the input's, by code.
+    """The collector of a pass over one input, and its stop flag. `capture` is that input, once it is opened.
 
     Updates follow each other after `interval` seconds, and `count` of them end the pass; None: any number.
     Adding an item raises Ended if the flag is set.
@@ -64,7 +65,7 @@ class Display(Stop, ABC):
     def __init__(self, window: Window, shown: Shown, *, interval: float | None, count: int | None) -> None:
         super().__init__()
         self.shown = shown
-        self.notices: Mapping[str, int] = {}
+        self.capture: Capture | None = None
         self._window = window
         self._interval = interval
         self._left = count
@@ -118,7 +119,8 @@ class Display(Stop, ABC):
         """Return the figures of a time, in order."""
         snapshot = self._window.snapshot(self.shown.seconds, now_ns)
         findings = [] if self._findings is None else self._findings.findings
-        return in_order(replace(snapshot, notices=dict(self.notices), findings=findings), self.shown)
+        notices = {} if self.capture is None else dict(self.capture.notice_counts)
+        return in_order(replace(snapshot, notices=notices, findings=findings), self.shown)
 
     def _now(self) -> int | None:
         """Return the time on the clock of the messages: that of the last one, and what has passed since."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
@@ -21,8 +22,8 @@ _LEAVE: Final = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 #: Size of a terminal that does not report it.
 _SIZE: Final = os.terminal_size((80, 24))
-#: Key sequences of a terminal: CSI and SS3, with their parameters.
-_ESCAPE: Final = "\x1b"
+#: What other keys than characters send (arrows, function keys): CSI and SS3, with their parameters.
+_SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|O.?)?")
 _BLOCK: Final = 1024
 
 
@@ -98,7 +99,7 @@ class Screen:
             typed = ""
         if not typed:
             self._keys = None
-        return [] if typed.startswith(_ESCAPE) else [*typed]
+        return [*_SEQUENCE.sub("", typed)]
 
     def _begin(self) -> None:
         """Take the terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any, Final, Literal, TypeVar, get_args
@@ -49,12 +50,14 @@ _LONG_NS: Final = 10**9
 _TOO_LONG_NS: Final = 10 * 10**9
 _BARS: Final = "▁▂▃▄▅▆▇█"
 #: Widths: of names of procedures and of clients, of a bar, of what a client calls most (minimum), and of the
-#: more important columns next to that.
+#: more important columns next to that, and the title.
 _NAME: Final = 46
 _CLIENT: Final = 16
 _BAR: Final = 8
 _MOST: Final = 32
 _OTHER: Final = 64
+_TITLE: Final = 17
+_COLOURS: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 #: Minimum lines for several tables, and for empty ones between them; maximum parts for the smaller tables.
 _SEVERAL: Final = 16
 _SPACIOUS: Final = 24
@@ -103,26 +106,26 @@ class TopText:
 
     def _fitted(self, lines: list[str], height: int) -> list[str]:
         """Return the lines with the keys in the last one."""
-        lines = lines[: max(0, height - 1)]
-        return [*lines, *[""] * (height - 1 - len(lines)), self._foot()][:height]
+        above = [_clipped(line, self._width) for line in lines[: max(0, height - 1)]]
+        return [*above, *[""] * (height - 1 - len(above)), self._foot()]
 
     # The lines above the tables
 
     def _head(self, snapshot: Snapshot, shown: Shown) -> Iterator[str]:
         colour = self._palette
+        state = "paused" if shown.paused else "ended" if shown.ended else ""
         window = "since the beginning" if shown.seconds is None else f"last {shown.seconds} s"
-        right = [window if snapshot.time_ns is not None else "no clock"]
-        if snapshot.elapsed_ns is not None:
-            right.append(_clock(snapshot.elapsed_ns))
-        state = "  paused" if shown.paused else "  ended" if shown.ended else ""
+        elapsed = "no clock" if snapshot.elapsed_ns is None else _clock(snapshot.elapsed_ns)
+        title = f"libvirt-proto top · {printable(shown.source)}"
+        right = [part for part in (state, window, elapsed) if part]
+        while len(right) > 1 and len(" · ".join(right)) > self._width - _TITLE - 2:
+            right.pop()
         end = " · ".join(right)
-        room = self._width - len(end) - len(state) - 2
-        title = cut(f"libvirt-proto top · {printable(shown.source)}", max(room, 17))
-        gap = " " * (room - len(title) + 2 if self._width < table.WIDE else 2)
-        yield (
-            f"{colour.name}{title}{colour.off}{gap}{colour.quiet}{end}{colour.off}"
-            f"{colour.warn}{state}{colour.off}"
-        )
+        title = cut(title, max(self._width - len(end) - 2, 1))
+        gap = " " * (self._width - len(title) - len(end) if self._width < table.WIDE else 2)
+        if state:
+            end = f"{colour.warn}{state}{colour.off}{colour.quiet}{end[len(state) :]}"
+        yield f"{colour.name}{title}{colour.off}{gap}{colour.quiet}{end}{colour.off}"
         yield self._joined(self._totals(snapshot))
         bars = _bars(snapshot.history, self._width)
         if bars is not None:
@@ -215,7 +218,7 @@ class TopText:
         def time(ns: int | None) -> str:
             return "-" if ns is None else duration(ns, snapshot.resolution_ns)
 
-        most = max(row.calls for row in rows)
+        most = max((row.calls for row in rows), default=0)
         columns = [
             Column(
                 _head("procedure", "name", shown),
@@ -410,6 +413,16 @@ def _head(name: str, sort: Sort, shown: Shown) -> str:
     if shown.sort != sort:
         return name
     return f"{name} {'▲' if shown.reverse != (sort == 'name') else '▼'}"
+
+
+def _clipped(line: str, width: int) -> str:
+    """Return the beginning of a line that is too long, with all of its colours."""
+    parts, left = [], width
+    for part in _COLOURS.split(line):
+        shown = part if part.startswith("\x1b") else part[:left]
+        left -= 0 if part.startswith("\x1b") else len(shown)
+        parts.append(shown)
+    return "".join(parts)
 
 
 def _count(count: int) -> str:

@@ -23,15 +23,23 @@ import pyte
 #: Seconds in which something must happen.
 PATIENCE = 30.0
 COMMAND = Path(sys.executable).with_name("libvirt-proto")
-#: Makes the terminal of its standard input the controlling one of a new session, as a login does.
-_LOGIN = """
-import fcntl, os, sys, termios
+#: Makes the terminal of its standard input the controlling one of a new session, and runs a command as the
+#: job in the foreground, as a shell does: only a job can be suspended.
+_SHELL = """
+import fcntl, os, signal, sys, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-if len(sys.argv) > 2 and sys.argv[1] == "--stdin":
-    os.dup2(int(sys.argv[2]), 0)
-    del sys.argv[1:3]
-os.execv(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if not job:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    if sys.argv[1]:
+        os.dup2(int(sys.argv[1]), 0)
+    os.execv(sys.argv[2], sys.argv[2:])
+_, status = os.waitpid(job, 0)
+os._exit(os.waitstatus_to_exitcode(status) & 0xff)
 """
 
 
@@ -53,9 +61,16 @@ class Terminal:
         self.before = termios.tcgetattr(self._other)
         self._set_size(columns, lines)
         known = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        given = ["--stdin", str(stdin)] if stdin is not None else []
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _LOGIN, *given, str(COMMAND), *map(str, words)],
+        self._shell = subprocess.Popen(
+            [
+                sys.executable,
+                "-S",
+                "-c",
+                _SHELL,
+                "" if stdin is None else str(stdin),
+                str(COMMAND),
+                *map(str, words),
+            ],
             stdin=self._other,
             stdout=self._other,
             stderr=self._other,
@@ -69,9 +84,11 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self._shell.poll() is None:
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._shell.kill()
+            self._shell.wait()
         os.close(self._main)
         os.close(self._other)
 
@@ -81,9 +98,10 @@ class Terminal:
         return [line.rstrip() for line in self._screen.display]
 
     @property
-    def screen(self) -> Any:
-        """The emulator's screen."""
-        return self._screen
+    def pid(self) -> int:
+        """The process of the command."""
+        shell = self._shell.pid
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
     @property
     def attributes(self) -> list[Any]:
@@ -101,15 +119,20 @@ class Terminal:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the command."""
-        self.process.send_signal(number)
+        os.kill(self.pid, number)
 
     def until(self, is_there: Callable[[list[str]], object], what: str = "") -> list[str]:
         """Wait until the screen fulfils a condition, and return its lines."""
         end = time.monotonic() + PATIENCE
-        while not is_there(self.lines):
+        while not (self._is_whole and is_there(self.lines)):
             assert time.monotonic() < end, f"{what}: not on the screen:\n" + "\n".join(self.lines)
             self._read(0.1)
         return self.lines
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether everything that is drawn at once has arrived."""
+        return self.written.endswith((b"\x1b[J", b"l"))
 
     def shows(self, text: str) -> list[str]:
         """Wait until a text is on the screen, and return its lines."""
@@ -118,12 +141,12 @@ class Terminal:
     def end(self) -> int:
         """Wait for the end of the command, and return its exit status."""
         end = time.monotonic() + PATIENCE
-        while self.process.poll() is None:
+        while self._shell.poll() is None:
             assert time.monotonic() < end, "the command does not end:\n" + "\n".join(self.lines)
             self._read(0.1)
         while self._read(0):
             pass
-        return self.process.returncode
+        return self._shell.returncode
 
     def _read(self, seconds: float) -> bool:
         readable, _, _ = select.select([self._main], [], [], seconds)

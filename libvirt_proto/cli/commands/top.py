@@ -180,7 +180,7 @@ def top(
 
 def _show(capture: Capture, display: Display) -> None:
     """Read the input, and show its figures."""
-    display.notices = capture.notice_counts
+    display.capture = capture
     with suppress(Ended):
         capture.measure(display)
     display.end()

@@ -33,7 +33,7 @@ def run(*words: str | Path, stdin: bytes | None = None) -> Result:
 
 def names(lines: list[str]) -> list[str]:
     """The procedures in the first table, from above."""
-    at = next(i for i, line in enumerate(lines) if line.startswith("procedure"))
+    at = next((i for i, line in enumerate(lines) if line.startswith("procedure")), len(lines))
     found = []
     for line in lines[at + 1 :]:
         if not line or line.startswith(("…", "Clients", "In flight")):
@@ -55,12 +55,11 @@ def numbers(lines: list[str], column: int) -> list[float]:
 @pytest.mark.parametrize(("columns", "height"), [(80, 24), (120, 40), (40, 10), (20, 5), (300, 60), (1, 1)])
 def test_any_size(captures: Path, columns: int, height: int) -> None:
     with Terminal("top", captures / "tour.pcap", columns=columns, lines=height) as terminal:
-        lines = terminal.until(lambda lines: lines[0].startswith("libvirt-proto top"[:columns]))
-        if columns >= 40:
-            terminal.shows("q quit")
+        terminal.until(lambda _: terminal.written.endswith(b"\x1b[J"), "a screen")
+        if columns >= 20:
+            lines = terminal.shows("ended")
             assert lines[-1].startswith("q quit")
-            assert set(names(lines))
-            assert all(name.startswith("connect") for name in names(lines)[:1])
+            assert names(lines) or height < 10
         if columns >= 80:
             assert names(lines)[:3] == [*ROWS]
         terminal.press("q")
@@ -71,7 +70,7 @@ def test_any_size(captures: Path, columns: int, height: int) -> None:
 
 def test_keys_sort(captures: Path) -> None:
     with Terminal("top", captures / "tour.pcap", columns=120, lines=50) as terminal:
-        terminal.shows("calls/s ▼")
+        terminal.shows("ended")
         terminal.press("e")
         lines = terminal.shows("errors ▼")
         errors = numbers(lines, 4)
@@ -92,7 +91,7 @@ def test_keys_sort(captures: Path) -> None:
 
 def test_keys_select_tables_window_and_help(captures: Path) -> None:
     with Terminal("top", captures / "stream-events-keepalive.pcap", columns=100, lines=40) as terminal:
-        terminal.shows("since the beginning")
+        terminal.shows("ended")
         assert any(line.startswith("Clients") for line in terminal.lines)
         terminal.press("p")
         terminal.until(lambda lines: not any(line.startswith("Clients") for line in lines), "procedures")
@@ -108,8 +107,7 @@ def test_keys_select_tables_window_and_help(captures: Path) -> None:
         terminal.shows("last 2 s")
         terminal.press("h")
         terminal.shows("sort by rate")
-        terminal.press("\x1b[A?")  # an arrow, with a key that follows it, is no key
-        terminal.press("h")
+        terminal.press("\x1b[A\x1bOP\x1b[15~?")  # an arrow and two function keys
         terminal.until(lambda lines: not any("sort by rate" in line for line in lines), "no help")
         terminal.press(" ")
         terminal.shows("paused")
@@ -121,7 +119,7 @@ def test_keys_select_tables_window_and_help(captures: Path) -> None:
 
 def test_new_size_draws_everything_again(captures: Path) -> None:
     with Terminal("top", captures / "tour.pcap") as terminal:
-        terminal.shows("q quit")
+        terminal.shows("ended")
         terminal.resize(130, 45)
         lines = terminal.until(lambda lines: len(lines[-1]) > 80, "more keys")
         assert names(lines)[:3] == [*ROWS]
@@ -165,7 +163,7 @@ def test_error_restores_the_terminal(captures: Path, tmp_path: Path) -> None:
 def test_suspends_and_continues(captures: Path) -> None:
     with Terminal("top", captures / "tour.pcap") as terminal:
         terminal.shows("q quit")
-        terminal.signal(signal.SIGTSTP)
+        terminal.press("\x1a")
         until_state(terminal, "T")
         assert terminal.attributes == terminal.before
         terminal.until(lambda _: terminal.written.endswith(LEFT), "the end of the screen")
@@ -180,10 +178,10 @@ def test_suspends_and_continues(captures: Path) -> None:
 
 
 def until_state(terminal: Terminal, state: str) -> None:
-    """Wait until the process is in one of its states (proc(5)); a SIGTSTP without a job stops nothing."""
+    """Wait until the process is in a state (proc(5))."""
 
     def is_there(_: list[str]) -> bool:
-        text = Path(f"/proc/{terminal.process.pid}/stat").read_text()
+        text = Path(f"/proc/{terminal.pid}/stat").read_text()
         return text.rpartition(")")[2].split()[0] == state
 
     terminal.until(is_there, f"state {state}")
@@ -243,7 +241,7 @@ def test_finding_is_above_the_tables_and_notices_follow_the_screen(root: Path, t
         terminal.press("q")
         assert terminal.end() == 0
         after = terminal.written.rpartition(LEFT)[2].decode()
-        assert after.count("the file ends") == 1
+        assert after.count(f"{cut}: ") == 1
 
 
 @pytest.mark.parametrize("words", [("top", "missing"), ("top", "/dev/null")])
@@ -361,10 +359,12 @@ def test_foreign_text_is_escaped() -> None:
     talk = Talk()
     talk.call("domain_create", domain("a\x1b[2J\u202eb\n"), at=START, takes=None)
     talk.call("domain_get_info", domain("x"), at=START + SECOND)
-    result = run("-", stdin=capture_of(talk))
-    assert "a\\x1b[2J\\u{202e}b\\n" in result.stdout
-    assert "\x1b" not in result.stdout
-    assert "\u202e" not in result.stdout
+    command = [COMMAND, "top", "-"]
+    result = subprocess.run(command, input=capture_of(talk), capture_output=True)
+    shown = result.stdout.decode()
+    assert "a\\x1b[2J\\u{202e}b\\n" in shown
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
 
 
 @pytest.mark.parametrize(
