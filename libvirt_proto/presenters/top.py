@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..figures.window import OTHERS, ClientRow, ProcedureRow, Snapshot
-from ..text import amount, duration, printable, size
+from ..text import amount, clock, duration, printable, size
 from . import table
 from .style import PLAIN, Palette, severity_colour
 from .table import Column, cut
@@ -45,7 +45,7 @@ _FOOT: Final = (
 )
 #: A call in flight that has waited for less is not worth a line among other tables.
 _SHORT_NS: Final = 10**8
-#: A call that waits so long is unusual, and so long is bad.
+#: Minimum times of calls that are unusual, and bad.
 _LONG_NS: Final = 10**9
 _TOO_LONG_NS: Final = 10 * 10**9
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -87,9 +87,12 @@ class TopText:
     def __init__(self, width: int, palette: Palette = PLAIN) -> None:
         self._width = width
         self._palette = palette
+        #: Whether the lines are a screen, which has bars and rules, too.
+        self._is_screen = False
 
     def screen(self, snapshot: Snapshot, shown: Shown, height: int) -> list[str]:
         """Return a screen of at most `height` lines: as many rows as fit, and the keys."""
+        self._is_screen = True
         head = [*self._head(snapshot, shown)]
         if shown.help:
             return self._fitted([*head, "", *self._help()], height)
@@ -98,6 +101,7 @@ class TopText:
 
     def block(self, snapshot: Snapshot, shown: Shown, top: int) -> list[str]:
         """Return all tables with `top` rows each, and one more or the number of the others."""
+        self._is_screen = False
         lines = [*self._head(snapshot, shown), "", *self._procedures(snapshot, shown, top + 1)]
         clients = self._titled("Clients", self._clients(snapshot, top + 1))
         for section in (self._waiting(snapshot, top + 1), clients):
@@ -117,17 +121,18 @@ class TopText:
         window = "since the beginning" if shown.seconds is None else f"last {shown.seconds} s"
         elapsed = "no clock" if snapshot.elapsed_ns is None else _clock(snapshot.elapsed_ns)
         title = f"libvirt-proto top · {printable(shown.source)}"
-        right = [part for part in (state, window, elapsed) if part]
+        now = "" if self._is_screen or snapshot.time_ns is None else clock(snapshot.time_ns)
+        right = [part for part in (state, window, elapsed, now) if part]
         while len(right) > 1 and len(" · ".join(right)) > self._width - _TITLE - 2:
             right.pop()
         end = " · ".join(right)
         title = cut(title, max(self._width - len(end) - 2, 1))
-        gap = " " * (self._width - len(title) - len(end) if self._width < table.WIDE else 2)
+        gap = " " * (self._width - len(title) - len(end) if self._is_screen else 2)
         if state:
             end = f"{colour.warn}{state}{colour.off}{colour.quiet}{end[len(state) :]}"
         yield f"{colour.name}{title}{colour.off}{gap}{colour.quiet}{end}{colour.off}"
         yield self._joined(self._totals(snapshot))
-        bars = _bars(snapshot.history, self._width)
+        bars = _bars(snapshot.history, self._width) if self._is_screen else None
         if bars is not None:
             yield f"{colour.text}{bars[0]}{colour.off}{colour.quiet}{bars[1]}{colour.off}"
         yield from self._findings(snapshot)
@@ -182,7 +187,6 @@ class TopText:
 
     def _tables(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
         """Return the tables that the user wants, in `room` lines."""
-        gap = [""] if room >= _SPACIOUS else []
         match shown.view:
             case "procedures":
                 return ["", *self._procedures(snapshot, shown, room - 2)]
@@ -192,11 +196,15 @@ class TopText:
                 calls = self._titled("In flight", self._calls(snapshot, room - 3))
                 return ["", *(calls or ["no calls in flight"])]
         if room < _SEVERAL:
-            return [*gap, *self._procedures(snapshot, shown, room - 1 - len(gap))]
+            return self._procedures(snapshot, shown, room - 1)
         calls = self._waiting(snapshot, room // _CALLS_PART)
         clients = self._titled("Clients", self._clients(snapshot, room // _CLIENTS_PART))
-        tables = [*gap, *calls, *gap, *clients] if calls else [*gap, *clients]
-        return ["", *self._procedures(snapshot, shown, room - len(tables) - 2), *tables]
+        others = [table for table in (calls, clients) if table]
+        rest = room - 1 - len(calls) - len(clients)
+        kept = len(others) if room >= _SPACIOUS else 0
+        procedures = self._procedures(snapshot, shown, rest - kept - 1)
+        gap = [""] if rest - len(procedures) >= len(others) else []
+        return ["", *procedures, *(line for table in others for line in (*gap, *table))]
 
     def _waiting(self, snapshot: Snapshot, room: int) -> list[str]:
         """Return the calls in flight, unless all are new."""
@@ -207,8 +215,10 @@ class TopText:
         if not lines:
             return []
         colour = self._palette
-        rule = "─" * (self._width - len(title) - 1) if self._width < table.WIDE else ""
-        return [f"{colour.name}{title}{colour.off} {colour.quiet}{rule}{colour.off}", *lines]
+        head = f"{colour.name}{title}{colour.off}"
+        if self._is_screen:
+            head += f" {colour.quiet}{'─' * (self._width - len(title) - 1)}{colour.off}"
+        return [head, *lines]
 
     def _procedures(self, snapshot: Snapshot, shown: Shown, room: int) -> list[str]:
         rows, seconds, colour = _taken(snapshot.procedures, room), snapshot.seconds, self._palette
@@ -261,8 +271,6 @@ class TopText:
                 wanted=7,
                 colours=[self._late(row.p99_ns) for row in rows],
             ),
-            Column("sent", [_bytes(row.bytes_c2s, seconds) for row in rows], 0, wanted=10),
-            Column("received", [_bytes(row.bytes_s2c, seconds) for row in rows], 0, wanted=10),
             Column(
                 _head("bytes", "bytes", shown),
                 [_bytes(row.bytes_c2s + row.bytes_s2c, seconds) for row in rows],
@@ -284,10 +292,10 @@ class TopText:
                 colours=[self._late(row.oldest_ns) or colour.quiet for row in rows],
             ),
         ]
-        if self._width == table.WIDE:
+        if not self._is_screen:
             del columns[3]  # whoever reads the text counts its columns
         if any(row.unanswered for row in rows):
-            columns.insert(-7, Column("unanswered", [_count(row.unanswered) for row in rows], 4))
+            columns.insert(-5, Column("unanswered", [_count(row.unanswered) for row in rows], 4))
         return self._lines(columns, len(snapshot.procedures))
 
     def _clients(self, snapshot: Snapshot, room: int) -> list[str]:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.system("libvirtd", "virsh"), pytest.mark.usefixtures("
 
 
 def left(pid: int) -> list[str]:
-    """What a trace left in tracefs."""
+    """The remains of a trace in tracefs."""
     return [name for name in ours_in_tracefs() if f"_{pid}_" in name]
 
 

@@ -131,7 +131,7 @@ class Terminal:
 
     @property
     def _is_whole(self) -> bool:
-        """Whether everything that is drawn at once has arrived."""
+        """True if everything that is drawn at once has arrived."""
         return self.written.endswith((b"\x1b[J", b"l"))
 
     def shows(self, text: str) -> list[str]:

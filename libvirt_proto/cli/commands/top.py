@@ -243,8 +243,7 @@ def _default_window(*, whole: bool, on_screen: bool, interval: float | None) -> 
 
 
 def _new_window(registry: Registry, filter: Filter, *, live: bool, shown: Shown) -> Window:
-    """Return an empty window. With a filter there are no findings: calls without their replies would be
-    some."""
+    """Return an empty window. A filter rules findings out: calls without their replies would be some."""
     from ...diagnose.diagnoser import Diagnoser
     from ...figures.window import Window
 
