@@ -6,10 +6,12 @@ items, and the stop flag for which the input waits, which leaves it a turn while
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
@@ -56,7 +58,7 @@ class Ended(BaseException):
 
 
 class Display(Stop, ABC):
-    """The collector of a pass over one input, and its stop flag. `capture` is that input, once it is opened.
+    """The collector of a pass over one input, and its stop flag.
 
     Updates follow each other after `interval` seconds, and `count` of them end the pass; None: any number.
     Adding an item raises Ended if the flag is set.
@@ -65,7 +67,7 @@ class Display(Stop, ABC):
     def __init__(self, window: Window, shown: Shown, *, interval: float | None, count: int | None) -> None:
         super().__init__()
         self.shown = shown
-        self.capture: Capture | None = None
+        self._notices: Callable[[], Mapping[str, int]] = dict
         self._window = window
         self._interval = interval
         self._left = count
@@ -74,6 +76,13 @@ class Display(Stop, ABC):
         #: The last message, and when it was noticed.
         self._last_ns: int | None = None
         self._noticed = self._updated = time.monotonic()
+
+    def show(self, capture: Capture) -> None:
+        """Read an input, and show its figures until the user does not want more."""
+        self._notices = lambda: capture.notice_counts
+        with suppress(Ended):
+            capture.measure(self)
+        self._end()
 
     @property
     def diagnoser(self) -> Diagnoser | None:
@@ -90,7 +99,7 @@ class Display(Stop, ABC):
             raise Ended
 
     def read(self, messages: int, start_ns: int | None) -> None:
-        """Do nothing: `end` follows."""
+        """Do nothing: `_end` follows."""
 
     def wait(self, seconds: float) -> bool:
         """Wait for more of the input, and return whether it is not wanted."""
@@ -103,7 +112,7 @@ class Display(Stop, ABC):
         """Update what is shown if it is time. Waits for the user up to some seconds."""
 
     @abstractmethod
-    def end(self) -> None:
+    def _end(self) -> None:
         """Show the figures at the end of the input."""
 
     def __enter__(self) -> Self:
@@ -119,8 +128,7 @@ class Display(Stop, ABC):
         """Return the figures of a time, in order."""
         snapshot = self._window.snapshot(self.shown.seconds, now_ns)
         findings = [] if self._findings is None else self._findings.findings
-        notices = {} if self.capture is None else dict(self.capture.notice_counts)
-        return in_order(replace(snapshot, notices=notices, findings=findings), self.shown)
+        return in_order(replace(snapshot, notices=dict(self._notices()), findings=findings), self.shown)
 
     def _now(self) -> int | None:
         """Return the time on the clock of the messages: that of the last one, and what has passed since."""
@@ -139,7 +147,7 @@ class Display(Stop, ABC):
         self._updated = time.monotonic()
         if self._left is not None:
             self._left -= 1
-            if self._left <= 0:
+            if self._left == 0:
                 self.set()
 
     def _examine(self) -> None:
@@ -158,7 +166,6 @@ class Printed(Display):
         self,
         window: Window,
         shown: Shown,
-        out: BinaryIO,
         text: TopText | None,
         top: int,
         *,
@@ -167,7 +174,8 @@ class Printed(Display):
         count: int | None,
     ) -> None:
         super().__init__(window, shown, interval=interval if live else None, count=count)
-        self._out = out
+        #: Where updates go. The one that interrupts its writes is this object.
+        self.out: BinaryIO = sys.stdout.buffer
         self._text = text
         self._top = top
         self._step_ns = None if live or interval is None else max(1, round(interval)) * _SECOND
@@ -195,24 +203,24 @@ class Printed(Display):
         elif seconds:
             time.sleep(seconds)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Print the figures at the end, unless there were enough updates."""
-        if not self.is_set() or self._left is None:
+        if self._left != 0:
             self._examine()
             self._print(self._window.last_ns)
 
     def _print(self, now_ns: int | None) -> None:
-        if self.is_set() and self._left is not None:
+        if self._left == 0:
             return
         snapshot = self._snapshot(now_ns)
         if self._text is None:
-            self._out.write(json.encode(snapshot) + b"\n")
+            self.out.write(json.encode(snapshot) + b"\n")
         else:
             lines = self._text.block(snapshot, self.shown, self._top)
             text = "".join(f"{line.rstrip()}\n" for line in lines)
-            self._out.write(self._separator + text.encode("utf-8", "backslashreplace"))
+            self.out.write(self._separator + text.encode("utf-8", "backslashreplace"))
             self._separator = b"\n"
-        self._out.flush()
+        self.out.flush()
         self._count()
 
 
@@ -259,13 +267,13 @@ class OnScreen(Display):
             self._press(key, now_ns)
         due = self._is_due() and not self._has_ended
         if due:
-            self._look(self._has_ended)
+            self._look()
         if keys or due or self._screen.changed:
             self._draw(now_ns)
         if due:
             self._count()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Show the figures until the user quits, or for the updates that are left."""
         self._has_ended = True
         self.shown = replace(self.shown, ended=True)
@@ -281,11 +289,11 @@ class OnScreen(Display):
         snapshot = in_order(self._frozen, self.shown) if self._frozen else self._snapshot(now_ns)
         self._screen.draw(TopText(columns, self._palette).screen(snapshot, self.shown, lines))
 
-    def _look(self, wait: bool) -> None:
+    def _look(self) -> None:
         """Examine what went wrong from time to time."""
         if self._findings is None:
             return
-        self._findings.collect(wait=wait)
+        self._findings.collect()
         if time.monotonic() >= self._examined + _EXAMINE:
             self._examined = time.monotonic()
             self._findings.examine()
@@ -339,8 +347,7 @@ class HoldingStatus(Status):
         for notice in held:
             self.notice(notice)
         for code, count in self._others.items():
-            print_ = f"{count:,} more × {code}"
-            self.problem(print_)
+            self.problem(f"{count:,} more notices: {code}")
 
     def notice(self, notice: Notice) -> None:
         """Show a notice, or keep it."""

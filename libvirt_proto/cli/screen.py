@@ -104,7 +104,8 @@ class Screen:
     def _begin(self) -> None:
         """Take the terminal."""
         if self._keys is not None:
-            self._saved = termios.tcgetattr(self._keys)
+            # After SIGSTOP, the terminal may still have our settings.
+            self._saved = self._saved or termios.tcgetattr(self._keys)
             tty.setcbreak(self._keys)
         self._write(_ENTER)
         self.changed = True
@@ -142,7 +143,7 @@ class Screen:
         self._suspend = True
 
     def _on_continue(self, _number: int, _frame: object) -> None:
-        # After SIGSTOP, the shell has set the terminal to its own state.
+        # After SIGSTOP, the shell may have changed the terminal.
         self._resumed = not self._suspend
 
     def _suspended(self) -> None:

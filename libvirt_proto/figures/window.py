@@ -345,6 +345,7 @@ class Window:
         old = self._slices.popleft()
         copies = self._recording.copies
         if len(copies) > 2 * MAX_CONNECTIONS:
+            self._connections -= len(copies - self._peers.keys())
             copies.intersection_update(self._peers)
         self._entries -= sum(cell.entries for cell in old.cells.values())
         self._add(self._past, [old], self._names(), self._counted)
@@ -359,7 +360,8 @@ class Window:
         begin = None if seconds is None or now_ns is None else now_ns // _SECOND - seconds + 1
         slices = [each for each in self._slices if begin is None or each.second >= begin]
         figures = self._past.copy() if begin is None else _Totals()
-        self._add(figures, slices, names, BoundedDict(MAX_CONNECTIONS, self._counted.items()))
+        counted = self._counted.items() if begin is None else ()
+        self._add(figures, slices, names, BoundedDict(MAX_CONNECTIONS, counted))
         procedures = {number: self._procedure(number, cell) for number, cell in figures.procedures.items()}
         clients = {
             name: self._client(name, cells, figures.connections[name])

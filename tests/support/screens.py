@@ -138,6 +138,11 @@ class Terminal:
         """Wait until a text is on the screen, and return its lines."""
         return self.until(lambda lines: any(text in line for line in lines), text)
 
+    def hang_up(self) -> None:
+        """Close the terminal, as when its window is closed."""
+        os.close(self._main)
+        self._main = os.open(os.devnull, os.O_RDWR)
+
     def end(self) -> int:
         """Wait for the end of the command, and return its exit status."""
         end = time.monotonic() + PATIENCE

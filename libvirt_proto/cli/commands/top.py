@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -14,9 +14,10 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
+from ...capture.stop import Stop
 from ...presenters.top import SORTS, Shown, Sort, TopText
 from .. import options
-from ..displays import Display, Ended, HoldingStatus, OnScreen, Printed
+from ..displays import Display, HoldingStatus, OnScreen, Printed
 from ..filter_options import filters
 from ..inputs import Inputs, live, one_input
 from ..output import destination
@@ -140,30 +141,34 @@ def top(
         raise click.UsageError(
             "--client-only and --server-only exclude each other; the default is both sides"
         )
-    inputs.check(output)
     whole = file is not None and inputs.follow is None and _is_regular(file)
+    if file is not None and not whole:
+        inputs = replace(inputs, follow=Stop())
+    inputs.check(output)
     on_screen = format_ is None and output is None and _can_draw()
     if seconds is None:
         seconds = _default_window(whole=whole, on_screen=on_screen, interval=interval)
-    shown = Shown(file or "live", sort, seconds=None if seconds == "all" else int(seconds))
-    window = _new_window(registry, filter, live=file is None, shown=shown)
+    name = "live" if file is None else "standard input" if file == "-" else file
+    shown = Shown(name, sort, seconds=None if seconds == "all" else int(seconds))
+    window = _new_window(registry, filter, file, shown.seconds)
     status = HoldingStatus(options.palette(color, sys.stderr))
     palette = options.stdout_palette("never" if output and color == "auto" else color)
     with failing_in_words(), ExitStack() as opened:
         probes = opened.enter_context(tracing.probes()) if file is None else []
         if file is None and tracing.shows(probes, color, sides, wide=wide):
             return
-        out = opened.enter_context(destination(output))
         display: Display
         if on_screen:
             display = OnScreen(
                 window, shown, status, palette, interval=interval or _SCREEN_INTERVAL, count=count
             )
+            out: BinaryIO = sys.stdout.buffer
         else:
             width = options.width(fit=output is None and not wide)
             text = None if format_ == "json" else TopText(width, palette)
             step = interval if whole else interval or _TEXT_INTERVAL
-            display = Printed(window, shown, out, text, top, live=not whole, interval=step, count=count)
+            display = Printed(window, shown, text, top, live=not whole, interval=step, count=count)
+            out = display.out = opened.enter_context(destination(output, None if whole else display))
         if file is None:
             capture = opened.enter_context(
                 _trace(tracing, probes, sides, display, out, registry, status, filter)
@@ -174,16 +179,8 @@ def top(
             capture = opened.enter_context(inputs.open(file, registry, status, filter=filter))
         problems = status.problems
         if not problems:
-            _show(capture, opened.enter_context(display))
+            opened.enter_context(display).show(capture)
     ctx.exit(1 if (problems if on_screen else status.problems) else 0)
-
-
-def _show(capture: Capture, display: Display) -> None:
-    """Read the input, and show its figures."""
-    display.capture = capture
-    with suppress(Ended):
-        capture.measure(display)
-    display.end()
 
 
 @contextmanager
@@ -227,7 +224,10 @@ def _is_regular(file: str) -> bool:
     """Return whether an input is a file that ends."""
     if file != "-":
         return os.path.isfile(file)
-    return sys.stdin is not None and stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    try:
+        return sys.stdin is not None and stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    except OSError:  # it is closed, or not a real file
+        return False
 
 
 def _can_draw() -> bool:
@@ -242,13 +242,14 @@ def _default_window(*, whole: bool, on_screen: bool, interval: float | None) -> 
     return min(max(1, round(interval)), _LONGEST)
 
 
-def _new_window(registry: Registry, filter: Filter, *, live: bool, shown: Shown) -> Window:
+def _new_window(registry: Registry, filter: Filter, file: str | None, seconds: int | None) -> Window:
     """Return an empty window. A filter rules findings out: calls without their replies would be some."""
     from ...diagnose.diagnoser import Diagnoser
     from ...figures.window import Window
 
     diagnoser = None
     if not filter.active:
-        diagnoser = Diagnoser(registry, decode=None if live else ("libvirt-proto", "decode"), live=live)
-        diagnoser.source(shown.source)
-    return Window(registry, diagnoser, longest=shown.seconds or 0)
+        is_live = file is None
+        diagnoser = Diagnoser(registry, decode=None if is_live else ("libvirt-proto", "decode"), live=is_live)
+        diagnoser.source(file or "live")
+    return Window(registry, diagnoser, longest=seconds or 0)

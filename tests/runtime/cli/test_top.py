@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,35 @@ def test_suspends_and_continues(captures: Path) -> None:
         assert terminal.attributes == terminal.before
 
 
+def test_stopped_process_takes_the_screen_again(captures: Path) -> None:
+    """SIGSTOP cannot be caught, and leaves the terminal as it is."""
+    with Terminal("top", captures / "tour.pcap") as terminal:
+        terminal.shows("ended")
+        drawn = len(terminal.written)
+        terminal.signal(signal.SIGSTOP)
+        until_state(terminal, "T")
+        terminal.signal(signal.SIGCONT)
+        terminal.until(lambda _: b"\x1b[?1049h" in terminal.written[drawn:], "the screen")
+        terminal.press("q")
+        assert terminal.end() == 0
+        assert terminal.attributes == terminal.before
+
+
+def test_closed_terminal_ends_the_command(tmp_path: Path) -> None:
+    file = tmp_path / "growing.pcap"
+    talk = Talk()
+    talk.call("node_get_info", at=START, error=b"no")
+    file.write_bytes(capture_of(talk))
+    with Terminal("top", "-f", file) as terminal:
+        terminal.shows("q quit")
+        pid = terminal.pid
+        terminal.hang_up()
+        end = time.monotonic() + PATIENCE
+        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+            assert time.monotonic() < end, "it still runs"
+            time.sleep(0.05)
+
+
 def until_state(terminal: Terminal, state: str) -> None:
     """Wait until the process is in a state (proc(5))."""
 
@@ -342,6 +372,26 @@ def test_interrupt_of_a_pipe_shows_the_figures_so_far(captures: Path) -> None:
     assert b"connect_supports_feature" in out
 
 
+def test_blocked_pipe_does_not_delay_the_end(captures: Path) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with suppress(BlockingIOError):
+        while os.write(theirs, bytes(4096)):
+            pass
+    os.set_blocking(theirs, True)
+    with subprocess.Popen(
+        [COMMAND, "top", "--interval", "0.5", "-"], stdin=subprocess.PIPE, stdout=theirs
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write((captures / "tour.pcap").read_bytes())
+        process.stdin.flush()
+        until_sleeping(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 141
+    os.close(ours)
+    os.close(theirs)
+
+
 def until_sleeping(pid: int) -> None:
     """Wait until a process has done what there is to do: twice the same time of its processor."""
     end, before = time.monotonic() + PATIENCE, ""
@@ -374,6 +424,7 @@ def test_foreign_text_is_escaped() -> None:
         (("--server-only", "-"), "--server-only is for live traces"),
         (("-f",), "--follow requires FILE"),
         (("--client-only", "--server-only"), "exclude each other"),
+        (("--keylog", "/dev/null", "-"), "--keylog requires a complete capture"),
         (("--window", "0", "-"), "expected 1 to 3600 (seconds) or all, got '0'"),
         (("--sort", "size", "-"), "'size'"),
         (("/nonexistent",), "/nonexistent: no such file"),

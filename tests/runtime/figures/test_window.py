@@ -115,6 +115,14 @@ def test_figures_stay_when_their_seconds_leave_the_longest_window() -> None:
     assert set(snapshot.history) == {1}
 
 
+def test_window_counts_connections_that_began_before_it() -> None:
+    talk = Talk()
+    for second in range(200):
+        talk.call("connect_get_lib_version", at=START + second * SECOND, conn=1 + second % 2)
+    snapshot = fed(talk).snapshot(10)
+    assert (snapshot.connections, snapshot.clients[0].connections) == (2, 2)
+
+
 def test_calls_in_flight_with_their_objects_the_oldest_first() -> None:
     talk = Talk()
     talk.call("domain_create", domain("vm1"), at=START, takes=None)
