@@ -248,7 +248,7 @@ class Sessions:
         return [self._close(entry, "pending") for entry in list(self._open.values())]
 
     def waiting(self) -> Iterator[Captured]:
-        """Yield the calls that wait for a reply, in the order in which they were added."""
+        """Yield the calls that wait for a reply, without those that are paired elsewhere."""
         for entry in self._open.values():
             if entry.call is not None and entry.reply is None:
                 yield entry.call
