@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from ..capture.stop import Stop
 from ..diagnose.interim import InterimFindings
+from ..events import Notice, NoticeCode
 from ..presenters.top import Shown, Sort, TopText, View, in_order
 from .screen import Screen
 from .status import Status
@@ -27,7 +28,7 @@ from .status import Status
 if TYPE_CHECKING:
     from ..api.capture import Capture
     from ..diagnose.diagnoser import Diagnoser
-    from ..events import Captured, Closed, ConnectionEvent, LogLine, Notice, ProbeEvent
+    from ..events import Captured, Closed, ConnectionEvent, LogLine, ProbeEvent
     from ..figures.window import Snapshot, Window
     from ..presenters.style import Palette
 
@@ -335,7 +336,7 @@ class HoldingStatus(Status):
     def __init__(self, palette: Palette) -> None:
         super().__init__(palette, bar=False, summary=False)
         self._held: list[Notice] | None = None
-        self._others: Counter[str] = Counter()
+        self._others: Counter[NoticeCode] = Counter()
 
     def hold(self) -> None:
         """Keep notices from now on."""
@@ -347,7 +348,7 @@ class HoldingStatus(Status):
         for notice in held:
             self.notice(notice)
         for code, count in self._others.items():
-            self.problem(f"{count:,} more notices: {code}")
+            self.notice(Notice(code, f"{count:,} more of these", severity="note"))
 
     def notice(self, notice: Notice) -> None:
         """Show a notice, or keep it."""

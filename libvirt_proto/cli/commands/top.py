@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from ...capture.stop import Stop
+from ...events import NoticeCode
 from ...presenters.top import SORTS, Shown, Sort, TopText
 from .. import options
 from ..displays import Display, HoldingStatus, OnScreen, Printed
@@ -177,10 +178,9 @@ def top(
             opened.enter_context(stopping(display))
             inputs = inputs if whole else replace(inputs, follow=display)
             capture = opened.enter_context(inputs.open(file, registry, status, filter=filter))
-        problems = status.problems
-        if not problems:
+        if not status.problems:
             opened.enter_context(display).show(capture)
-    ctx.exit(1 if (problems if on_screen else status.problems) else 0)
+    ctx.exit(1 if (status.notices[NoticeCode.UNREADABLE] if on_screen else status.problems) else 0)
 
 
 @contextmanager

@@ -282,6 +282,31 @@ def test_no_screen_for_an_input_that_cannot_be_read(words: tuple[str, ...]) -> N
         assert b"\x1b[?1049h" not in terminal.written
 
 
+def test_text_that_is_no_input_ends_the_screen_with_an_error(tmp_path: Path) -> None:
+    """Which is known only at its end."""
+    file = tmp_path / "notes"
+    file.write_text("nothing of libvirt's\n" * 10)
+    with Terminal("top", file) as terminal:
+        assert terminal.end() == 1
+        assert terminal.attributes == terminal.before
+        assert b"unrecognised format" in terminal.written.rpartition(LEFT)[2]
+
+
+def test_notices_that_are_too_many_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "many.pcap"
+    talk = Talk()
+    for number in range(150):
+        talk.call("node_get_info", at=START + number * SECOND, conn=1 + number)
+    file.write_bytes(capture_of(talk))
+    with Terminal("top", file, columns=100) as terminal:
+        terminal.shows("ended")
+        terminal.press("q")
+        assert terminal.end() == 0
+        after = terminal.written.rpartition(LEFT)[2].decode()
+        assert after.count(f"{file}: ") == 101
+        assert "50 more of these" in after
+
+
 def test_colour_is_optional(captures: Path) -> None:
     for words, env in ((("--color", "never"), {}), ((), {"NO_COLOR": "1"})):
         with Terminal("top", *words, captures / "tour.pcap", env=env) as terminal:
