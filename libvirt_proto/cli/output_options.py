@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from . import options
 from .filter_options import context, filters
 from .status import Status
-from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, View
+from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, TableView, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = ("pretty", "monitor", "jsonl")
+#: Formats whose output is one file, of all messages of a command.
+TABLES = ("arrow", "parquet")
+FORMATS = ("pretty", "monitor", "jsonl", *TABLES)
 
 
 class OutputOptions(msgspec.Struct, frozen=True):
@@ -95,6 +97,19 @@ class OutputOptions(msgspec.Struct, frozen=True):
             times=self.times,
         )
 
+    @contextmanager
+    def table(self, out: BinaryIO) -> Iterator[View | None]:
+        """Yield the view of all sources, if the format is a table, and write its end, also after an
+        interruption. Else yield None: each source has its own."""
+        if self.format not in TABLES:
+            yield None
+            return
+        view = TableView(self.format, self.registry, exchanges=self.exchanges, redact=self.redact)
+        try:
+            yield view
+        finally:
+            out.write(view.end())
+
     def write(
         self,
         capture: Capture,
@@ -104,7 +119,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
         live: bool = False,
         view: View | None = None,
     ) -> None:
-        """Write what is shown of a Capture, and close it; with `live`, flush each line."""
+        """Write what is shown of a Capture, and close it; with `live`, flush each line. `view` is that of
+        `table`, or one for this Capture."""
         view = view or self.view()
         as_of = self._as_of()
         if as_of:
@@ -159,6 +175,8 @@ def live_figures(name: str) -> Callable[[Command], Command]:
         ) -> Any:
             if diagnosis and (figures or show.exchanges or show.filter.active):
                 raise click.UsageError("--diagnose cannot be combined with filters, --stats or --exchanges")
+            if (figures or diagnosis) and show.format in TABLES:
+                raise click.UsageError(f"--stats and --diagnose exclude --format {show.format}; use json")
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
             if figures and show.filter.context:
@@ -185,8 +203,9 @@ def show(command: Command) -> Command:
         "format_",
         type=options.Format(*FORMATS, text="pretty", json="jsonl"),
         metavar="FORMAT",
-        help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message."
-        " Default: pretty on a terminal, otherwise jsonl.",
+        help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message;"
+        " arrow and parquet: a table (needs libvirt-proto[arrow]). Default: pretty on a terminal, otherwise"
+        " jsonl.",
     )
     @click.option(
         "--exchanges",
@@ -234,6 +253,8 @@ def show(command: Command) -> Command:
         **rest: Any,
     ) -> Any:
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
+        if format_ in TABLES:
+            _check_table(format_, output, acl)
         old = None if as_of is None else options.open_registry(as_of)
         shown = OutputOptions(
             registry, filter, format_, full, color, output, exchanges, acl, old, redact=redact, times=times
@@ -241,6 +262,18 @@ def show(command: Command) -> Command:
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]
+
+
+def _check_table(format_: str, output: Path | None, acl: bool) -> None:
+    """Raise click.UsageError for options that a table does not support, and without pyarrow."""
+    from importlib.util import find_spec
+
+    if find_spec("pyarrow") is None:
+        raise click.UsageError(f"--format {format_} needs pyarrow: pip install 'libvirt-proto[arrow]'")
+    if output is None and (format_ == "parquet" or _on_terminal(output)):
+        raise click.UsageError(f"--format {format_} needs -o FILE")
+    if acl:
+        raise click.UsageError(f"--acl and --format {format_} exclude each other; use jsonl")
 
 
 def _on_terminal(output: Path | None) -> bool:

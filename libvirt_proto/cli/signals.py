@@ -7,6 +7,7 @@ commands (a trace, a relay, a followed file) get a stop request and finish their
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,21 @@ def stopping(stop: Stop | None) -> Iterator[None]:
     nohup = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
     with _handling(lambda *_: stop.set(), ENDING - nohup):
         yield
+
+
+@contextmanager
+def delayed() -> Iterator[None]:
+    """Let signals arrive after the block, which must be short: a batch of a file is written completely. Other
+    threads get none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    numbers = {number for number in ENDING if callable(signal.getsignal(number))}
+    with _handling(lambda number, _: seen.append(number), numbers):
+        yield
+    for number in seen:
+        signal.raise_signal(number)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 from ..events import Captured, ConnectionEvent, Lines, ProbeEvent
 from .options import width
+from .signals import delayed
 from .statistics import rendered
 
 if TYPE_CHECKING:
@@ -176,6 +177,56 @@ class ExchangesView:
             yield self._present(each.exchange)
             if self._native is not None:
                 self._native.learn_exchange(each.exchange)
+
+
+class TableView:
+    """Messages or exchanges of any number of Captures in one table, as a file in the format arrow or
+    parquet."""
+
+    def __init__(
+        self, format_: str, registry: Registry, *, exchanges: bool, redact: What | None = None
+    ) -> None:
+        from ..tables.arrow import EXCHANGES, MESSAGES
+        from ..tables.exchanges import ExchangeTable
+        from ..tables.files import TableFile
+        from ..tables.messages import MessageTable
+
+        self._table: MessageTable | ExchangeTable
+        self._table = ExchangeTable(registry) if exchanges else MessageTable(registry)
+        self._file = TableFile(format_, EXCHANGES if exchanges else MESSAGES, redact)
+
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Return the batches that are complete."""
+        from ..api.capture import add_messages
+        from ..tables.exchanges import ExchangeTable
+
+        table = self._table
+        if isinstance(table, ExchangeTable):
+            table.begin(capture.name)
+            added: Iterator[object] = map(table.add, (each.exchange for each in capture.exchanges()))
+        else:
+            added = add_messages(capture, table)
+        for _ in added:
+            if table.is_full():
+                yield self._batch()
+
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Add the exchanges that an interruption left open."""
+        from ..tables.exchanges import ExchangeTable
+
+        if isinstance(self._table, ExchangeTable):
+            for each in capture.unfinished():
+                self._table.add(each.exchange)
+        return ()
+
+    def end(self) -> bytes:
+        """Return the end of the file."""
+        with delayed():
+            return self._batch() + self._file.end()
+
+    def _batch(self) -> bytes:
+        with delayed():  # an interrupted batch would be lost, or leave a damaged file
+            return self._file.write(self._table.take()) if len(self._table) else b""
 
 
 class FiguresView:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...capture.address import Address
     from ...capture.pcap.recorder import Recorder
     from ..status import Status
+    from ..views import View
 
 #: Seconds without progress of the decoder at the end, after which its output is considered unread.
 PATIENCE: Final = 5.0
@@ -124,15 +125,27 @@ def relay(
         raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)
     status.source("relay")
-    with recording(record, show.redact) as recorder, destination(show.output) as out, status:
-        _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out))
+    with (
+        recording(record, show.redact) as recorder,
+        destination(show.output) as out,
+        status,
+        show.table(out) as view,
+    ):
+        _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out, view))
     ctx.exit(1 if status.problems else 0)
 
 
 class _Decoder(Thread):
     """A thread that shows the items of its feed, until that is closed or the output has lost its reader."""
 
-    def __init__(self, show: OutputOptions, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
+    def __init__(
+        self,
+        show: OutputOptions,
+        status: Status,
+        recorder: Recorder | None,
+        out: BinaryIO,
+        view: View | None,
+    ) -> None:
         from ...capture.feed import Feed
 
         super().__init__(name="decoder", daemon=True)
@@ -141,7 +154,7 @@ class _Decoder(Thread):
         self.status: Final = status
         self._show, self._out = show, out
         # Loaded now: while Python loads a large module, no other thread runs.
-        self._view = show.view()
+        self._view = view or show.view()
         show.registry.programs()
         self._opened = live(
             "relay",

@@ -98,8 +98,9 @@ def trace(
                 recorder=recorder,
                 redact=show.redact,
             ) as capture,
+            show.table(out) as view,
         ):
-            show.write(capture, out, status)
+            show.write(capture, out, status, view=view)
     ctx.exit(1 if status.problems else 0)
 
 
