@@ -1705,13 +1705,15 @@ struct Columns {
     int32_t *ends[TEXTS]; /* one more than rows */
     Out texts[TEXTS];
     size_t rows, room;
+    size_t usual, usual_texts[TEXTS]; /* room of the last batch */
     PyObject *conns; /* name of a connection -> its code in this batch */
     uint64_t batch;  /* from 1 */
+    PyObject *memory; /* the class of what a batch is taken in */
 };
 
 static int columns_grow(Columns *to)
 {
-    const size_t room = to->room ? 2 * to->room : 1024;
+    const size_t room = to->room ? 2 * to->room : to->usual;
     for (size_t i = 0; i < COLUMNS; i++) {
         uint8_t *valid = PyMem_Realloc(to->valid[i], room / 8);
         if (valid == NULL)
@@ -1730,6 +1732,8 @@ static int columns_grow(Columns *to)
             return NO_MEMORY;
         to->ends[i] = ends;
         ends[0] = 0;
+        if (!to->room && out_room(&to->texts[i], to->usual_texts[i]))
+            return NO_MEMORY;
     }
     to->room = room;
     return OK;
@@ -1918,7 +1922,52 @@ static int add_codes(Scanner *self, PyObject *codes, Py_ssize_t count)
     return 1;
 }
 
-/* ---- rows as a Python object ---- */
+/* ---- rows as Python objects ---- */
+
+/* Memory of a batch, which its arrays share. */
+typedef struct {
+    PyObject_HEAD
+    void *data;
+    Py_ssize_t size;
+} Memory;
+
+static int memory_buffer(PyObject *object, Py_buffer *view, int flags)
+{
+    const Memory *self = (const Memory *)object;
+    return PyBuffer_FillInfo(view, object, self->data ? self->data : (void *)HEX, self->size, 1, flags); /* not NULL */
+}
+
+static void memory_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyMem_Free(((Memory *)object)->data);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_doc, "Memory of a batch of rows."},
+    {Py_tp_dealloc, memory_dealloc},
+    {Py_bf_getbuffer, memory_buffer},
+    {0, NULL},
+};
+
+static PyType_Spec memory_spec = {"libvirt_proto._native.Memory", sizeof(Memory), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, memory_slots};
+
+/* A Memory of the first bytes of an array, which it owns from then on. */
+static PyObject *memory_of(const Columns *of, void *array, size_t size)
+{
+    PyTypeObject *type = (PyTypeObject *)of->memory;
+    Memory *self = (Memory *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self == NULL)
+        return NULL;
+    void **place = array;
+    self->data = *place;
+    self->size = (Py_ssize_t)size;
+    *place = NULL;
+    return (PyObject *)self;
+}
 
 static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -1930,9 +1979,18 @@ static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (self == NULL)
         return NULL;
     self->batch = 1;
-    if ((self->conns = PyDict_New()) == NULL || columns_grow(self)) {
+    self->usual = 1024;
+    PyObject *module = PyType_GetModule(type);
+    self->memory = module == NULL ? NULL : PyObject_GetAttrString(module, "Memory");
+    if (self->memory == NULL || (self->conns = PyDict_New()) == NULL) {
         Py_DECREF(self);
-        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+        return NULL;
+    }
+    if (!PyType_Check(self->memory) ||
+        PyType_GetSlot((PyTypeObject *)self->memory, Py_tp_dealloc) != (void *)memory_dealloc) {
+        Py_DECREF(self);
+        PyErr_SetString(PyExc_TypeError, "the module has another Memory");
+        return NULL;
     }
     return (PyObject *)self;
 }
@@ -1950,6 +2008,7 @@ static void columns_dealloc(PyObject *object)
         out_free(&self->texts[i]);
     }
     Py_XDECREF(self->conns);
+    Py_XDECREF(self->memory);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
@@ -2042,48 +2101,52 @@ static PyObject *columns_is_full(PyObject *object, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(columns_full((const Columns *)object));
 }
 
-static PyObject *bytes_of(const void *data, size_t size)
-{
-    return PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
-}
-
 /* (bits or None, values) of a column, or (bits or None, ends, texts). */
-static PyObject *column_of(const Columns *of, size_t column)
+static PyObject *column_of(Columns *of, size_t column)
 {
     const size_t rows = of->rows, text = column - TEXT_COLUMNS;
-    PyObject *valid = of->has_null[column] ? bytes_of(of->valid[column], (rows + 7) / 8) : Py_NewRef(Py_None);
+    PyObject *valid = of->has_null[column] ? memory_of(of, &of->valid[column], (rows + 7) / 8) : Py_NewRef(Py_None);
     if (valid == NULL)
         return NULL;
     if (column < TEXT_COLUMNS)
-        return Py_BuildValue("(NN)", valid, bytes_of(of->values[column], rows * (column < WIDE_COLUMNS ? 8 : 4)));
-    const Out *out = &of->texts[text];
-    return Py_BuildValue("(NNN)", valid, bytes_of(of->ends[text], (rows + 1) * sizeof(int32_t)),
-                         bytes_of(out->data ? out->data : "", out->size));
+        return Py_BuildValue("(NN)", valid,
+                             memory_of(of, &of->values[column], rows * (column < WIDE_COLUMNS ? 8 : 4)));
+    Out *out = &of->texts[text];
+    const size_t size = out->size;
+    out->size = out->room = 0;
+    return Py_BuildValue("(NNN)", valid, memory_of(of, &of->ends[text], (rows + 1) * sizeof(int32_t)),
+                         memory_of(of, &out->data, size));
 }
 
 static PyObject *columns_take(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Columns *self = (Columns *)object;
+    if (columns_room(self)) /* arrays that are there */
+        return PyErr_NoMemory();
     PyObject *columns = PyTuple_New(COLUMNS), *conns = PyDict_New();
+    if (columns == NULL || conns == NULL) {
+        Py_XDECREF(columns);
+        Py_XDECREF(conns);
+        return NULL;
+    }
+    self->usual = self->room;
+    for (size_t i = 0; i < TEXTS; i++) {
+        const size_t room = self->texts[i].room;
+        self->usual_texts[i] = room < 2 * MAX_ROW_BYTES ? room : 0; /* a large message was unusual */
+    }
     for (size_t i = 0; columns != NULL && i < COLUMNS; i++) {
         PyObject *column = column_of(self, i);
         if (column == NULL || PyTuple_SetItem(columns, (Py_ssize_t)i, column) < 0)
             Py_CLEAR(columns);
     }
-    PyObject *result = columns == NULL || conns == NULL ? NULL : Py_BuildValue("(nOO)", (Py_ssize_t)self->rows, columns, self->conns);
-    Py_XDECREF(columns);
-    if (result == NULL) {
-        Py_XDECREF(conns);
-        return NULL;
-    }
-    Py_DECREF(self->conns); /* the result has it, too */
+    PyObject *result = columns == NULL ? NULL : Py_BuildValue("(nNO)", (Py_ssize_t)self->rows, columns, self->conns);
+    Py_DECREF(self->conns);
     self->conns = conns;
     self->batch++;
+    self->rows = self->room = 0;
     memset(self->has_null, 0, sizeof self->has_null);
-    columns_back_to(self, 0);
-    for (size_t i = 0; i < TEXTS; i++) /* after a large message */
-        if (self->texts[i].room > 2 * MAX_ROW_BYTES)
-            out_free(&self->texts[i]);
+    for (size_t i = 0; i < TEXTS; i++)
+        self->texts[i].size = 0;
     return result;
 }
 
@@ -3492,8 +3555,8 @@ static PyType_Spec scanner_spec = {"libvirt_proto._native.Scanner", sizeof(Scann
 
 static int module_exec(PyObject *module)
 {
-    PyType_Spec *specs[] = {&plan_spec, &scanner_spec, &columns_spec};
-    const char *names[] = {"Plan", "Scanner", "Columns"};
+    PyType_Spec *specs[] = {&plan_spec, &scanner_spec, &memory_spec, &columns_spec};
+    const char *names[] = {"Plan", "Scanner", "Memory", "Columns"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL || PyModule_AddObjectRef(module, names[i], type) < 0) {

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
     from ..registry import Registry
+    from ..tables.exchanges import ExchangeTable
     from ..tables.messages import MessageTable
 
 #: Notices that are kept; `notice_counts` counts all.
@@ -508,6 +509,14 @@ def lines_of(
 def add_messages(capture: Capture, table: MessageTable) -> Iterator[None]:
     """Add the messages of a capture to a table, a few at each step."""
     return capture._add_messages(table)
+
+
+def add_exchanges(capture: Capture, table: ExchangeTable) -> Iterator[None]:
+    """Add the exchanges of a capture to a table, one at each step."""
+    table.begin(capture.name)
+    for each in capture.exchanges():
+        table.add(each.exchange)
+        yield
 
 
 def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:

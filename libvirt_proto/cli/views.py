@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..redact.redactor import What
     from ..registry import Registry
     from ..session import Exchange
+    from ..tables.exchanges import ExchangeTable
+    from ..tables.messages import MessageTable
 
 Arguments = ParamSpec("Arguments")
 
@@ -186,37 +188,32 @@ class TableView:
     def __init__(
         self, format_: str, registry: Registry, *, exchanges: bool, redact: What | None = None
     ) -> None:
+        from ..api import capture
         from ..tables.arrow import EXCHANGES, MESSAGES
-        from ..tables.exchanges import ExchangeTable
         from ..tables.files import TableFile
-        from ..tables.messages import MessageTable
 
         self._table: MessageTable | ExchangeTable
-        self._table = ExchangeTable(registry) if exchanges else MessageTable(registry)
+        self._add: Callable[..., Iterator[None]]
+        if exchanges:
+            from ..tables.exchanges import ExchangeTable  # with all types
+
+            self._table, self._add = ExchangeTable(registry), capture.add_exchanges
+        else:
+            from ..tables.messages import MessageTable
+
+            self._table, self._add = MessageTable(registry), capture.add_messages
         self._file = TableFile(format_, EXCHANGES if exchanges else MESSAGES, redact)
 
     def take(self, capture: Capture) -> Generator[bytes]:
         """Return the batches that are complete."""
-        from ..api.capture import add_messages
-        from ..tables.exchanges import ExchangeTable
-
-        table = self._table
-        if isinstance(table, ExchangeTable):
-            table.begin(capture.name)
-            added: Iterator[object] = map(table.add, (each.exchange for each in capture.exchanges()))
-        else:
-            added = add_messages(capture, table)
-        for _ in added:
-            if table.is_full():
+        for _ in self._add(capture, self._table):
+            if self._table.is_full():
                 yield self._batch()
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Add the exchanges that an interruption left open."""
-        from ..tables.exchanges import ExchangeTable
-
-        if isinstance(self._table, ExchangeTable):
-            for each in capture.unfinished():
-                self._table.add(each.exchange)
+        for each in capture.unfinished():  # of a pass over exchanges
+            self._table.add(each.exchange)  # type: ignore[arg-type]
         return ()
 
     def end(self) -> bytes:

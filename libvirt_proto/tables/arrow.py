@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -149,7 +150,13 @@ def _array(type_: pa.DataType, rows: int, column: Any) -> pa.Array:
 
 
 def _coded(codes: pa.Array, texts: Sequence[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(codes, pa.array(texts, pa.string()), safe=False)
+    """Return texts by their codes. (`pa.array` of a list would import pandas if that is installed.)"""
+    data = [text.encode() for text in texts]
+    ends = array("i", accumulate(map(len, data), initial=0))
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(data))]
+    return pa.DictionaryArray.from_arrays(
+        codes, pa.Array.from_buffers(pa.string(), len(data), buffers), safe=False
+    )
 
 
 def _inputs(inputs: Sequence[tuple[str, int]], rows: int) -> pa.DictionaryArray:

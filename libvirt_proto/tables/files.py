@@ -10,7 +10,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-#: Columns whose values mostly grow: their differences are smaller, and faster to write.
+#: Columns whose values mostly grow: their differences are smaller, and only their ranges help a query.
 _GROWING: Final = frozenset(
     ("n", "time", "time_ns", "frame", "serial", "call_n", "call_frame", "reply_n", "reply_frame")
 )
@@ -37,8 +37,8 @@ class _Written(io.RawIOBase):
 
 
 class TableFile:
-    """A file of record batches, as bytes in the order in which they are to be written. Each batch is a row group
-    of Parquet, or a batch of the stream; a row group is written at once, so that memory does not grow."""
+    """A file of record batches, as bytes in the order in which they are to be written. Each batch is a row
+    group of Parquet, or a batch of the stream; it is written at once, so that memory does not grow."""
 
     def __init__(self, format_: str, schema: pa.Schema, redacted: str | None = None) -> None:
         if redacted is not None:
@@ -57,6 +57,7 @@ class TableFile:
             schema,
             compression="zstd",
             use_dictionary=coded,
+            write_statistics=[*growing],
             column_encoding=growing,
         )
 
