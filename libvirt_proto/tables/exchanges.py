@@ -35,7 +35,7 @@ class ExchangeTable:
     def add(self, exchange: Exchange) -> None:
         """Add an exchange."""
         call, reply, stream, header = exchange.call, exchange.reply, exchange.stream, exchange.header
-        object_ = self._objects.subject(call and call.message, reply and reply.message)
+        object_ = self._objects.subject(call.message if call else None, reply.message if reply else None)
         kind, name, uuid = (
             (None, None, None) if object_ is None else (object_.kind, object_.name, object_.uuid)
         )

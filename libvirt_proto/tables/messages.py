@@ -9,15 +9,15 @@ from ..native import core
 from ..native_kinds import JsonDecoder, Learning
 from ..native_plan import has_file
 from .arrow import message_batch
-from .rows import RowMaker, columns
+from .rows import RowMaker, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ..events import Captured, Connection
+    from ..native import Columns
     from ..registry import Registry
     from ..rpc.message import MessageDecoder
-    from .rows import Columns
 
 
 class MessageTable:
@@ -26,14 +26,20 @@ class MessageTable:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._maker = RowMaker(registry)
-        self._columns = columns()
+        native = core()
+        self._columns: Columns | Rows = Rows() if native is None else native.Columns()
         #: Inputs, and the number of rows of this batch before each.
         self._inputs: list[tuple[str, int]] = []
 
     def begin(self, name: str) -> NativeRows | None:
         """Begin with the input of a name; return the native core of a pass over it, None without one."""
-        self._inputs.append((name, len(self._columns)))
-        return None if core() is None else NativeRows(self._registry, self._maker, self._columns)
+        rows = len(self._columns)
+        if self._inputs and self._inputs[-1][1] == rows:  # the last one had no messages
+            self._inputs.pop()
+        self._inputs.append((name, rows))
+        if isinstance(self._columns, Rows):
+            return None
+        return NativeRows(self._registry, self._maker, self._columns)
 
     def add(self, captured: Captured) -> None:
         """Add a message that Python has read."""

@@ -7,12 +7,11 @@ Without it, Rows has them all.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ..jsonlines.presenter import JsonLinesPresenter, MessageLine
-from ..native import core
 from ..rpc.message import Status
 from ..rpc.names import STATUSES, TYPES
 from ..text import wire_text
@@ -41,23 +40,8 @@ _MAX_INT64: Final = (1 << 63) - 1
 Batch = tuple[int, tuple[Any, ...], dict[str, int]]
 
 
-class Columns(Protocol):
-    """Rows so far."""
-
-    def __len__(self) -> int: ...
-
-    def append(self, row: tuple[Any, ...], /) -> None:
-        """Add a row."""
-
-    def is_full(self) -> bool:
-        """Return whether the batch should be taken."""
-
-    def take(self) -> Batch:
-        """Return the rows, and begin a new batch."""
-
-
 class Rows:
-    """Rows in Python."""
+    """The rows of a batch: the same in Python as `_native.Columns`."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
@@ -82,12 +66,6 @@ class Rows:
         conns = {name: code for code, name in enumerate(dict.fromkeys(columns[_CONN]))}
         columns[_CONN] = [conns[name] for name in columns[_CONN]]
         return len(rows), tuple(columns), conns
-
-
-def columns() -> Columns:
-    """Return a new batch: of the native core, or of Python."""
-    native = core()
-    return Rows() if native is None else native.Columns()  # type: ignore[no-any-return]
 
 
 class Codes:
