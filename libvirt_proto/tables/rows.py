@@ -7,10 +7,12 @@ Without it, Rows has them all.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ..codec.values import Partial
 from ..jsonlines.presenter import JsonLinesPresenter, MessageLine
 from ..rpc.message import Status
 from ..rpc.names import STATUSES, TYPES
@@ -158,8 +160,9 @@ def reported(captured: Captured) -> tuple[int | None, str | None]:
     payload = captured.message.payload
     if captured.message.header.status != _ERROR or payload is None:
         return None, None
-    text = getattr(payload, "message", None)
-    return getattr(payload, "code", None), None if text is None else wire_text(text)
+    found = payload.fields.get if isinstance(payload, Partial) else partial(getattr, payload)
+    code, text = found("code", None), found("message", None)
+    return code, wire_text(text) if isinstance(text, str | bytes) else None
 
 
 def int64(value: int | None) -> int | None:
