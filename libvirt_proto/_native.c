@@ -1995,18 +1995,24 @@ static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
+/* Free the arrays that are there. */
+static void columns_free(Columns *of)
+{
+    for (size_t i = 0; i < COLUMNS; i++)
+        PyMem_Free(of->valid[i]);
+    for (size_t i = 0; i < TEXT_COLUMNS; i++)
+        PyMem_Free(of->values[i]);
+    for (size_t i = 0; i < TEXTS; i++) {
+        PyMem_Free(of->ends[i]);
+        out_free(&of->texts[i]);
+    }
+}
+
 static void columns_dealloc(PyObject *object)
 {
     Columns *self = (Columns *)object;
     PyTypeObject *type = Py_TYPE(object);
-    for (size_t i = 0; i < COLUMNS; i++)
-        PyMem_Free(self->valid[i]);
-    for (size_t i = 0; i < TEXT_COLUMNS; i++)
-        PyMem_Free(self->values[i]);
-    for (size_t i = 0; i < TEXTS; i++) {
-        PyMem_Free(self->ends[i]);
-        out_free(&self->texts[i]);
-    }
+    columns_free(self);
     Py_XDECREF(self->conns);
     Py_XDECREF(self->memory);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
@@ -2045,8 +2051,8 @@ static int append_value(Columns *to, size_t column, PyObject *value)
             data = PyBytes_AsString(value);
             size = PyBytes_Size(value);
         }
-        else if (valid && (data = PyUnicode_AsUTF8AndSize(value, &size)) == NULL)
-            return RAISED;
+        else if (valid && (!PyUnicode_CheckExact(value) || (data = PyUnicode_AsUTF8AndSize(value, &size)) == NULL))
+            return REFUSED;
         if (valid && (status = put_large(&to->texts[column - TEXT_COLUMNS], data, size)))
             return status;
         end_text(to, column, valid);
@@ -2054,15 +2060,15 @@ static int append_value(Columns *to, size_t column, PyObject *value)
     }
     if (column == C_CONN) {
         uint32_t code;
-        if (!PyUnicode_Check(value))
+        if (!PyUnicode_CheckExact(value)) /* another class could run Python code in a look-up */
             return REFUSED;
         if ((status = code_of(to, value, &code)))
             return status;
         set_word(to, column, code, 1);
         return OK;
     }
-    if (valid && (number = PyLong_AsLongLong(value)) == -1 && PyErr_Occurred())
-        return RAISED;
+    if (valid && (!PyLong_Check(value) || integer_of(value, INT64_MIN, INT64_MAX, &number)))
+        return REFUSED;
     if (column < WIDE_COLUMNS) {
         set_wide(to, column, number);
         set_valid(to, column, valid);
@@ -2121,32 +2127,35 @@ static PyObject *column_of(Columns *of, size_t column)
 static PyObject *columns_take(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Columns *self = (Columns *)object;
-    if (columns_room(self)) /* arrays that are there */
-        return PyErr_NoMemory();
-    PyObject *columns = PyTuple_New(COLUMNS), *conns = PyDict_New();
-    if (columns == NULL || conns == NULL) {
-        Py_XDECREF(columns);
-        Py_XDECREF(conns);
+    PyObject *conns = PyDict_New(), *columns = NULL, *result = NULL;
+    if (conns == NULL)
         return NULL;
+    if (columns_room(self)) { /* arrays that are there */
+        Py_DECREF(conns);
+        return PyErr_NoMemory();
     }
-    self->usual = self->room;
-    for (size_t i = 0; i < TEXTS; i++) {
-        const size_t room = self->texts[i].room;
-        self->usual_texts[i] = room < 2 * MAX_ROW_BYTES ? room : 0; /* a large message was unusual */
-    }
+    Columns taken = *self; /* making objects may run Python code, which finds a new batch */
+    memset(self->values, 0, sizeof self->values);
+    memset(self->valid, 0, sizeof self->valid);
+    memset(self->has_null, 0, sizeof self->has_null);
+    memset(self->ends, 0, sizeof self->ends);
+    memset(self->texts, 0, sizeof self->texts);
+    self->rows = self->room = 0;
+    self->usual = taken.room;
+    for (size_t i = 0; i < TEXTS; i++) /* a large message was unusual */
+        self->usual_texts[i] = taken.texts[i].room < 2 * MAX_ROW_BYTES ? taken.texts[i].room : 0;
+    self->conns = conns;
+    self->batch++;
+    columns = PyTuple_New(COLUMNS);
     for (size_t i = 0; columns != NULL && i < COLUMNS; i++) {
-        PyObject *column = column_of(self, i);
+        PyObject *column = column_of(&taken, i);
         if (column == NULL || PyTuple_SetItem(columns, (Py_ssize_t)i, column) < 0)
             Py_CLEAR(columns);
     }
-    PyObject *result = columns == NULL ? NULL : Py_BuildValue("(nNO)", (Py_ssize_t)self->rows, columns, self->conns);
-    Py_DECREF(self->conns);
-    self->conns = conns;
-    self->batch++;
-    self->rows = self->room = 0;
-    memset(self->has_null, 0, sizeof self->has_null);
-    for (size_t i = 0; i < TEXTS; i++)
-        self->texts[i].size = 0;
+    if (columns != NULL)
+        result = Py_BuildValue("(nNO)", (Py_ssize_t)taken.rows, columns, taken.conns);
+    columns_free(&taken);
+    Py_DECREF(taken.conns);
     return result;
 }
 

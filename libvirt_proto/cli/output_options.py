@@ -176,7 +176,8 @@ def live_figures(name: str) -> Callable[[Command], Command]:
             if diagnosis and (figures or show.exchanges or show.filter.active):
                 raise click.UsageError("--diagnose cannot be combined with filters, --stats or --exchanges")
             if (figures or diagnosis) and show.format in TABLES:
-                raise click.UsageError(f"--stats and --diagnose exclude --format {show.format}; use json")
+                option = "--diagnose" if diagnosis else "--stats"
+                raise click.UsageError(f"{option} and --format {show.format} exclude each other; use json")
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
             if figures and show.filter.context:

@@ -39,7 +39,9 @@ def _at_once() -> Iterator[None]:
 def table(file: Path, *options: str) -> Any:
     """The table that `decode` writes."""
     written = file.with_suffix(".arrow")
-    result = CliRunner().invoke(cli.main, ["decode", "--format", "arrow", "-o", str(written), *options, str(file)])
+    result = CliRunner().invoke(
+        cli.main, ["decode", "--format", "arrow", "-o", str(written), *options, str(file)]
+    )
     assert result.exception is None or isinstance(result.exception, SystemExit), result.stderr
     with pa.OSFile(str(written)) as opened:
         return pa.ipc.open_stream(opened).read_all()
@@ -138,7 +140,10 @@ def test_batches_keep_the_order(tmp_path: Path) -> None:
     """Rows of several batches, of messages that either way reads, and of many connections."""
     rng, file = Random(7), tmp_path / "capture"
     source: list[bytes] = []
-    good, bad = packets.message(b"\0\0\0\4host", proc=59, type=1), packets.message(b"\xff\0\0\4host", proc=59, type=1)
+    good, bad = (
+        packets.message(b"\0\0\0\4host", proc=59, type=1),
+        packets.message(b"\xff\0\0\4host", proc=59, type=1),
+    )
     talks = [packets.Talk(client=("192.0.2.7", 20_000 + at)) for at in range(50)]
     source = [packet for talk in talks for packet in talk.handshake()]
     for _ in range(40_000):
@@ -152,6 +157,12 @@ def test_batches_keep_the_order(tmp_path: Path) -> None:
     assert [batch.num_rows for batch in batches] == [65_536, 14_464]
     rows = pa.Table.from_batches(batches)
     assert rows["n"].to_pylist() == list(range(1, 80_001))
+    with libvirt_proto.open(file) as capture:
+        reader = pa.RecordBatchReader.from_stream(capture)
+        reader.read_next_batch()
+        next(iter(capture))
+        with pytest.raises(pa.ArrowException, match="another pass"):  # than to give fewer rows
+            reader.read_all()
     with pytest.MonkeyPatch.context() as patch, libvirt_proto.open(file) as capture:
         patch.setenv(native.PURE, "1")
         expected = pa.table(capture)
