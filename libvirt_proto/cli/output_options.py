@@ -270,9 +270,9 @@ def _check_table(format_: str, output: Path | None, acl: bool) -> None:
     from importlib.util import find_spec
 
     if find_spec("pyarrow") is None:
-        raise click.UsageError(f"--format {format_} needs pyarrow: pip install 'libvirt-proto[arrow]'")
+        raise click.UsageError(f"--format {format_} requires pyarrow: pip install 'libvirt-proto[arrow]'")
     if output is None and (format_ == "parquet" or _on_terminal(output)):
-        raise click.UsageError(f"--format {format_} needs -o FILE")
+        raise click.UsageError(f"--format {format_} requires -o FILE")
     if acl:
         raise click.UsageError(f"--acl and --format {format_} exclude each other; use jsonl")
 

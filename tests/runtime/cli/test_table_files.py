@@ -109,7 +109,7 @@ def test_redacts(captures: Path, out: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("decode", "--format", "parquet"), "--format parquet needs -o FILE"),
+        (("decode", "--format", "parquet"), "--format parquet requires -o FILE"),
         (
             ("decode", "--format", "arrow", "--acl", "-o", "{out}"),
             "--acl and --format arrow exclude each other",
