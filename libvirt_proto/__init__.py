@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from . import registry
     from .api.capture import Capture, open
     from .api.messages import CapturedExchange, CapturedMessage
+    from .client.errors import ConnectError, ConnectionLost, EventOverflow
+    from .client.open import connect
     from .errors import (
         BadValue,
         CaptureError,
@@ -47,9 +49,12 @@ __all__ = [
     "CaptureError",
     "CapturedExchange",
     "CapturedMessage",
+    "ConnectError",
     "Connection",
     "ConnectionEvent",
+    "ConnectionLost",
     "Error",
+    "EventOverflow",
     "Filter",
     "Frame",
     "FrameDecoder",
@@ -69,6 +74,7 @@ __all__ = [
     "Type",
     "UnknownName",
     "__version__",
+    "connect",
     "decode_message",
     "encode_message",
     "open",
@@ -92,6 +98,8 @@ _NAMES = {
     ),
     "api.capture": ("Capture", "open"),
     "api.messages": ("CapturedExchange", "CapturedMessage"),
+    "client.errors": ("ConnectError", "ConnectionLost", "EventOverflow"),
+    "client.open": ("connect",),
     "events": ("Connection", "ConnectionEvent", "Notice"),
     "figures.results": ("Statistics",),
     "filters": ("Filter",),

@@ -866,7 +866,7 @@ class TestColumns:
         ],
     )
     def test_rejects_values(self, at: int, value: object) -> None:
-        """What was written of the row is dropped."""
+        """The parts of the row that were written are dropped."""
         columns = core().Columns()
         columns.append(self.ROW)
         with pytest.raises((ValueError, TypeError)):
