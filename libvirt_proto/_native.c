@@ -1376,7 +1376,8 @@ typedef struct {
 enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 /* In the line of an exchange also these; values of messages are those of the call, or OF_REPLY. */
 enum {
-    EXCHANGE = SLOTS, LATENCY, TOOK, OVERTAKEN, OVERTAKEN_TEXT, NAME_TEXT, NAME_JSON, UUID_TEXT, EXCHANGE_SLOTS,
+    EXCHANGE = SLOTS, LATENCY, TOOK, OVERTAKEN, OVERTAKEN_TEXT, NAME_TEXT, NAME_JSON, UUID_TEXT,
+    ERROR_CODE, ERROR_JSON, EXCHANGE_SLOTS,
     OF_REPLY = 32
 };
 
@@ -1815,25 +1816,45 @@ static inline int code_of_lane(Columns *to, Lane *lane)
     return status;
 }
 
-/* Code and message of a virNetMessageError, whose payload is valid: rpc/reported.py. Refused if it is not UTF-8. */
-static int put_reported(Columns *to, const uint8_t *payload, const uint8_t *end)
+/* Code and message of a virNetMessageError, whose payload is valid: rpc/reported.py. The text is NULL without one. */
+static int take_reported(const uint8_t *payload, const uint8_t *end, uint32_t *code, const uint8_t **text, uint32_t *size)
 {
     Cursor in = cursor(payload, end);
-    uint32_t code, domain, present, size;
-    const uint8_t *text, *at;
+    uint32_t domain, present;
+    *text = NULL;
+    if (take_word(&in, code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
+        return REFUSED;
+    return present && (take_word(&in, size) || take_padded(&in, *size, text)) ? REFUSED : OK;
+}
+
+/* The same in a row; refused if it is not UTF-8. */
+static int put_reported(Columns *to, const uint8_t *payload, const uint8_t *end)
+{
+    uint32_t code, size = 0;
+    const uint8_t *text;
     size_t sequence;
-    if (take_word(&in, &code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
+    if (take_reported(payload, end, &code, &text, &size))
         return REFUSED;
     set_word(to, C_CODE, code, 1);
-    set_valid(to, C_ERROR, (int)present);
-    if (!present)
+    set_valid(to, C_ERROR, text != NULL);
+    if (text == NULL)
         return OK;
-    if (take_word(&in, &size) || take_padded(&in, size, &text))
-        return REFUSED;
-    for (at = text; at < text + size; at += sequence)
+    for (const uint8_t *at = text; at < text + size; at += sequence)
         if (!(sequence = *at < 0x80 ? 1 : utf8_size(at, text + size)))
             return REFUSED;
     return put(&to->texts[C_ERROR - TEXT_COLUMNS], text, size);
+}
+
+/* The code, or the message as JSON, of an error in the line of an exchange. */
+static int put_error(Out *out, uint32_t slot, const uint8_t *payload, const uint8_t *end)
+{
+    uint32_t code, size = 0;
+    const uint8_t *text;
+    if (take_reported(payload, end, &code, &text, &size))
+        return REFUSED;
+    if (slot == ERROR_CODE)
+        return put_signed(out, (int32_t)code);
+    return text ? put_string(out, text, size) : put(out, "null", 4);
 }
 
 /* The texts of a row: payload or data, and the error that a message reports. */
@@ -2573,6 +2594,7 @@ static int put_exchange(Scanner *self, const Lane *lane, const Said *call, const
             if (overtaken && !(status = put(out, " overtaken=", 11)))
                 status = put_unsigned(out, overtaken);
             break;
+        case ERROR_CODE: case ERROR_JSON: status = put_error(out, slot, payload, end); break;
         case NAME_TEXT: case NAME_JSON: case UUID_TEXT: status = put_subject(self, out, part, slot, said); break;
         default: status = REFUSED;
         }

@@ -512,10 +512,15 @@ def add_messages(capture: Capture, table: MessageTable) -> Iterator[None]:
 
 
 def add_exchanges(capture: Capture, table: ExchangeTable) -> Iterator[None]:
-    """Add the exchanges of a capture to a table, one at each step."""
-    table.begin(capture.name)
-    for each in capture.exchanges():
-        table.add(each.exchange)
+    """Add the exchanges of a capture to a table, a few at each step."""
+    native = table.begin(capture.name)
+    for each in capture.exchanges() if native is None else capture._exchange_lines(native):
+        if isinstance(each, bytes):
+            table.add_lines(each)
+        else:
+            table.add(each.exchange)
+            if native is not None:
+                native.learn_exchange(each.exchange)
         yield
 
 

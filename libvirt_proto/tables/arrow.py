@@ -110,8 +110,8 @@ EXCHANGES: Final = _schema(
 def message_batch(
     batch: Batch, texts: Mapping[str, Sequence[str]], inputs: Sequence[tuple[str, int]]
 ) -> pa.RecordBatch:
-    """Return the rows of messages. `texts` are those of the codes, by column; `inputs` are names of inputs
-    with the number of their first row."""
+    """Return the rows of messages. `texts` are those of the codes, by column; `inputs` are the inputs
+    with their numbers of rows."""
     rows, values, conns = batch
     texts = {**texts, "conn": [*conns]}
     found = {}
@@ -121,18 +121,30 @@ def message_batch(
         made = _array(type_.index_type if is_coded else type_, rows, column)
         found[name] = _coded(made, texts[name]) if is_coded else made
     found["time"] = found["time_ns"].view(_TIME)
-    found["file"] = _inputs(inputs, rows)
+    found["file"] = _inputs(inputs)
     return pa.RecordBatch.from_arrays([found[name] for name in MESSAGES.names], schema=MESSAGES)
 
 
-def exchange_batch(rows: Iterable[tuple[Any, ...]]) -> pa.RecordBatch:
-    """Return the rows of exchanges, with values in the order of EXCHANGES."""
-    arrays = []
-    for field, values in zip(EXCHANGES, zip(*rows, strict=True), strict=True):
-        is_coded = pa.types.is_dictionary(field.type)
-        made = pa.array(values, pa.string() if is_coded else field.type)
-        arrays.append(made.dictionary_encode() if is_coded else made)
-    return pa.RecordBatch.from_arrays(arrays, schema=EXCHANGES)
+def exchange_batch(lines: bytes, inputs: Sequence[tuple[str, int]]) -> pa.RecordBatch:
+    """Return the rows of exchanges, from lines of JSON with the names of their columns."""
+    from pyarrow import json  # slow to load
+
+    plain = pa.schema(
+        (field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type)
+        for field in EXCHANGES
+        if field.name not in ("file", "time")
+    )
+    rows = json.read_json(
+        pa.BufferReader(lines),
+        json.ReadOptions(use_threads=False, block_size=len(lines)),
+        json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error"),
+    ).combine_chunks()
+    found = {"file": _inputs(inputs), "time": rows["time_ns"].combine_chunks().view(_TIME)}
+    for field in EXCHANGES:
+        if field.name not in found:
+            column = rows[field.name].combine_chunks()
+            found[field.name] = column.dictionary_encode() if pa.types.is_dictionary(field.type) else column
+    return pa.RecordBatch.from_arrays([found[name] for name in EXCHANGES.names], schema=EXCHANGES)
 
 
 def stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatchReader:
@@ -159,10 +171,10 @@ def _coded(codes: pa.Array, texts: Sequence[str]) -> pa.DictionaryArray:
     )
 
 
-def _inputs(inputs: Sequence[tuple[str, int]], rows: int) -> pa.DictionaryArray:
+def _inputs(inputs: Sequence[tuple[str, int]]) -> pa.DictionaryArray:
     """Return the column of the inputs."""
     names = {name: code for code, name in enumerate(dict.fromkeys(name for name, _ in inputs))}
     codes = array("i")
-    for (name, first), (_, end) in zip(inputs, [*inputs[1:], ("", rows)], strict=True):
-        codes.extend(array("i", (names[name],)) * (end - first))
-    return _coded(pa.Array.from_buffers(pa.int32(), rows, [None, pa.py_buffer(codes)]), [*names])
+    for name, rows in inputs:
+        codes.extend(array("i", (names[name],)) * rows)
+    return _coded(pa.Array.from_buffers(pa.int32(), len(codes), [None, pa.py_buffer(codes)]), [*names])

@@ -9,7 +9,7 @@ from ..native import core
 from ..native_kinds import JsonDecoder, Learning
 from ..native_plan import has_file
 from .arrow import message_batch
-from .rows import RowMaker, Rows
+from .rows import Inputs, RowMaker, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,15 +28,11 @@ class MessageTable:
         self._maker = RowMaker(registry)
         native = core()
         self._columns: Columns | Rows = Rows() if native is None else native.Columns()
-        #: Inputs, and the number of rows of this batch before each.
-        self._inputs: list[tuple[str, int]] = []
+        self._inputs = Inputs()
 
     def begin(self, name: str) -> NativeRows | None:
         """Begin with the input of a name; return the native core of a pass over it, None without one."""
-        rows = len(self._columns)
-        if self._inputs and self._inputs[-1][1] == rows:  # the last one had no messages
-            self._inputs.pop()
-        self._inputs.append((name, rows))
+        self._inputs.begin(name, len(self._columns))
         if isinstance(self._columns, Rows):
             return None
         return NativeRows(self._registry, self._maker, self._columns)
@@ -56,12 +52,9 @@ class MessageTable:
     def take(self) -> pa.RecordBatch:
         """Return the rows since the last batch."""
         batch = self._columns.take()
-        taken = message_batch(
-            batch, {name: codes.texts for name, codes in self._maker.codes.items()}, self._inputs
-        )
-        self._inputs = [(self._inputs[-1][0], 0)]
+        texts = {name: codes.texts for name, codes in self._maker.codes.items()}
         self._maker.forget()
-        return taken
+        return message_batch(batch, texts, self._inputs.take(batch[0]))
 
 
 class NativeRows(Learning):

@@ -92,6 +92,27 @@ class Codes:
             self._codes = dict(list(self._codes.items())[: self._first])
 
 
+class Inputs:
+    """The inputs of the rows of a batch."""
+
+    def __init__(self) -> None:
+        #: Names, and the number of rows before each.
+        self._first: list[tuple[str, int]] = []
+
+    def begin(self, name: str, rows: int) -> None:
+        """Begin with an input after a number of rows."""
+        if self._first and self._first[-1][1] == rows:  # the last one had none
+            self._first.pop()
+        self._first.append((name, rows))
+
+    def take(self, rows: int) -> list[tuple[str, int]]:
+        """Return the inputs with their numbers of rows, and begin a new batch after so many."""
+        ends = [*(first for _, first in self._first[1:]), rows]
+        found = [(name, end - first) for (name, first), end in zip(self._first, ends, strict=True)]
+        self._first = [(self._first[-1][0], 0)]
+        return found
+
+
 class RowMaker:
     """Makes the rows of messages."""
 

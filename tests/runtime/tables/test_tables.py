@@ -169,6 +169,6 @@ def test_many_inputs_keep_no_memory() -> None:
     table = MessageTable(default())
     for at in range(1000):
         table.begin(f"file {at}")
-    assert len(table._inputs) == 1
+    assert len(table._inputs._first) == 1
     with libvirt_proto.open(packets.pcap([])) as capture:
         assert pa.table(capture).num_rows == 0
