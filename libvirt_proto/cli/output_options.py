@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from . import options
 from .filter_options import context, filters
+from .signals import delayed
 from .status import Status
 from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, TableView, View
 
@@ -104,11 +105,20 @@ class OutputOptions(msgspec.Struct, frozen=True):
         if self.format not in TABLES:
             yield None
             return
-        view = TableView(self.format, self.registry, exchanges=self.exchanges, redact=self.redact)
+        view = None
         try:
-            yield view
+            try:
+                with delayed():
+                    view = TableView(
+                        out, self.format, self.registry, exchanges=self.exchanges, redact=self.redact
+                    )
+                yield view
+            finally:
+                if view is not None:
+                    view.end()
         finally:
-            out.write(view.end())
+            if view is not None:  # after a signal that arrived before the end
+                view.end()
 
     def write(
         self,

@@ -41,7 +41,10 @@ def interrupting() -> Iterator[None]:
         now = time.monotonic()
         if now - asked > _GRACE and not over:
             asked = now
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+            if _delay.active and _delay.number is None:
+                _delay.number = number
+                return
+            raise _interruption(number)
 
     with _handling(interrupt, {number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN}):
         try:
@@ -64,17 +67,33 @@ def stopping(stop: Stop | None) -> Iterator[None]:
 
 @contextmanager
 def delayed() -> Iterator[None]:
-    """Let signals arrive after the block, which must be short: a batch of a file is written completely. Other
-    threads get none."""
-    if threading.current_thread() is not threading.main_thread():
+    """Let the next signal interrupt after the block, and only a second one within it: what the block writes
+    is complete, unless its reader has stalled. Other threads are never interrupted."""
+    if _delay.active or threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen: list[int] = []
-    numbers = {number for number in ENDING if callable(signal.getsignal(number))}
-    with _handling(lambda number, _: seen.append(number), numbers):
+    _delay.active = True
+    try:
         yield
-    for number in seen:
-        signal.raise_signal(number)
+    finally:
+        _delay.active, number = False, _delay.number
+        _delay.number = None
+    if number is not None:
+        raise _interruption(number)
+
+
+class _Delay:
+    """A signal that waits for the end of a block."""
+
+    active = False
+    number: int | None = None
+
+
+_delay: Final = _Delay()
+
+
+def _interruption(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, ParamSpec, Protocol
+from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Protocol
 
 from ..events import Captured, ConnectionEvent, Lines, ProbeEvent
 from .options import width
@@ -182,11 +182,17 @@ class ExchangesView:
 
 
 class TableView:
-    """Messages or exchanges of any number of Captures in one table, as a file in the format arrow or
-    parquet."""
+    """Messages or exchanges of any number of Captures in one table, which is written to a file in the format
+    arrow or parquet."""
 
     def __init__(
-        self, format_: str, registry: Registry, *, exchanges: bool, redact: What | None = None
+        self,
+        out: BinaryIO,
+        format_: str,
+        registry: Registry,
+        *,
+        exchanges: bool,
+        redact: What | None = None,
     ) -> None:
         from ..api import capture
         from ..tables.arrow import EXCHANGES, MESSAGES
@@ -202,13 +208,15 @@ class TableView:
             from ..tables.messages import MessageTable
 
             self._table, self._add = MessageTable(registry), capture.add_messages
-        self._file = TableFile(format_, EXCHANGES if exchanges else MESSAGES, redact)
+        self._file = TableFile(out, format_, EXCHANGES if exchanges else MESSAGES, redact)
+        self._ended = False
 
     def take(self, capture: Capture) -> Generator[bytes]:
-        """Return the batches that are complete."""
+        """Write the batches that are complete, and return nothing."""
         for _ in self._add(capture, self._table):
             if self._table.is_full():
-                yield self._batch()
+                self._write()
+        yield from ()
 
     def finish(self, capture: Capture) -> Iterable[bytes]:
         """Add the exchanges that an interruption left open."""
@@ -216,14 +224,18 @@ class TableView:
             self._table.add(each.exchange)  # type: ignore[arg-type]
         return ()
 
-    def end(self) -> bytes:
-        """Return the end of the file."""
+    def end(self) -> None:
+        """Write what is left, and the end of the file, once."""
         with delayed():
-            return self._batch() + self._file.end()
+            if not self._ended:
+                self._ended = True
+                self._write()
+                self._file.end()
 
-    def _batch(self) -> bytes:
-        with delayed():  # an interrupted batch would be lost, or leave a damaged file
-            return self._file.write(self._table.take()) if len(self._table) else b""
+    def _write(self) -> None:
+        with delayed():  # an interrupted batch would be lost, or damage the file
+            if len(self._table):
+                self._file.write(self._table.take())
 
 
 class FiguresView:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import libvirt_proto
 from libvirt_proto import native, native_kinds
 from libvirt_proto.cli import main as cli
+from libvirt_proto.tables import exchanges
 from tests.property.test_native_capture import KINDS, OTHERS, TOUR, conversations, damaged, pcap
 from tests.support import packets
 from tests.support.examples import examples
@@ -115,14 +116,21 @@ def test_same_tables_of_conversations(tmp_path: Path) -> None:
         agree(file, both(file))
 
 
-def test_same_exchanges(tmp_path: Path) -> None:
+DAMAGES = ("cut up", "lost", "flipped", "shortened", "repeated", "late")
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--errors-only",), ("--slower-than", "20ms"), ("--procedure", "domain_*")], ids=" ".join
+)
+def test_same_exchanges(options: tuple[str, ...], tmp_path: Path) -> None:
     """The table of exchanges has what their JSON has."""
     file = tmp_path / "capture"
-    for seed in range(examples(60)):
-        rng = Random(seed)
-        file.write_bytes(pcap(damaged(conversations(rng), rng, frozenset()), rng))
-        rows = both(file, "--exchanges")
-        lines = json_lines(file, "--exchanges")
+    for seed in range(examples(40)):
+        rng = Random(f"{seed}/{options}")
+        kinds = frozenset(rng.sample(DAMAGES, rng.choice((0, 0, 1, 2))))
+        file.write_bytes(pcap(damaged(conversations(rng), rng, kinds), rng))
+        rows = both(file, "--exchanges", *options)
+        lines = json_lines(file, "--exchanges", *options)
         assert len(lines) == rows.num_rows
         for row, line in zip(rows.to_pylist(), lines, strict=True):
             for name in row.keys() & line.keys():
@@ -134,6 +142,25 @@ def test_same_exchanges(tmp_path: Path) -> None:
                 assert row[f"object_{name}"] == (line["object"] and line["object"][name])
             for name in ("bytes_c2s", "bytes_s2c", "end"):
                 assert row[f"stream_{name}"] == (line["stream"] and line["stream"][name])
+            failed = line["reply"] and line["reply"]["status"] == "error" and line["reply"]["payload"]
+            if failed and not isinstance(failed.get("message"), dict):  # bytes that are not UTF-8
+                assert (row["error_code"], row["error"]) == (failed.get("code"), failed.get("message"))
+
+
+def test_share_of_exchanges(tmp_path: Path) -> None:
+    """Python makes only the first rows of each kind."""
+    talk, file = packets.Talk(), tmp_path / "capture"
+    start = talk.handshake()
+    call, reply = packets.message(proc=59), packets.message(b"\0\0\0\4host", proc=59, type=1)
+    pairs = [talk.packet(*each) for _ in range(2000) for each in (("c2s", call), ("s2c", reply))]
+    file.write_bytes(packets.pcap([*start, *pairs]))
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        line = exchanges.RowMaker.line
+        patch.setattr(exchanges.RowMaker, "line", lambda *args: (made.append(1), line(*args))[1])
+        rows = table(file, "--exchanges")
+    assert rows["call_n"].to_pylist() == list(range(1, 4001, 2))
+    assert 1 <= len(made) <= 10
 
 
 def test_batches_keep_the_order(tmp_path: Path) -> None:

@@ -177,10 +177,11 @@ def test_interrupted_files_are_valid(out: Path, captures: Path, number: signal.S
 def test_interrupted_at_any_moment(out: Path, tmp_path: Path) -> None:
     """The rows are the first ones, without gaps, whatever was being done."""
     talk = packets.Talk()
+    start = talk.handshake()
     call, reply = packets.message(proc=59), packets.message(b"\0\0\0\4host", proc=59, type=1)
     pairs = [talk.packet(*each) for _ in range(100_000) for each in (("c2s", call), ("s2c", reply))]
     capture = tmp_path / "many.pcap"
-    capture.write_bytes(packets.pcap([*talk.handshake(), *pairs]))
+    capture.write_bytes(packets.pcap([*start, *pairs]))
     found = []
     for part in range(8):
         out.unlink(missing_ok=True)
@@ -197,7 +198,7 @@ def test_interrupted_at_any_moment(out: Path, tmp_path: Path) -> None:
             rows = read(out)["n"].to_pylist()
             assert rows == [at % 200_000 + 1 for at in range(len(rows))]
             found.append(len(rows))
-    assert found
+    assert any(0 < rows < 400_000 for rows in found), found
 
 
 def test_followed_file(out: Path, captures: Path, tmp_path: Path) -> None:

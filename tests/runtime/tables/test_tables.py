@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import libvirt_proto
@@ -112,6 +113,24 @@ def test_rows_are_taken_when_a_batch_is_full() -> None:
     assert table.is_full()
     assert table.take().num_rows == 16
     assert not table.is_full()
+
+
+def test_any_name_of_an_object() -> None:
+    """Rows of exchanges are JSON on the way."""
+    from libvirt_proto.tables.arrow import exchange_batch
+    from libvirt_proto.tables.exchanges import ExchangeRow
+
+    names = ["", "\0", 'a"b', "é\u2028", "\\n\n", "x" * (3 << 20), "null", "\U0001f600", None]
+    big = (1 << 32) - 1
+    rows = [
+        ExchangeRow(1, "conn", "ok", big, big, -1, big, 0, 2, 1, 1, time_ns=-(1 << 62), object_name=name)
+        for name in names
+    ]
+    found = exchange_batch(b"".join(msgspec.json.encode(row) + b"\n" for row in rows), [("file", len(rows))])
+    found.validate(full=True)
+    assert found["object_name"].to_pylist() == names
+    assert set(found["time_ns"].to_pylist()) == {-(1 << 62)}
+    assert set(found["serial"].to_pylist()) == {big}
 
 
 def test_stream_of_a_capture(captures: Path) -> None:
