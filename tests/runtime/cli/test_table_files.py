@@ -201,6 +201,69 @@ def test_interrupted_at_any_moment(out: Path, tmp_path: Path) -> None:
     assert any(0 < rows < 400_000 for rows in found), found
 
 
+#: Runs a command in one process for each line of ours that is executed from the creation of the table on, and
+#: sends a signal there. Prints the lines after which the file is not valid, and the number of lines.
+AT_EVERY_LINE = """
+import os, signal, sys
+import pyarrow.ipc
+from libvirt_proto.cli.main import main
+
+path, capture = sys.argv[1:]
+words = ["decode", "--format", "arrow", "-o", path, capture]
+FILES = ("cli/output_options.py", "cli/views.py", "cli/signals.py", "tables/files.py")
+
+def run(at):
+    count = begun = 0
+    def trace(frame, event, arg):
+        nonlocal count, begun
+        name = frame.f_code.co_filename
+        begun = begun or (frame.f_code.co_name == "table" and name.endswith("output_options.py"))
+        count += bool(begun) and name.endswith(FILES) and event == "line"
+        if count == at:
+            os.write(where, f"{name}:{frame.f_lineno}".encode())
+            sys.settrace(None)
+            os.kill(os.getpid(), signal.SIGINT)
+        return trace
+    sys.settrace(trace)
+    main(words)
+
+main(words, standalone_mode=False)
+print("places: ", flush=True)
+for at in range(1, 10_000):
+    (where_read, where) = os.pipe()
+    if (child := os.fork()) == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        run(at)
+    os.close(where)
+    place = open(where_read, "rb").read().decode()
+    os.waitpid(child, 0)
+    if not place:
+        break
+    data = open(path, "rb").read()
+    try:
+        if data:
+            pyarrow.ipc.open_stream(data).read_all()
+    except Exception as error:
+        print(place, len(data), error)
+print(at)
+"""
+
+
+def test_interrupted_at_every_line(tmp_path: Path, captures: Path) -> None:
+    """A file that was begun is valid. (Parquet has threads, which a child process would lack.)"""
+    words = [
+        sys.executable,
+        "-c",
+        AT_EVERY_LINE,
+        str(tmp_path / "out"),
+        str(captures / "hand-made-messages.hex"),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    *problems, count = done.stdout.partition("places: \n")[2].splitlines()
+    assert problems == []
+    assert int(count) > 100
+
+
 def test_followed_file(out: Path, captures: Path, tmp_path: Path) -> None:
     """Until a signal, with exit status 0."""
     growing = tmp_path / "growing.pcap"
