@@ -18,7 +18,7 @@ from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
 from ..native_kinds import NativeMessages
 from ..rpc.message import MessageDecoder, Status
-from ..session import Exchange, Sessions
+from ..session import Exchange, Sessions, is_paired
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
@@ -404,6 +404,26 @@ class Capture:
         self._check(items)
         yield from self.unfinished()
 
+    def _with_events(
+        self, items: Generator[_Event], reach: Callable[[int | None, int | None], object]
+    ) -> Iterator[CapturedExchange | Captured | ConnectionEvent]:
+        sessions = self._sessions = Sessions(self.registry)
+        selection = self._selection or Selection(Filter(self.registry))
+        for item in items:
+            reach(self.start_ns, item.time_ns)
+            selection.start_ns = self.start_ns
+            if isinstance(item, ConnectionEvent):
+                if selection.event(item):
+                    yield item
+            elif isinstance(item, Closed):
+                yield from self._shown_exchanges(sessions.feed(item))
+            elif isinstance(item, Captured):
+                yield from self._shown_exchanges(sessions.feed(item))
+                if not is_paired(item.message.header) and selection.lone(item):
+                    yield self._show(item)
+        self._check(items)
+        yield from self.unfinished()
+
     def _exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
         if self._on_message is not None or self._redact is not None:
             return self.exchanges()
@@ -528,6 +548,27 @@ def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator
     """Return the `exchanges` of a capture, of which the native core presents those that it can: it leaves
     lines."""
     return capture._exchange_lines(presenting)
+
+
+def timeline_of(
+    capture: Capture, reach: Callable[[int | None, int | None], object]
+) -> Iterator[CapturedExchange | Captured | ConnectionEvent]:
+    """Return the `exchanges` of a capture, and between them its events: of connections, and the messages that
+    belong to no exchange. `reach` is called with the beginning of the input and the time of each item."""
+    return capture._with_events(capture._begin(), reach)
+
+
+def observe(capture: Capture, on_item: Callable[[Seen], object]) -> None:
+    """Call a function with each item of the passes that follow, whatever the filter. The native core then
+    presents nothing: it would leave Lines."""
+    read = capture._read
+
+    def observed(_lanes: Lanes | None) -> Iterator[Seen]:
+        for item in read(None):
+            on_item(item)
+            yield item
+
+    capture._read = observed
 
 
 def decode_source(

@@ -16,7 +16,16 @@ from . import options
 from .filter_options import context, filters
 from .signals import delayed
 from .status import Status
-from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, TableView, View
+from .views import (
+    DiagnosisView,
+    ExchangesView,
+    FiguresView,
+    MessagesView,
+    NoView,
+    TableView,
+    TimelineView,
+    View,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from ..api.capture import Capture
     from ..compatibility import CompatibilityCheck
     from ..filters import Filter
+    from ..metrics.counts import Metrics
+    from ..presenters.chrome_trace import ChromeTrace
     from ..presenters.clock import TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -31,9 +42,10 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: Formats whose output is one file, of all messages of a command.
+TRACE = "chrome-trace"
+#: Formats whose output is one table of all sources.
 TABLES = ("arrow", "parquet")
-FORMATS = ("pretty", "monitor", "jsonl", *TABLES)
+FORMATS = ("pretty", "monitor", "jsonl", TRACE, *TABLES)
 
 
 class OutputOptions(msgspec.Struct, frozen=True):
@@ -58,6 +70,11 @@ class OutputOptions(msgspec.Struct, frozen=True):
     wide: bool = False
     redact: What | None = None
     times: TimeStyle = "relative"
+    #: The document of `chrome-trace`, None for other formats.
+    trace: ChromeTrace | None = None
+    #: What counts all messages meanwhile, and whether only that is wanted.
+    metrics: Metrics | None = None
+    silent: bool = False
 
     @property
     def palette(self) -> Palette:
@@ -71,8 +88,14 @@ class OutputOptions(msgspec.Struct, frozen=True):
         bar = talkative and not _on_terminal(self.output)
         return Status(options.palette(self.color, sys.stderr), bar=bar, summary=talkative or summary)
 
-    def view(self) -> View:
-        """Return the view of the messages of one source."""
+    def view(self) -> View | None:
+        """Return the view of the messages of one source; None for a table, whose view `document` yields."""
+        if self.silent:
+            return NoView()
+        if self.format in TABLES:
+            from ..tables import files, messages  # noqa: F401 - loaded before the first message
+
+            return None
         if self.diagnosis_of is not None:
             return DiagnosisView(
                 self.diagnosis_of, self.format, self.registry, self.palette, redact=self.redact
@@ -87,6 +110,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
                 fit=self.output is None and not self.wide,
                 redact=self.redact,
             )
+        if self.trace is not None:
+            return TimelineView(self.trace)
         make = ExchangesView if self.exchanges else MessagesView
         return make(
             self.format,
@@ -98,13 +123,69 @@ class OutputOptions(msgspec.Struct, frozen=True):
             times=self.times,
         )
 
+    def write(
+        self,
+        capture: Capture,
+        out: BinaryIO,
+        status: Status,
+        *,
+        live: bool = False,
+        view: View | None = None,
+    ) -> None:
+        """Write what is shown of a Capture, and close it; with `live`, flush each line. `view` is that of a
+        `document`, or one for this Capture."""
+        with self.document(out, status, view) as shared:
+            view = shared or self.view()
+            assert view is not None
+            as_of = self._as_of()
+            if as_of:
+                capture.watch(lambda captured: as_of.add(captured.message))
+            if self.metrics is not None:
+                from ..api.capture import observe
+
+                observe(capture, self.metrics.add)
+            try:
+                with closing(view.take(capture)) as lines:
+                    if live:
+                        for line in lines:
+                            out.write(line)
+                            out.flush()
+                    else:
+                        out.writelines(lines)
+            finally:  # also after an interrupt: calls without a reply may be what the user waited for
+                capture.close()
+                if self.metrics is not None:
+                    self.metrics.finish()
+                for text in view.finish(capture):
+                    out.write(text)
+                out.flush()
+                status.shown += capture.shown
+                for notice in as_of.notices() if as_of else ():
+                    status.notice(notice)
+
     @contextmanager
-    def table(self, out: BinaryIO) -> Iterator[View | None]:
-        """Yield the view of all sources, if the format is a table, and write its end, also after an
-        interruption. Else yield None: each source has its own."""
-        if self.format not in TABLES:
-            yield None
+    def document(self, out: BinaryIO, status: Status, view: View | None = None) -> Iterator[View | None]:
+        """Write what precedes and follows the output of all sources in the block, also after an interrupt.
+        Yield `view`, or the view that all of them share. In a block of the same, do nothing."""
+        if self.format in TABLES and view is None and not self.silent:
+            with self._table(out) as table:
+                yield table
             return
+        trace = self.trace
+        if trace is None or trace.is_open:
+            yield view
+            return
+        out.write(trace.begin())
+        try:
+            yield view
+        finally:
+            out.write(trace.end())
+            out.flush()
+            for notice in trace.notices():
+                status.notice(notice)
+
+    @contextmanager
+    def _table(self, out: BinaryIO) -> Iterator[TableView]:
         view = None
         try:
             try:
@@ -119,38 +200,6 @@ class OutputOptions(msgspec.Struct, frozen=True):
         finally:
             if view is not None:  # after a signal that arrived before the end
                 view.end()
-
-    def write(
-        self,
-        capture: Capture,
-        out: BinaryIO,
-        status: Status,
-        *,
-        live: bool = False,
-        view: View | None = None,
-    ) -> None:
-        """Write what is shown of a Capture, and close it; with `live`, flush each line. `view` is that of
-        `table`, or one for this Capture."""
-        view = view or self.view()
-        as_of = self._as_of()
-        if as_of:
-            capture.watch(lambda captured: as_of.add(captured.message))
-        try:
-            with closing(view.take(capture)) as lines:
-                if live:
-                    for line in lines:
-                        out.write(line)
-                        out.flush()
-                else:
-                    out.writelines(lines)
-        finally:  # also after an interrupt: calls without a reply may be what the user waited for
-            capture.close()
-            for text in view.finish(capture):
-                out.write(text)
-            out.flush()
-            status.shown += capture.shown
-            for notice in as_of.notices() if as_of else ():
-                status.notice(notice)
 
     def _as_of(self) -> CompatibilityCheck | None:
         if self.as_of is None:
@@ -215,8 +264,9 @@ def show(command: Command) -> Command:
         type=options.Format(*FORMATS, text="pretty", json="jsonl"),
         metavar="FORMAT",
         help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message;"
-        " arrow and parquet: a table (needs libvirt-proto[arrow]). Default: pretty on a terminal, otherwise"
-        " jsonl.",
+        " chrome-trace, with --exchanges: a timeline for Perfetto, chrome://tracing and the Firefox Profiler;"
+        " arrow and parquet: a table (requires libvirt-proto[arrow])."
+        " Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(
         "--exchanges",
@@ -267,8 +317,23 @@ def show(command: Command) -> Command:
         if format_ in TABLES:
             _check_table(format_, output, acl)
         old = None if as_of is None else options.open_registry(as_of)
+        trace = None
+        if format_ == TRACE:
+            _check_trace(exchanges, times)
+            trace = _trace(registry, redact, acl=acl, absolute=times == "absolute")
         shown = OutputOptions(
-            registry, filter, format_, full, color, output, exchanges, acl, old, redact=redact, times=times
+            registry,
+            filter,
+            format_,
+            full,
+            color,
+            output,
+            exchanges,
+            acl,
+            old,
+            redact=redact,
+            times=times,
+            trace=trace,
         )
         return command(*args, show=shown, **rest)
 
@@ -285,6 +350,21 @@ def _check_table(format_: str, output: Path | None, acl: bool) -> None:
         raise click.UsageError(f"--format {format_} requires -o FILE")
     if acl:
         raise click.UsageError(f"--acl and --format {format_} exclude each other; use jsonl")
+
+
+def _check_trace(exchanges: bool, times: TimeStyle) -> None:
+    """Raise click.UsageError for options that a timeline does not support."""
+    if not exchanges:
+        raise click.UsageError(f"--format {TRACE} shows calls with their replies: add --exchanges")
+    if times not in ("relative", "absolute"):
+        raise click.UsageError(f"--format {TRACE} requires --time relative or absolute, got {times}")
+
+
+def _trace(registry: Registry, redact: What | None, *, acl: bool, absolute: bool) -> ChromeTrace:
+    from ..access import Accesses
+    from ..presenters.chrome_trace import ChromeTrace
+
+    return ChromeTrace(registry, Accesses(registry) if acl else None, redact, absolute=absolute)
 
 
 def _on_terminal(output: Path | None) -> bool:

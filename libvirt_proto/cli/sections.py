@@ -30,6 +30,7 @@ SECTIONS: Final = {
         "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
         "--quiet", "--debug",
     ),
+    "Metrics": ("--metrics", "--metrics-file"),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip
 

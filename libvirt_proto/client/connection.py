@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ..errors import UnknownName, reason
 from ..registry import Registry, default
+from ..rpc.wire import REPLY_TYPES
 from .calls import Calls, arguments
 from .core import (
     ClientCore,
@@ -30,6 +31,7 @@ from .streams import Stream
 
 if TYPE_CHECKING:
     from ..definitions.program import Procedure, Program
+    from ..generated import calls
     from .link import Link
 
 #: Calls that a daemon serves at a time per client by default (max_client_requests in libvirtd.conf).
@@ -46,6 +48,14 @@ class Connection:
     `registry` has the definitions. Programs are attributes:
     `await conn.remote.domain_lookup_by_name(name="vm1")`.
     """
+
+    if TYPE_CHECKING:
+        admin: calls.Admin
+        lock_space: calls.LockSpace
+        log_manager: calls.LogManager
+        lxc: calls.Lxc
+        qemu: calls.Qemu
+        remote: calls.Remote
 
     def __init__(
         self,
@@ -136,7 +146,7 @@ class Connection:
     def _start(self, program: Program, procedure: Procedure, args: Any, fds: Sequence[int]) -> int:
         try:
             if self._lost is not None:
-                raise self._lost
+                raise self._lost.copy()
             serial = self._core.call(program, procedure, args, fds)
         except BaseException:
             self._slots.release()
@@ -164,7 +174,7 @@ class Connection:
         wanted = {(program.number, each.number) for program, each in map(self.find, procedures)}
         queue = EventQueue(wanted, limit, self._events.discard)
         if self._lost is not None:
-            queue.end(self._lost)
+            queue.end(self._lost.copy())
         self._events.add(queue)
         return queue
 
@@ -195,7 +205,7 @@ class Connection:
             self._link.write(outgoing.data, outgoing.fds)
 
     async def _receive(self) -> None:
-        lost: ConnectionLost
+        lost = ConnectionLost(None, "the connection was lost")
         try:
             while True:
                 data, fds = await self._link.read()
@@ -212,7 +222,8 @@ class Connection:
                 await self._room.wait()
         except OSError as error:
             lost = ConnectionLost(error, f"the connection was lost: {reason(error)}")
-        self._lose(lost)
+        finally:
+            self._lose(lost)
 
     def _handle(self, received: Received) -> None:
         match received:
@@ -236,7 +247,7 @@ class Connection:
                     queue.add(received)
             case Unexpected():
                 _close(received.fds)
-                if received.message is not None:
+                if received.message is not None and received.message.header.type in REPLY_TYPES:
                     self._answered(received.message.header.serial)
 
     def _answered(self, serial: int) -> asyncio.Future[Returned] | None:
@@ -259,15 +270,14 @@ class Connection:
         if self._lost is not None:
             return
         self._lost = lost
-        for reply in self._replies.values():
-            if not reply.done():
-                reply.set_exception(lost)
-                self._slots.release()
-        self._replies.clear()
+        for serial in list(self._replies):
+            reply = self._answered(serial)
+            if reply is not None and not reply.done():
+                reply.set_exception(lost.copy())
         for stream in self._streams.values():
-            stream.end(lost)
+            stream.end(lost.copy())
         for queue in self._events:
-            queue.end(lost)
+            queue.end(lost.copy())
         _close(self._core.take_descriptors())
         self._link.abort()
 
@@ -277,7 +287,7 @@ class Connection:
     def core(self) -> ClientCore:
         """The core, which makes the messages of streams. Raises ConnectionLost."""
         if self._lost is not None:
-            raise self._lost
+            raise self._lost.copy()
         return self._core
 
     def abort_stream(self, serial: int) -> None:

@@ -20,6 +20,10 @@ class ConnectionLost(Error):
     def __str__(self) -> str:
         return str(self.args[1])
 
+    def copy(self) -> ConnectionLost:
+        """Return an equal error, since each that is raised has a traceback of its own."""
+        return ConnectionLost(self.cause, str(self))
+
 
 class EventOverflow(Error):
     """An iterator of events was read too slowly: its queue was full, and later events are lost."""

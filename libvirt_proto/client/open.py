@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _READ_ONLY: Final = 1
 #: Bytes of a process's standard error that become part of an error.
 _ERROR_SIZE: Final = 2000
+#: Seconds for the reply to connect_close; a daemon that is stopped must not hold up its clients.
+_CLOSING: Final = 5.0
 #: Seconds for its standard error after its output has ended.
 _PATIENCE: Final = 1.0
 
@@ -103,7 +105,7 @@ async def _close(connection: Connection, uri: ConnectionUri) -> None:
     """Close as libvirt does. The daemon may end the connection before its reply arrives."""
     if uri.program in ("remote", "admin"):
         with suppress(ConnectionLost, LibvirtError, TimeoutError):
-            await connection.call_value(f"{uri.program}.connect_close")
+            await connection.call(f"{uri.program}.connect_close", timeout=_CLOSING)
 
 
 async def _link(uri: ConnectionUri, readonly: bool) -> Link:

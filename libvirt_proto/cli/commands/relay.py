@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -17,6 +17,7 @@ import click
 from ...errors import reason
 from ...text import printable
 from .. import options
+from ..exporting import exporting
 from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ...capture.address import Address
     from ...capture.pcap.recorder import Recorder
     from ..status import Status
-    from ..views import View
 
 #: Seconds without progress of the decoder at the end, after which its output is considered unread.
 PATIENCE: Final = 5.0
@@ -84,6 +84,7 @@ def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> in
 )
 @show_options
 @live_figures("relay")
+@exporting
 @options.record
 @click.pass_context
 def relay(
@@ -92,6 +93,7 @@ def relay(
     connect_to: Address,
     mode: int | None,
     show: OutputOptions,
+    export: AbstractContextManager[None],
     record: Path | None,
 ) -> None:
     """Forward everything between clients and a daemon unchanged, and show the messages.
@@ -125,27 +127,15 @@ def relay(
         raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)
     status.source("relay")
-    with (
-        recording(record, show.redact) as recorder,
-        destination(show.output) as out,
-        status,
-        show.table(out) as view,
-    ):
-        _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out, view))
+    with export, recording(record, show.redact) as recorder, destination(show.output) as out, status:
+        _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out))
     ctx.exit(1 if status.problems else 0)
 
 
 class _Decoder(Thread):
     """A thread that shows the items of its feed, until that is closed or the output has lost its reader."""
 
-    def __init__(
-        self,
-        show: OutputOptions,
-        status: Status,
-        recorder: Recorder | None,
-        out: BinaryIO,
-        view: View | None,
-    ) -> None:
+    def __init__(self, show: OutputOptions, status: Status, recorder: Recorder | None, out: BinaryIO) -> None:
         from ...capture.feed import Feed
 
         super().__init__(name="decoder", daemon=True)
@@ -154,7 +144,7 @@ class _Decoder(Thread):
         self.status: Final = status
         self._show, self._out = show, out
         # Loaded now: while Python loads a large module, no other thread runs.
-        self._view = view or show.view()
+        self._view = show.view()
         show.registry.programs()
         self._opened = live(
             "relay",

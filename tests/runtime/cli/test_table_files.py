@@ -217,7 +217,7 @@ def run(at):
     def trace(frame, event, arg):
         nonlocal count, begun
         name = frame.f_code.co_filename
-        begun = begun or (frame.f_code.co_name == "table" and name.endswith("output_options.py"))
+        begun = begun or (frame.f_code.co_name == "_table" and name.endswith("output_options.py"))
         count += bool(begun) and name.endswith(FILES) and event == "line"
         if count == at:
             os.write(where, f"{name}:{frame.f_lineno}".encode())

@@ -160,6 +160,32 @@ def test_cancelled_call_leaves_the_connection_usable() -> None:
     run(test, in_flight=1)
 
 
+def test_unknown_event_does_not_answer_a_call_with_its_serial() -> None:
+    """Events have serial 1."""
+
+    async def test(connection: Connection, server: Server) -> None:
+        calls = [asyncio.create_task(connection.remote.connect_get_lib_version()) for _ in range(2)]
+        await server.answer(VERSION)
+        await server.send(frame(type_=2, serial=1, proc=9999))
+        await server.answer(VERSION)
+        assert len(await asyncio.gather(*calls)) == 2
+
+    run(test)
+
+
+def test_end_of_the_connection_wakes_calls_behind_a_cancelled_one() -> None:
+    async def test(connection: Connection, server: Server) -> None:
+        first, second = (asyncio.create_task(connection.remote.connect_get_lib_version()) for _ in range(2))
+        await server.call()
+        first.cancel()
+        await asyncio.wait([first])
+        server.socket.close()
+        with pytest.raises(ConnectionLost):
+            await second
+
+    run(test, in_flight=1)
+
+
 def test_timeout_leaves_the_connection_usable() -> None:
     async def test(connection: Connection, server: Server) -> None:
         with pytest.raises(TimeoutError):
