@@ -264,14 +264,13 @@ def show(command: Command) -> Command:
         type=options.Format(*FORMATS, text="pretty", json="jsonl"),
         metavar="FORMAT",
         help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message;"
-        " chrome-trace, with --exchanges: a timeline for Perfetto, chrome://tracing and the Firefox Profiler;"
-        " arrow and parquet: a table (requires libvirt-proto[arrow])."
+        " chrome-trace, with --exchanges: a timeline for Perfetto; arrow, parquet: a table."
         " Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(
         "--exchanges",
         is_flag=True,
-        help="Show each call with its reply and stream, its outcome and latency.",
+        help="Show each call with reply, stream, outcome and latency.",
     )
     @click.option(
         "--time",
@@ -292,9 +291,7 @@ def show(command: Command) -> Command:
     @context
     @options.as_of
     @options.redact
-    @click.option(
-        "--full", is_flag=True, help="pretty: show errors, long strings, bytes and arrays completely."
-    )
+    @click.option("--full", is_flag=True, help="pretty: do not shorten errors, strings, bytes and arrays.")
     @options.colour
     @options.output
     @wraps(command)
