@@ -70,7 +70,7 @@ class ExchangeTable:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._maker = RowMaker(registry)
+        self._maker = ExchangeLines(registry)
         self._inputs = Inputs()
         self._lines: list[bytes] = []
         self._rows = self._size = 0
@@ -104,8 +104,8 @@ class ExchangeTable:
         return exchange_batch(b"".join(lines), self._inputs.take(rows))
 
 
-class RowMaker:
-    """Makes the rows of exchanges."""
+class ExchangeLines:
+    """Makes the lines of exchanges, and learns their parts for the native core."""
 
     def __init__(self, registry: Registry) -> None:
         self._names = Names(registry)

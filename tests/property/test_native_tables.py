@@ -156,8 +156,8 @@ def test_share_of_exchanges(tmp_path: Path) -> None:
     file.write_bytes(packets.pcap([*start, *pairs]))
     made = []
     with pytest.MonkeyPatch.context() as patch:
-        line = exchanges.RowMaker.line
-        patch.setattr(exchanges.RowMaker, "line", lambda *args: (made.append(1), line(*args))[1])
+        line = exchanges.ExchangeLines.line
+        patch.setattr(exchanges.ExchangeLines, "line", lambda *args: (made.append(1), line(*args))[1])
         rows = table(file, "--exchanges")
     assert rows["call_n"].to_pylist() == list(range(1, 4001, 2))
     assert 1 <= len(made) <= 10
