@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast
 
 from .. import registry as registries
 from ..capture import stream
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
     from ..diagnose.findings import Diagnosis
-    from ..figures.collector import Measure
     from ..figures.results import Statistics
     from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
@@ -42,6 +41,20 @@ MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
 _Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed
+
+
+class Collector(Protocol):
+    """Figures over the messages and events of passes. `diagnoser` gets their notices; None: nobody does."""
+
+    @property
+    def diagnoser(self) -> Diagnoser | None:
+        """Return the diagnosis that the collector also feeds."""
+
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | LogLine | Closed, /) -> None:
+        """Add a message or an event."""
+
+    def read(self, messages: int, start_ns: int | None, /) -> None:
+        """Note the number of messages of the input, before any filter, and when it began."""
 
 
 class Capture:
@@ -156,7 +169,7 @@ class Capture:
         self.measure(collector)
         return collector.finish(self.notice_counts)
 
-    def measure(self, collector: Measure) -> None:
+    def measure(self, collector: Collector) -> None:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
         items = self._begin(whole_calls=True)
