@@ -48,7 +48,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     types = tuple(tables.types())
     programs = tuple(tables.program(program) for module in schema.modules for program in module.programs)
     error, hole = tables.common(_ERROR), tables.common(_HOLE)
-    # What the types and programs refer to is known only now.
+    # Types and programs refer to these, so they come last.
     fields = tuple(tables.fields())
     meanings, names = tuple(tables.meanings.lines), tuple(tables.names.lines)
     view = _Script(banner(schema, "wireshark", "-- "), names, fields, meanings, types, programs, error, hole)
