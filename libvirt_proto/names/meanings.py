@@ -6,22 +6,17 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..codec.types import Definitions, Named
-from .fields import Bits, By, Meaning, OneOf, key, known_fields, meanings
+from ..codec.type_table import TypeTable
+from ..codec.types import Named
+from .fields import Bits, By, Meaning, OneOf, key, known_meanings
 
 __all__ = ["key", "meanings_of", "name_of"]
 
 
 @cache
-def meanings_of(types: Definitions, reference: Named) -> Mapping[str, Meaning]:
-    """Return the same as `find_meanings`, and remember it."""
-    return find_meanings(types, reference)
-
-
-def find_meanings(types: Definitions, reference: Named) -> Mapping[str, Meaning]:
+def meanings_of(types: TypeTable, reference: Named) -> Mapping[str, Meaning]:
     """Return field → meaning of a struct or a union; of a union, only the discriminant can have one."""
-    known = known_fields(types, reference)
-    return {name: meaning for name, meaning in meanings(reference.name).items() if name in known}
+    return known_meanings(types, reference)
 
 
 def name_of(meaning: Meaning, number: int, fields: Mapping[str, Any]) -> str | tuple[str | int, ...] | None:

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from libvirt_proto.codec.plan import Row, build_plan
 from libvirt_proto.codec.types import Named
-from libvirt_proto.names.fields import Bits, By, Meaning, OneOf
-from libvirt_proto.names.meanings import find_meanings
+from libvirt_proto.names.fields import Bits, By, Meaning, OneOf, known_meanings
 
 from ...quoting import lua_string
 from ...render import Artefact, banner, render
@@ -48,7 +47,7 @@ def generate(schema: Schema) -> tuple[Artefact, ...]:
     types = tuple(tables.types())
     programs = tuple(tables.program(program) for module in schema.modules for program in module.programs)
     error, hole = tables.common(_ERROR), tables.common(_HOLE)
-    # What the types and programs refer to is known only now.
+    # Types and programs refer to these, so they come last.
     fields = tuple(tables.fields())
     meanings, names = tuple(tables.meanings.lines), tuple(tables.names.lines)
     view = _Script(banner(schema, "wireshark", "-- "), names, fields, meanings, types, programs, error, hole)
@@ -83,7 +82,7 @@ class _Tables:
         }
         plan = build_plan(((module.name, module.types) for module in schema.modules), schema)
         self._rows = Rows(plan, [*_payloads(schema), *self._common.values()])
-        self._meanings = {owner: find_meanings(schema, owner) for owner in self._rows.owners}
+        self._meanings = {owner: known_meanings(schema, owner) for owner in self._rows.owners}
         known = {
             (owner, field): meaning.names
             for owner, meanings in self._meanings.items()
