@@ -7,15 +7,31 @@ Bytes after the message's length belong to the process and are ignored. Bytes th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
+from ...bounded import BoundedDict
 from ...events import ConnectionEvent, Item, Notice, NoticeCode
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ..objects import FIELDS, MESSAGES, Objects, header
-from .formats import Format, FormatError, Values
-from .live import Reader, Selection, bytes_of, number_of, text_of
+from .formats import FormatError, Values
+from .live import Reader, RecordFormat, Selection, bytes_of, number_of, text_of
 from .plan import UprobeEvent
 from .tasks import Process, Tasks
+
+#: Maximum number of threads with an unfinished message.
+_MAX_THREADS: Final = 4096
+
+
+class _Windows(NamedTuple):
+    """The bytes of a message that come in several events, by the place of their first byte; and the first of
+    these events."""
+
+    event: UprobeEvent
+    values: Values
+    time_ns: int
+    process: Process
+    parts: dict[int, bytes]
 
 
 class RpcReader(Reader[Item]):
@@ -24,7 +40,7 @@ class RpcReader(Reader[Item]):
     def __init__(
         self,
         events: dict[str, UprobeEvent],
-        formats: dict[str, Format],
+        formats: Mapping[str, RecordFormat],
         tasks: Tasks,
         wanted: Selection,
         offset: int,
@@ -33,9 +49,11 @@ class RpcReader(Reader[Item]):
         self._objects = Objects("probe", lambda pid, address: f"{tasks.of(int(pid))}:{address}")
         #: Files already reported because their messages cannot be read.
         self._unreadable: set[str] = set()
+        #: Unfinished messages by thread, which reaches one probe after the other.
+        self._windows: BoundedDict[int, _Windows] = BoundedDict(_MAX_THREADS)
 
     def _fired(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
-        found = self._message if event.kind in MESSAGES else self._event
+        found = self._window if event.kind in MESSAGES else self._event
         for item in found(event, values, time_ns, process):
             if self._is_wanted(item):
                 yield item
@@ -50,15 +68,49 @@ class RpcReader(Reader[Item]):
     def _ended(self, process: Process, time_ns: int) -> Iterator[Item]:
         yield from self._objects.ended(str(process.pid), time_ns)
 
-    def _message(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
-        length = number_of(values["len"]) & 0xFFFFFFFFFFFFFFFF
+    def rest(self) -> Iterator[Item]:
+        """Yield messages of which windows are missing."""
+        while self._windows:
+            yield from self._complete(self._windows.pop(self._windows.oldest))
+
+    def _window(self, event: UprobeEvent, values: Values, time_ns: int, process: Process) -> Iterator[Item]:
+        """Collect the windows of a message. The kernel runs the events of a place in any order; those that
+        were lost are missing when the thread reaches the next probe."""
+        thread = number_of(values["common_pid"])
+        length = _length(values)
         if length == 0:  # libvirt's placeholders, which are never sent
             return
         if not MIN_FRAME <= length <= MAX_FRAME:
+            if event.window:  # the first one is reported
+                return
             raise FormatError(f"expected len from {MIN_FRAME} to {MAX_FRAME}, got {length}")
+        seen = b"".join(bytes_of(values[f"p{index}"]) for index in range(event.arrays))
+        known = self._windows.pop(thread, None)
+        if known and (
+            known.event.site != event.site or _length(known.values) != length or event.window in known.parts
+        ):
+            yield from self._complete(known)
+            known = None
+        windows = known or _Windows(event, values, time_ns, process, {})
+        windows.parts[event.window] = seen
+        if not seen or sum(map(len, windows.parts.values())) >= min(length, event.limit):
+            yield from self._complete(windows)
+        elif evicted := self._windows.put(thread, windows):
+            yield from self._complete(evicted[1])
+
+    def _complete(self, windows: _Windows) -> Iterator[Item]:
+        seen = b""
+        for window, part in sorted(windows.parts.items()):
+            if window != len(seen):
+                break
+            seen += part
+        yield from self._message(windows, seen[: windows.event.limit])
+
+    def _message(self, windows: _Windows, seen: bytes) -> Iterator[Item]:
+        event, values, time_ns, process, _ = windows
+        length = _length(values)
         data = header(length, {field: number_of(values[field]) for field in FIELDS})
         if event.arrays:
-            seen = b"".join(bytes_of(values[f"p{index}"]) for index in range(event.arrays))
             if seen.startswith(data):
                 data = seen[:length]
             elif event.binary not in self._unreadable:
@@ -76,3 +128,8 @@ class RpcReader(Reader[Item]):
         thread = str(values["common_pid"])
         details = (("process", str(process)), ("thread", thread), *words.items())
         yield from self._objects.event(event.kind, time_ns, str(process.pid), words, details)
+
+
+def _length(values: Values) -> int:
+    """Return the length of a message, which is unsigned."""
+    return number_of(values["len"]) & 0xFFFFFFFFFFFFFFFF

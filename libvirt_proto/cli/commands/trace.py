@@ -86,8 +86,8 @@ def trace(
             recording(record, show.redact) as recorder,
             destination(show.output, stop) as out,
             status,
-            tracing.armed(found, stop, out, sides) as (instance, plan, wait),
-            closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
+            tracing.armed(found, stop, out, sides) as (source, wait),
+            closing(probes.live(source, RpcReader, wanted, wait, out.flush, begin)) as items,
             live(
                 "trace",
                 items,

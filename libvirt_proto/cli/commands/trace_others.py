@@ -169,8 +169,8 @@ def _trace(
         with (
             destination(output, stop) as out,
             status,
-            tracing.armed(found, stop, out) as (instance, plan, wait),
-            closing(live(instance, plan, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
+            tracing.armed(found, stop, out) as (source, wait),
+            closing(live(source, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:
                 if isinstance(item, Notice):
