@@ -25,12 +25,13 @@ from .operands import Operand
 from .plan import LINE_LIMIT, Probe, UprobeEvent
 from .provider import Argument
 
+_X86_MIDDLE: Final = ("bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di")
 #: Offsets of registers in the kernel's `pt_regs`, by machine.
 _REGISTERS: Final = {
     "x86_64": {
         **{f"r{number}": 8 * (15 - number) for number in (15, 14, 13, 12)},
-        **{"bp": 32, "bx": 40, "r11": 48, "r10": 56, "r9": 64, "r8": 72},
-        **{"ax": 80, "cx": 88, "dx": 96, "si": 104, "di": 112, "sp": 152},
+        **dict(zip(_X86_MIDDLE, range(32, 120, 8), strict=True)),
+        "sp": 152,
     },
     "aarch64": {**{f"x{number}": 8 * number for number in range(30)}, "lr": 240, "sp": 248},
 }

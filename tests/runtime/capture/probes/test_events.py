@@ -102,7 +102,7 @@ def message(
 
 def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client_msg_tx_queue") -> RpcReader:
     events = {
-        "message": UprobeEvent(kind, "message", "", "", "libvirt.so.0", arrays),
+        "message": UprobeEvent(kind, "message", "", "", "libvirt.so.0", arrays, limit=256 * arrays),
         "socket": UprobeEvent("socket_new", "socket", "", "", "libvirt.so.0"),
         "new": UprobeEvent("tls_session_new", "new", "", "", "libvirt.so.0"),
         "deny": UprobeEvent("tls_context_session_deny", "deny", "", "", "libvirt.so.0"),
