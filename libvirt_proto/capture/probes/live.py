@@ -19,6 +19,7 @@ Made = TypeVar("Made")
 
 #: An event gets its time before it enters the buffer; this many nanoseconds later it is there.
 _SETTLED: Final = 20_000_000
+_END: Final = 1 << 64
 #: Seconds between polls, unless a poll returned more than `_BUSY` events, and between checks for lost events.
 _PAUSE: Final = 0.05
 _BUSY: Final = 500
@@ -85,8 +86,9 @@ class Reader(ABC, Generic[Made]):
     ) -> Iterator[Made | Notice]:
         """Yield the values of a probe's event. Raises FormatError, ObjectError."""
 
-    def rest(self) -> Iterator[Made | Notice]:
-        """Yield the values that are complete only at the end of the trace."""
+    def settled(self, time: int) -> Iterator[Made | Notice]:
+        """Yield the values that waited for later records. All records before this time were read, on the
+        trace's clock."""
         return iter(())
 
     def _ended(self, process: Process, time_ns: int) -> Iterator[Made | Notice]:
@@ -136,6 +138,7 @@ def live(
             taken = buffer.take(before - _SETTLED)
             for record in taken:
                 yield from made.items(record)
+            yield from made.settled(before - _SETTLED)
             idle()
             stopped = wait(0 if len(taken) > _BUSY else _PAUSE)
             ended = stopped or endings.complete()
@@ -143,7 +146,7 @@ def live(
                 source.disarm()
                 for record in buffer.rest():
                     yield from made.items(record)
-                yield from made.rest()
+                yield from made.settled(_END)
             if ended or time.monotonic() - asked > _STATISTICS:
                 asked, count = time.monotonic(), buffer.lost()
                 if count > lost:

@@ -119,7 +119,8 @@ def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client
 
 
 def read(record: Record, **options: Any) -> list[Item]:
-    return list(reader(**options).items(record))
+    one = reader(**options)
+    return [*one.items(record), *one.settled(1 << 64)]
 
 
 CALL = frame(proc=66, serial=3)
