@@ -6,6 +6,7 @@ ends. Nothing is written to tracefs. Requires Linux 5.8 (the ring buffer).
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,45 +63,62 @@ def plan(
     return BpfPlan(whole, 1 << (size - 1).bit_length(), pids)
 
 
+def problem() -> str | None:
+    """Return why this kernel does not run the programs of a trace; None if it does. Nothing stays."""
+    try:
+        with _base(mmap.PAGESIZE, ()):
+            return None
+    except BpfError as error:
+        return str(error)
+
+
+class _Base(NamedTuple):
+    """What all programs share: the maps, and the layouts of the records of the kernel's own events."""
+
+    type: int
+    ring: int
+    counter: int
+    writer: ProgramWriter
+    layouts: dict[str, RecordLayout]
+
+
 @contextmanager
-def armed(plan: BpfPlan) -> Iterator[tuple[Source, list[Rejection]]]:
-    """Set the probes of a plan; yield the source of their records, and the events that the kernel rejects.
-    The files of the plan must be open. Raises BpfError, and TraceError if the kernel runs programs but no
-    event is left."""
+def _base(size: int, pids: tuple[int, ...]) -> Iterator[_Base]:
+    """Create the maps, and attach the programs for the ends of processes. Raises BpfError."""
     with ExitStack() as files:
         try:
             type_ = bpf_calls.uprobe_type()
-            ring = _ring(files, plan.size)
+            ring = _ring(files, size)
             counter = _kept(files, bpf_calls.counter())
-            writer = ProgramWriter(os.uname().machine, ring, counter, plan.pids)
-            layouts = _attach_tasks(files, writer)
+            writer = ProgramWriter(os.uname().machine, ring, counter, pids)
+            base = _Base(type_, ring, counter, writer, _attach_tasks(files, writer))
         except OSError as error:
-            raise BpfError(
-                f"this kernel runs no BPF programs for traces: {rejection_reason(error)}"
-            ) from None
-        probes = files.enter_context(ExitStack())
+            raise BpfError(f"the kernel runs no BPF programs for traces: {rejection_reason(error)}") from None
+        yield base
+
+
+@contextmanager
+def armed(plan: BpfPlan) -> Iterator[tuple[Source, list[Rejection]]]:
+    """Set the probes of a plan; yield the source of their records, and the events that the kernel rejects.
+    The files of the plan must be open. Raises BpfError, also if no event is left."""
+    with _base(plan.size, plan.pids) as base, ExitStack() as files, ExitStack() as probes:
+        layouts = dict(base.layouts)
         rejected = []
         for binary, events in _distinct(plan.files):
             for probe, event in events:
-                code, layout = writer.probe(len(layouts) + 1, probe, event)
+                code, layout = base.writer.probe(len(layouts) + 1, probe, event)
+                place = binary.kernel_path, probe.site.offset, probe.site.semaphore
                 try:
-                    program = bpf_calls.load(Kind.PROBE, code, event.name)
-                except OSError as error:
-                    text = f"the program of {event.kind} is rejected: {rejection_reason(error)}"
-                    raise BpfError(text) from None
-                try:
-                    place = binary.kernel_path, probe.site.offset, probe.site.semaphore
-                    _kept(probes, bpf_calls.attach_probe(type_, *place, program))
+                    with _program(Kind.PROBE, code, event.name) as program:
+                        _kept(probes, bpf_calls.attach_probe(base.type, *place, program))
                 except OSError as error:
                     rejected.append(Rejection(event, rejection_reason(error)))
                 else:
                     layouts[event.name] = layout
-                finally:
-                    os.close(program)
         events_ = {event.name: event for _, events in plan.files for _, event in events}
         if not events_.keys() & layouts.keys():
-            raise TraceError(tracefs.nothing_left(rejected))
-        buffer = BpfRing(ring, plan.size, counter)
+            raise BpfError(tracefs.nothing_left(rejected))
+        buffer = BpfRing(base.ring, plan.size, base.counter)
         files.callback(buffer.close)
         yield Source(events_, layouts, buffer, probes.close), rejected
 
@@ -131,12 +149,19 @@ def _attach_tasks(files: ExitStack, writer: ProgramWriter) -> dict[str, RecordLa
 def _attach_task(
     files: ExitStack, name: str, code: bytes, layout: RecordLayout, layouts: dict[str, RecordLayout]
 ) -> None:
-    program = bpf_calls.load(Kind.RAW_TRACEPOINT, code, name)
-    try:
+    with _program(Kind.RAW_TRACEPOINT, code, name) as program:
         _kept(files, bpf_calls.attach_tracepoint(name, program))
+    layouts[name] = layout
+
+
+@contextmanager
+def _program(kind: Kind, code: bytes, name: str) -> Iterator[int]:
+    """Load a program, which stays as long as it is attached. Raises OSError."""
+    program = bpf_calls.load(kind, code, name)
+    try:
+        yield program
     finally:
         os.close(program)
-    layouts[name] = layout
 
 
 def _kept(files: ExitStack, descriptor: int) -> int:

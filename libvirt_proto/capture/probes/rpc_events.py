@@ -100,7 +100,7 @@ class RpcReader(Reader[Item]):
         ready = min((at for at, _ in self._sockets.values()), default=len(self._waiting))
         if ready:
             items, self._waiting = self._waiting[:ready], self._waiting[ready:]
-            for socket, (at, since) in self._sockets.items():
+            for socket, (at, since) in list(self._sockets.items()):
                 self._sockets[socket] = at - ready, since
             yield from filter(self._is_wanted, items)
 
