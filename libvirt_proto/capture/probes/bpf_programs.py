@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
+from ...rpc.wire import MAX_FRAME
 from ..objects import MESSAGES
 from .bpf_instructions import R0, R1, R2, R3, R6, R7, R8, R9, R10, Assembler, Helper, Jump
 from .formats import FormatError, Value, Values
@@ -237,11 +238,13 @@ class ProgramWriter:
     def _message(
         self, program: Assembler, number: int, probe: Probe, known: list[tuple[Argument, Operand]], limit: int
     ) -> None:
-        """Write a message: as many bytes as its length, at most `limit`."""
+        """Write a message: as many bytes as its length, at most `limit`, and none for an impossible length."""
         data_at = _HEAD.size + 8 * len(known)
         self._length(program, probe)
         program.move(R9, R8)
         program.jump_if(R9, Jump.NOT_GREATER, limit, "size")
+        program.set(R9, 0)
+        program.jump_if(R8, Jump.GREATER, MAX_FRAME, "size")
         program.set(R9, limit)
         program.label("size")
         for size in _rooms(limit):
