@@ -177,11 +177,11 @@ class NoticeCode(StrEnum):
     # Live inputs
     BAD_EVENT = "bad-event", "The record of a probe cannot be read."
     LOST_EVENTS = "lost-events", "The kernel's trace buffer was full and events were lost."
+    PROCESS_ENDED = "process-ended", "The processes of `--pid` have ended, and the trace with them."
     NO_PAYLOADS = (
         "no-payloads",
         "Message bytes are not where they are expected in this build of libvirt; only headers are shown.",
     )
-    PROCESS_ENDED = "process-ended", "The processes of `--pid` have ended, and the trace with them."
     DROPPED_BYTES = "dropped-bytes", "The relay forwarded bytes faster than they could be shown."
     DESCRIPTORS_LOST = "descriptors-lost", "The relay could not forward file descriptors."
     NOT_ACCEPTED = "not-accepted", "The relay cannot accept connections for a moment."

@@ -14,8 +14,8 @@ SECTIONS: Final = {
         "--listen", "--connect", "--mode", "--dir", "--same", "--provenance", "--ignore",
     ),
     "Probes": (
-        "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--buffer",
-        "--probes", "--print-commands",
+        "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--max-message",
+        "--method", "--buffer", "--probes", "--print-commands",
     ),
     "Filters": (
         "--message", "--frame", "--serial", "--since", "--until", "--slower-than", "--object", "--program",

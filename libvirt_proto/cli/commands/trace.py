@@ -42,17 +42,18 @@ def trace(
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
-    The command reads libvirt's static probes through tracefs: unix sockets and TLS connections are shown in
-    the clear, and nothing is restarted. It requires root, and a libvirt built with probes (most are). "begin"
-    on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them.
+    The command reads libvirt's static probes, by BPF programs or tracefs: unix sockets and TLS connections
+    are shown in the clear, and nothing is restarted. It requires root, and a libvirt built with probes (most
+    are). "begin" on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them,
+    and with --pid the trace ends with its processes.
 
     By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
     programs; --library names other files. Processes that start later are covered if they load one of the
     same files. The arguments of probes are shown as far as they are known for the version of libvirt, which
     is reported before "begin". A daemon and its client on one machine are two connections.
 
-    Messages are truncated after 2,560 bytes. Filters, -o and -w are those of decode. -w and -o may contain
-    secrets that never appear on a network: --redact blanks them.
+    Messages are whole up to 64 KiB, or 2,560 bytes with tracefs (--max-message). Filters, -o and -w are those
+    of decode. -w and -o may contain secrets that never appear on a network: --redact blanks them.
 
     \b
     Examples:
