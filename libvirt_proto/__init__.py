@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from . import registry
     from .api.capture import Capture, open
     from .api.messages import CapturedExchange, CapturedMessage
+    from .client.errors import ConnectError, ConnectionLost, EventOverflow
+    from .client.open import connect
+    from .client.sync import connect_sync
     from .errors import (
         BadValue,
         CaptureError,
@@ -47,9 +50,12 @@ __all__ = [
     "CaptureError",
     "CapturedExchange",
     "CapturedMessage",
+    "ConnectError",
     "Connection",
     "ConnectionEvent",
+    "ConnectionLost",
     "Error",
+    "EventOverflow",
     "Filter",
     "Frame",
     "FrameDecoder",
@@ -69,6 +75,8 @@ __all__ = [
     "Type",
     "UnknownName",
     "__version__",
+    "connect",
+    "connect_sync",
     "decode_message",
     "encode_message",
     "open",
@@ -92,6 +100,9 @@ _NAMES = {
     ),
     "api.capture": ("Capture", "open"),
     "api.messages": ("CapturedExchange", "CapturedMessage"),
+    "client.errors": ("ConnectError", "ConnectionLost", "EventOverflow"),
+    "client.open": ("connect",),
+    "client.sync": ("connect_sync",),
     "events": ("Connection", "ConnectionEvent", "Notice"),
     "figures.results": ("Statistics",),
     "filters": ("Filter",),

@@ -226,7 +226,8 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
     `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
     `data` is the beginning of bytes without context that are not a message. `protocol` is the name of another
-    protocol that was recognised (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent.
+    protocol that was recognised (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent. `count` is the number
+    of bytes or events that were lost, if it is known.
     """
 
     code: NoticeCode
@@ -237,6 +238,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     severity: Literal["note", "error"] = "error"
     data: bytes = b""
     protocol: str | None = None
+    count: int | None = None
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):

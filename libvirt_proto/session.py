@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
@@ -246,6 +246,12 @@ class Sessions:
         self._pair_alone()
         self._sort()
         return [self._close(entry, "pending") for entry in list(self._open.values())]
+
+    def waiting(self) -> Iterator[Captured]:
+        """Yield the calls that wait for a reply, without those that are paired elsewhere."""
+        for entry in self._open.values():
+            if entry.call is not None and entry.reply is None:
+                yield entry.call
 
     # Connections whose calls are paired elsewhere
 

@@ -476,6 +476,19 @@ def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator
     return capture._exchange_lines(presenting)
 
 
+def observe(capture: Capture, on_item: Callable[[Seen], object]) -> None:
+    """Call a function with each item of the passes that follow, whatever the filter. The native core then
+    presents nothing: it would leave Lines."""
+    read = capture._read
+
+    def observed(_lanes: Lanes | None) -> Iterator[Seen]:
+        for item in read(None):
+            on_item(item)
+            yield item
+
+    capture._read = observed
+
+
 def decode_source(
     source: Source,
     registry: Registry,

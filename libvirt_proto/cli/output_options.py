@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from . import options
 from .filter_options import context, filters
 from .status import Status
-from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, View
+from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, NoView, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..api.capture import Capture
     from ..compatibility import CompatibilityCheck
     from ..filters import Filter
+    from ..metrics.counts import Metrics
     from ..presenters.clock import TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -55,6 +56,9 @@ class OutputOptions(msgspec.Struct, frozen=True):
     wide: bool = False
     redact: What | None = None
     times: TimeStyle = "relative"
+    #: What counts all messages meanwhile, and whether only that is wanted.
+    metrics: Metrics | None = None
+    silent: bool = False
 
     @property
     def palette(self) -> Palette:
@@ -70,6 +74,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
 
     def view(self) -> View:
         """Return the view of the messages of one source."""
+        if self.silent:
+            return NoView()
         if self.diagnosis_of is not None:
             return DiagnosisView(
                 self.diagnosis_of, self.format, self.registry, self.palette, redact=self.redact
@@ -109,6 +115,10 @@ class OutputOptions(msgspec.Struct, frozen=True):
         as_of = self._as_of()
         if as_of:
             capture.watch(lambda captured: as_of.add(captured.message))
+        if self.metrics is not None:
+            from ..api.capture import observe
+
+            observe(capture, self.metrics.add)
         try:
             with closing(view.take(capture)) as lines:
                 if live:
@@ -119,6 +129,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
                     out.writelines(lines)
         finally:  # also after an interrupt: calls without a reply may be what the user waited for
             capture.close()
+            if self.metrics is not None:
+                self.metrics.finish()
             for text in view.finish(capture):
                 out.write(text)
             out.flush()

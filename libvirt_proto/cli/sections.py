@@ -11,8 +11,11 @@ import click
 SECTIONS: Final = {
     "Input": (
         "--port", "--keylog", "--follow", "--merge", "--jobs", "--offset", "--length", "--input-format",
-        "--listen", "--connect", "--mode", "--dir", "--same", "--provenance", "--ignore",
+        "--listen", "--connect", "--readonly", "--no-open", "--timeout", "--password-file", "--mode",
+        "--dir", "--same", "--provenance", "--ignore",
     ),
+    "Arguments": ("--dom", "--net", "--pool", "--vol", "--template"),
+    "Streams and events": ("--upload", "--download", "--follow EVENTS", "--count"),
     "Probes": (
         "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--max-message",
         "--method", "--buffer", "--probes", "--print-commands",
@@ -27,6 +30,7 @@ SECTIONS: Final = {
         "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
         "--quiet", "--debug",
     ),
+    "Metrics": ("--metrics", "--metrics-file"),
     "Definitions": ("--release", "--defs", "--package", "--define"),
 }  # fmt: skip
 

@@ -178,6 +178,20 @@ class ExchangesView:
                 self._native.learn_exchange(each.exchange)
 
 
+class NoView:
+    """Nothing: the messages are only counted, and recorded."""
+
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Read the Capture."""
+        for _ in capture.timeline():
+            pass
+        yield from ()
+
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return nothing."""
+        return ()
+
+
 class FiguresView:
     """Figures at the end, and nothing before."""
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from ..codec.values import Partial, PartialText
+from ..errors import Error
 from ..text import wire_text
 from .message import Status
 
@@ -16,21 +15,39 @@ if TYPE_CHECKING:
 _ERROR: Final = int(Status.VIR_NET_ERROR)
 
 
-class LibvirtError(msgspec.Struct, frozen=True):
-    """An error that a server reported: the virNetMessageError of a reply or a stream.
+class LibvirtError(Error):
+    """An error that a server reported: the virNetMessageError of a reply or a stream. In captures it is a
+    value; the client raises it.
 
     `code`, `domain` and `level` are numbers of virErrorNumber, virErrorDomain and virErrorLevel; the names
     are None for numbers without one. The message's `payload` has all other fields. `message` ends in "…" if
     its end is missing.
     """
 
-    code: int
-    code_name: str | None
-    message: str | None
-    domain: int | None
-    domain_name: str | None
-    level: int | None
-    level_name: str | None
+    def __init__(
+        self,
+        code: int,
+        code_name: str | None,
+        message: str | None,
+        domain: int | None,
+        domain_name: str | None,
+        level: int | None,
+        level_name: str | None,
+    ) -> None:
+        super().__init__(code, code_name, message, domain, domain_name, level, level_name)
+        self.code = code
+        self.code_name = code_name
+        self.message = message
+        self.domain = domain
+        self.domain_name = domain_name
+        self.level = level
+        self.level_name = level_name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LibvirtError) and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash(self.args)
 
     @property
     def name(self) -> str:

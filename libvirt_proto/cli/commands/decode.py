@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -9,6 +10,7 @@ import click
 
 from ...text import printable
 from .. import options
+from ..exporting import exporting
 from ..inputs import Inputs, recording
 from ..inputs import inputs as inputs_option
 from ..output import destination
@@ -42,10 +44,17 @@ if TYPE_CHECKING:
     help="Report how many messages the native core read.",
 )
 @show_options
+@exporting
 @options.record
 @click.pass_context
 def decode(
-    ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int, debug: bool
+    ctx: click.Context,
+    inputs: Inputs,
+    show: OutputOptions,
+    export: AbstractContextManager[None],
+    merge: bool,
+    jobs: int,
+    debug: bool,
 ) -> None:
     """Show the messages in captures: pcap and pcapng files, strace output, libvirt logs (with
     log_filters="2:rpc"), raw byte streams, or bytes as text (hex, dumps, literals, base64). The format is
@@ -82,8 +91,13 @@ def decode(
         raise click.UsageError("--merge and -w exclude each other: record each of the files separately")
     if jobs > 1 and len(inputs.files) > 1:
         _check_jobs(inputs, merge)
+    if show.metrics is not None and (merge or len(inputs.files) > 1 or not inputs.is_live(inputs.files[0])):
+        raise click.UsageError(
+            "metrics require one input that goes on: --follow, standard input (-), or a FIFO"
+        )
     status = show.status()
     with (
+        export,
         recording(inputs.record, show.redact) as recorder,
         destination(show.output) as out,
         status,

@@ -14,7 +14,7 @@ from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tests.differential import certificates
+from tests.differential import certificates, sasl
 from tests.differential.incidents.direct import Direct
 from tests.differential.incidents.scene import Incident, Scene
 from tests.differential.installation import MACHINE
@@ -77,14 +77,7 @@ def _sasl(mechanism: str) -> Callable[[Scene], None]:
     """Have the daemon use a SASL mechanism, and know one user."""
 
     def prepare(scene: Scene) -> None:
-        folder = scene.folder / "sasl"
-        folder.mkdir()
-        (folder / "libvirt.conf").write_text(f"mech_list: {mechanism}\nsasldb_path: {folder}/passwd.db\n")
-        command = ["saslpasswd2", "-p", "-a", "libvirt", "-f", "passwd.db", "-u", gethostname(), "admin"]
-        subprocess.run(command, input="right\n", text=True, cwd=folder, check=True)
-        shutil.chown(folder / "passwd.db", "nobody")
-        folder.chmod(0o755)
-        scene.environment["SASL_CONF_PATH"] = str(folder)
+        scene.environment |= sasl.make(scene.folder / "sasl", mechanism)
 
     return prepare
 

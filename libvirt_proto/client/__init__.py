@@ -1,0 +1,1 @@
+"""A client of libvirt's daemons: connections, calls, events and streams."""
