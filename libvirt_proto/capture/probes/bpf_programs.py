@@ -238,7 +238,7 @@ class ProgramWriter:
     def _message(
         self, program: Assembler, number: int, probe: Probe, known: list[tuple[Argument, Operand]], limit: int
     ) -> None:
-        """Write a message: as many bytes as its length, at most `limit`, and none for an impossible length."""
+        """Write a message: as many bytes as it has, at most `limit`, and none for an impossible length."""
         data_at = _HEAD.size + 8 * len(known)
         self._length(program, probe)
         program.move(R9, R8)
