@@ -103,12 +103,12 @@ class Tracing:
 
     def shows(self, found: list[Probe], color: str, sides: Sides = "both", *, wide: bool = False) -> bool:
         """Print the probes or the commands, if the user asked only for those; return whether they did."""
-        from ..capture.probes.plan import WINDOW, plan
+        from ..capture.probes.plan import plan
 
         if self.list_probes:
             _list(found, color, options.width(fit=not wide))
         elif self.print_commands:
-            limit = self.limit or WINDOW
+            limit = self._windows_limit()
             steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids, limit)
             click.echo("\n".join(trace_shell.commands(steps)))
         return self.list_probes or self.print_commands
@@ -120,26 +120,43 @@ class Tracing:
         """Set the probes, and remove them at the end. Yields the source of their records, and a function that
         waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if `out` has lost
         its reader. Raises TraceError."""
+        from ..capture.probes import tracefs
         from ..capture.probes.bpf import BpfError
-        from ..capture.probes.tracefs import check_pid_namespace
 
         found = _of_this_machine(found)
-        check_pid_namespace()
+        tracefs.check_pid_namespace()
+        root = tracefs.find()
+        leftovers = [] if root is None else tracefs.remove_leftovers(root)
+        if leftovers:
+            what = amount(len(leftovers), "killed trace")
+            click.echo(f"trace: removed what {what} left behind", err=True)
 
         def wait(seconds: float) -> bool:
             check_reader(out)
             return stop.wait(seconds)
 
         with stopping(stop), ExitStack() as armed:
-            try:
-                if self.method == "tracefs":
-                    raise BpfError("tracefs is selected")
-                source = self._arm_bpf(armed, found, sides)
-            except BpfError:
-                if self.method == "bpf":
-                    raise
-                source = self._arm_tracefs(armed, found, sides)
-            yield source, wait
+            source = None
+            if self.method != "tracefs":
+                try:
+                    source = self._arm_bpf(armed, found, sides)
+                except BpfError:
+                    if self.method == "bpf":
+                        raise
+            yield source or self._arm_tracefs(armed, found, sides), wait
+
+    def _windows_limit(self) -> int:
+        """Return the maximum number of bytes of a message with tracefs. Raises TraceError."""
+        from ..capture.probes.errors import TraceError
+        from ..capture.probes.plan import MAX_WINDOWS, WINDOW
+
+        limit = self.limit or WINDOW
+        if limit > MAX_WINDOWS:
+            raise TraceError(
+                f"--max-message {limit}: the maximum with tracefs is {MAX_WINDOWS}; doctor shows why the"
+                " kernel does not run BPF programs"
+            )
+        return limit
 
     def _arm_bpf(self, armed: ExitStack, found: list[Probe], sides: Sides) -> Source:
         from ..capture.probes import bpf
@@ -154,20 +171,13 @@ class Tracing:
 
     def _arm_tracefs(self, armed: ExitStack, found: list[Probe], sides: Sides) -> Source:
         from ..capture.probes import tracefs
-        from ..capture.probes.errors import TraceError
-        from ..capture.probes.plan import MAX_WINDOWS, WINDOW, plan
+        from ..capture.probes.plan import plan
 
-        limit = self.limit or WINDOW
-        if limit > MAX_WINDOWS:
-            raise TraceError(f"--max-message {limit}: the maximum is {MAX_WINDOWS} without BPF (see doctor)")
+        limit = self._windows_limit()
         root = tracefs.find()
         if root is None:
             root = tracefs.mount()
             click.echo(f"trace: mounted tracefs at {root}; it stays mounted", err=True)
-        leftovers = tracefs.remove_leftovers(root)
-        if leftovers:
-            what = amount(len(leftovers), "killed trace")
-            click.echo(f"trace: removed what {what} left behind", err=True)
         group = tracefs.own_group()
         steps = plan(group, found, self.buffer, self.subject, sides, self.pids, limit)
         report(found, [binary for binary, _ in steps.files])

@@ -638,7 +638,7 @@ WITHOUT_BPF = ("setpriv", "--bounding-set", RIGHTS, "--inh-caps", RIGHTS)
 
 @pytest.mark.system("setpriv")
 def test_falls_back_to_tracefs(good: Path, tmp_path: Path) -> None:
-    """Where the kernel allows no programs, without a word; `--method bpf` gives the reason."""
+    """A kernel that allows no programs is not reported; `--method bpf` gives the reason."""
     output = tmp_path / "out"
     options = ("--library", str(good), "--format", "jsonl")
     refused = subprocess.run(

@@ -73,7 +73,7 @@ def problem() -> str | None:
 
 
 class _Base(NamedTuple):
-    """What all programs share: the maps, and the layouts of the records of the kernel's own events."""
+    """The maps of all programs, and the layouts of the records of the kernel's own events."""
 
     type: int
     ring: int
