@@ -90,6 +90,13 @@ COMMANDS: Final = tuple(
     stats strace/NAME
     stats --format json messages/NAME
     stats --format json strace/NAME
+    top NAME
+    top --format text garbage/NAME
+    top --window NAME messages/NAME
+    top --format text messages/NAME
+    top --format text strace/NAME
+    top --format text log/NAME
+    top --format json messages/NAME
     encode NAME
     encode -o none/NAME lines/NAME
     encode lines/NAME
