@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 #: Options of live traces, and of captures.
 _OF_TRACES: Final = (
     "libraries", "pids", "comms", "buffer", "print_commands", "list_probes", "client_only", "server_only",
+    "method", "limit",
 )  # fmt: skip
 _OF_FILES: Final = ("ports", "keylog", "input_format", "follow")
 #: Seconds between updates of a screen, and of other outputs, and minimum.
@@ -201,8 +202,8 @@ def _trace(
     wanted = probes.Selection(tracing.pids, tracing.comms, sides)
     status.source("top")
     with (
-        tracing.armed(found, stop, out, sides) as (instance, plan, wait),
-        closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, lambda: None)) as items,
+        tracing.armed(found, stop, out, sides) as (source, wait),
+        closing(probes.live(source, RpcReader, wanted, wait, out.flush, lambda: None)) as items,
         live(
             "live", items, registry, status, filter=filter, flush=out.flush, recorder=None, redact=None
         ) as capture,
