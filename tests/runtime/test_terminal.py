@@ -97,6 +97,12 @@ COMMANDS: Final = tuple(
     top --format text strace/NAME
     top --format text log/NAME
     top --format json messages/NAME
+    call NAME
+    call -c NAME connect_get_uri
+    call -c test:///?socket=none/NAME connect_get_uri
+    call -c test:///?NAME=1 connect_get_uri
+    call -c test:///default connect_get_uri NAME
+    call -c test:///default connect_get_uri @NAME
     encode NAME
     encode -o none/NAME lines/NAME
     encode lines/NAME
