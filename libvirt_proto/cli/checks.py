@@ -68,6 +68,7 @@ def checks() -> Iterator[Check]:
     yield _generator()
     yield _root()
     yield _tracefs()
+    yield _bpf()
     yield from _probes()
     yield _socket()
     yield from map(_program, _PROGRAMS)
@@ -134,6 +135,19 @@ def _tracefs() -> Check:
         fix = "boot a kernel with CONFIG_UPROBE_EVENTS"
         return Check("tracefs", "missing", f"{root} without uprobe events", use, fix)
     return Check("tracefs", "ok", str(root), use)
+
+
+def _bpf() -> Check:
+    from ..capture.probes import bpf
+
+    use = "trace of whole messages; without it, trace uses tracefs"
+    if os.geteuid() != 0:
+        return Check("BPF", "ok", "which only root can use", use)
+    problem = bpf.problem()
+    if problem is None:
+        return Check("BPF", "ok", "the kernel runs programs at probes", use)
+    fix = "boot Linux 5.8 or newer with CONFIG_BPF_EVENTS, without lockdown"
+    return Check("BPF", "missing", problem, use, fix)
 
 
 def _probes() -> Iterator[Check]:

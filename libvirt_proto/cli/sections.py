@@ -17,8 +17,8 @@ SECTIONS: Final = {
     "Arguments": ("--dom", "--net", "--pool", "--vol", "--template"),
     "Streams and events": ("--upload", "--download", "--follow EVENTS", "--count"),
     "Probes": (
-        "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--buffer",
-        "--side", "--max-message", "--probes", "--print-commands",
+        "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--side",
+        "--max-message", "--method", "--buffer", "--probes", "--print-commands",
     ),
     "Filters": (
         "--message", "--frame", "--serial", "--since", "--until", "--slower-than", "--object", "--program",

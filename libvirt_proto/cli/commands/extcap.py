@@ -11,17 +11,16 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, redirect_stderr, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 import msgspec
-from msgspec.structs import replace
 
 from ...capture.stop import Stop
 from ...errors import reason
-from ...events import Chunk, Item, Notice, NoticeCode, Seen
+from ...events import Item, Notice, NoticeCode, Seen
 from ...rpc.wire import MAX_FRAME, MIN_FRAME
 from ...text import printable
 from ...wireshark_folders import NoFoldersError, extcap_folder
@@ -315,34 +314,27 @@ def _recorded(out: BinaryIO, stop: Stop, chosen: Options) -> Iterator[Item | See
 
     parent, sides, what = os.getppid(), _SIDES[chosen.side], _REDACTIONS[chosen.redact]
     comms = (comparable(chosen.comm),) if chosen.comm else ()
-    tracing = Tracing("rpc", (), chosen.pids, comms, buffer_size(), False, False)
+    # Without BPF, the default is less: see Tracing.
+    limit = None if chosen.limit == _MAX_MESSAGE else chosen.limit
+    tracing = Tracing("rpc", (), chosen.pids, comms, buffer_size(), False, False, "auto", limit)
     recorder = Recorder(out, options.redacted_note(what))
     out.flush()  # Wireshark waits for the beginning of the file
     with ExitStack() as stack:
         with redirect_stderr(io.StringIO()):  # warnings are not about what Wireshark shows
             found = stack.enter_context(tracing.probes())
-            instance, plan, wait = stack.enter_context(tracing.armed(found, stop, [out], sides))
+            source, wait = stack.enter_context(tracing.armed(found, stop, [out], sides))
         wanted = Selection(chosen.pids, comms, sides)
 
         def wait_or_end(seconds: float) -> bool:
             """Wait. A Wireshark that was killed leaves dumpcap, which reads on until there is a packet."""
             return wait(seconds) or os.getppid() != parent
 
-        events = live(instance, plan, RpcReader, wanted, wait_or_end, out.flush, lambda: None)
-        items = _limited(stack.enter_context(closing(events)), chosen.limit)
+        events = live(source, RpcReader, wanted, wait_or_end, out.flush, lambda: None)
+        items = stack.enter_context(closing(events))
         if what is None:
             yield from recorded(items, recorder, live=True)
         else:
             yield from decoded(items, registry.default(), recorder=recorder, redact=what, live=True)
-
-
-def _limited(items: Iterable[Item], limit: int) -> Iterator[Item]:
-    """Yield the items of a trace, with at most `limit` bytes of each message."""
-    for item in items:
-        if isinstance(item, Chunk) and len(item.data) > limit:
-            yield replace(item, data=item.data[:limit], cut=item.cut + len(item.data) - limit)
-        else:
-            yield item
 
 
 def _remedy(chosen: Options) -> str:

@@ -45,15 +45,10 @@ def trace(
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
-    The command reads libvirt's static probes through tracefs: unix sockets and TLS connections are shown in
-    the clear. It requires root, and a libvirt built with probes (most are). "begin"
-    on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them.
-
-    By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
-    programs; --library names other files. Processes that start later are covered if they load the same
-    files. A daemon and its client on one machine are two connections.
-
-    Messages are cut after 2,560 bytes. They may contain secrets (--redact).
+    The command reads libvirt's static probes, so unix sockets and TLS connections are shown in the clear. It
+    requires root. "begin" on standard error means that the probes are set; SIGINT (Ctrl-C), SIGTERM and the
+    end of --pid remove them. Processes that start later are covered if they load the same libvirt. A daemon
+    and its client on one machine are two connections. Messages may contain secrets (--redact).
 
     \b
     Examples:
@@ -90,12 +85,8 @@ def trace(
             recording(record, show.redact, stop) as recorder,
             destination(show.output, stop) as out,
             status,
-            tracing.armed(found, stop, [out, recorder.file] if recorder else [out], sides) as (
-                instance,
-                plan,
-                wait,
-            ),
-            closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
+            tracing.armed(found, stop, [out, recorder.file] if recorder else [out], sides) as (source, wait),
+            closing(probes.live(source, RpcReader, wanted, wait, out.flush, begin)) as items,
             live(
                 "trace",
                 items,

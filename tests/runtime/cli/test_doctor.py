@@ -15,7 +15,7 @@ from libvirt_proto.cli import checks
 from libvirt_proto.cli.main import main
 
 NAMES = [
-    *("definitions", "generator", "root", "tracefs", "probes", "socket"),
+    *("definitions", "generator", "root", "tracefs", "BPF", "probes", "socket"),
     *("tshark", "stap", "bpftrace", "strace", "git"),
     *(("dissector", "interface") if shutil.which("tshark") else ()),
     "native core",
