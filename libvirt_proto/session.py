@@ -23,6 +23,7 @@ from .rpc.wire import KEEPALIVE_PROGRAM, MIN_FRAME
 if TYPE_CHECKING:
     from .definitions.program import Procedure
     from .registry import Registry
+    from .routine import RoutineExchanges
 
 #: Maximum number of open exchanges, and of bytes of messages kept for them; beyond these, the oldest are
 #: given up. (A daemon serves `max_client_requests`, by default 5, per client at a time.)
@@ -36,6 +37,8 @@ MAX_CLOSED: Final = 65536
 #: keeps add (MAX_CALLS in _native.c).
 _MAX_LENT: Final = 8192
 _MAX_LENT_BYTES: Final = 32 * 1024 * 1024
+#: Bytes of a call that is answered at once (MAX_ROUTINE_LENGTH in _native.c).
+_MAX_ROUTINE_BYTES: Final = 65536
 #: Maximum number of open exchanges of a connection of which it pairs calls.
 _MAX_OTHERS: Final = 64
 
@@ -240,6 +243,28 @@ class Sessions:
             self._sort()
             done.append(self._close(self._open[self._open.oldest], "given-up"))
         return done
+
+    def takes(self, connection: int) -> bool:
+        """Return whether `add_routine` may add exchanges of a connection."""
+        calls = self._connections.get(connection)
+        return (
+            calls is not None
+            and not calls.open
+            and self._pairing is None
+            and len(self._open) < self._open.limit
+            and self._open_bytes <= MAX_OPEN_BYTES - _MAX_ROUTINE_BYTES
+        )
+
+    def add_routine(self, exchanges: RoutineExchanges) -> None:
+        """Add calls of a connection and their replies."""
+        connection = exchanges.connection.id
+        calls = self._connections[connection]
+        self._connections.move_to_end(connection)
+        lowest = min(exchanges.serials)
+        calls.lowest = lowest if calls.lowest is None else min(calls.lowest, lowest)
+        calls.sent += len(exchanges)
+        calls.last_n = exchanges.last_n
+        self.count += self._closed.add_packed(exchanges.keys(_PACKED_KEY.pack))
 
     def finish(self) -> list[Exchange]:
         """End the input, and return the exchanges that are still open."""

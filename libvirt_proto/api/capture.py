@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from .. import registry as registries
 from ..capture import stream
 from ..capture.lanes import Lanes, Presenting
+from ..capture.routine import RoutineLanes
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
-from ..native_kinds import NativeMessages
-from ..rpc.message import MessageDecoder, Status
+from ..native_kinds import NativeMessages, RoutineMessages
+from ..routine import RoutineExchanges
+from ..rpc.message import Header, MessageDecoder, Status
 from ..session import Exchange, Sessions
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
-_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed | RoutineExchanges
 
 
 class Capture:
@@ -143,12 +145,15 @@ class Capture:
     def measure(self, collector: Measure) -> None:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
-        items = self._begin(whole_calls=True)
+        items = self._begin(whole_calls=True, takes=None if self._filters else collector.takes)
         self._diagnoser = collector.diagnoser
         try:
             for item in self._selected(items, all_events=True):
                 assert not isinstance(item, Lines)
-                collector.add(item)
+                if isinstance(item, RoutineExchanges):
+                    collector.routine(item)
+                else:
+                    collector.add(item)
             self._check(items)
         finally:
             items.close()  # which counts what was read
@@ -166,12 +171,15 @@ class Capture:
 
     def examine(self, diagnoser: Diagnoser) -> None:
         """Add all messages, events and notices to a diagnosis of several inputs."""
-        items = self._begin()
+        items = self._begin(takes=diagnoser.takes)
         self._diagnoser = diagnoser
         try:
             for item in items:
                 assert not isinstance(item, Lines)
-                diagnoser.add(item)
+                if isinstance(item, RoutineExchanges):
+                    diagnoser.routine(item)
+                else:
+                    diagnoser.add(item)
             self._check(items)
         finally:
             items.close()
@@ -215,9 +223,15 @@ class Capture:
     # The parts of a pass
 
     def _begin(
-        self, *, whole_calls: bool = False, lanes: Lanes | None = None, batches: bool = False
+        self,
+        *,
+        whole_calls: bool = False,
+        lanes: Lanes | None = None,
+        batches: bool = False,
+        takes: Callable[[Header], bool] | None = None,
     ) -> Generator[_Event]:
-        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines."""
+        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines.
+        Exchanges of procedures that `takes` accepts may be RoutineExchanges."""
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -234,10 +248,19 @@ class Capture:
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
         self._native = None
         if lanes is None and self._redact is None and core() is not None:
-            self._native = NativeMessages(self.registry)
-            lanes = Lanes(self._native)
+            if takes is None:
+                self._native = NativeMessages(self.registry)
+                lanes = Lanes(self._native)
+            else:
+                self._native = routine = RoutineMessages(self.registry, takes)
+                lanes = RoutineLanes(routine)
         self._pass = self._events(self._read(lanes), batches)
         return self._pass
+
+    @property
+    def _filters(self) -> bool:
+        """Whether someone looks at each message."""
+        return self._filter is not None or self._on_message is not None
 
     def _end_pass(self) -> None:
         if self._pass is not None:

@@ -15,6 +15,7 @@ from ..bounded import BoundedDict
 from ..events import Connection
 
 if TYPE_CHECKING:
+    from ..routine import RoutineExchanges
     from ..session import Exchange
     from .detector import Recording
 
@@ -126,18 +127,29 @@ class BothEnds:
         call, reply = exchange.call, exchange.reply
         if call is None or reply is None or call.time_ns is None or reply.time_ns is None:
             return
+        header = call.message.header
+        self._add(
+            (
+                header.prog,
+                header.vers,
+                header.proc,
+                header.serial,
+                call.message.length,
+                reply.message.length,
+            ),
+            _Seen(recording, call.connection, call.n, call.time_ns, reply.time_ns),
+        )
+
+    def add_routine(self, recording: Recording, exchanges: RoutineExchanges) -> None:
+        """Add routine exchanges."""
+        for row in exchanges.rows:
+            key = (*exchanges.kinds[row[10]].number, row[8], row[6], row[7])
+            self._add(key, _Seen(recording, exchanges.connection, row[0], row[4], row[5]))
+
+    def _add(self, key: _AnyKey, seen: _Seen) -> None:
+        recording = seen.recording
         if recording is not self._last:
             self._several, self._last = self._last is not None, recording
-        header = call.message.header
-        key = (
-            header.prog,
-            header.vers,
-            header.proc,
-            header.serial,
-            call.message.length,
-            reply.message.length,
-        )
-        seen = _Seen(recording, call.connection, call.n, call.time_ns, reply.time_ns)
         # A recording of both ends does not depend on others.
         own = self._own.get((id(recording), *key))
         if own is not None and self._find(own, seen, same=True):

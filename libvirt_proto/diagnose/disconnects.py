@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, Side
+from ..routine import RoutineExchanges
 from ..rpc.message import Header, Status
 from ..session import Exchange
 from ..text import amount, duration, listed, size
@@ -111,6 +112,14 @@ class Disconnects(Detector):
             idle = None if before is None or now is None else now - before
             if idle is None or idle >= _PAUSE_NS:
                 self._add("unnoticed", peer, captured, idle)
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: only calls of short connections, and those after their end, matter."""
+        return True
+
+    def ready(self, peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether a connection is open, and not short."""
+        return peer.calls > _SHORT_CALLS and peer.broken is None
 
     def wants(self, _header: Header) -> bool:
         """Return False: only streams, and calls without a reply matter."""

@@ -10,11 +10,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from heapq import heappush, heappushpop
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..text import amount, duration
 from .detector import Detector, Recording, Sample
@@ -209,18 +210,51 @@ class Latency(Detector):
         if last is None or time_ns - last >= _STALL_NS:
             self._consider(last, time_ns, peer)
 
-    def exchange(self, peer: Peer, exchange: Exchange) -> None:
-        """Count a latency."""
-        latency, call = exchange.latency_ns, exchange.call
-        if latency is None or latency < 0 or call is None or peer.connection.id in self.recording.copies:
-            return
-        header = call.message.header
+    def takes(self, _header: Header) -> bool:
+        """Return True: only latencies, and times without messages, matter."""
+        return True
+
+    def ready(self, peer: Peer, exchanges: RoutineExchanges) -> bool:
+        """Return whether there is no such time."""
+        last = self._last_ns
+        if last is None or self._stall is not None or peer.connection.id in self.recording.copies:
+            return False
+        if exchanges.end_ns - last < _STALL_NS and exchanges.end_ns - exchanges.start_ns < _STALL_NS:
+            return True
+        times = (last, *exchanges.replies_ns)
+        return all(now - before < _STALL_NS for before, now in pairwise(times))
+
+    def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Count latencies."""
+        self._last_ns = exchanges.replies_ns[-1]
+        if peer.connection.id not in self._busy:
+            self._busy.put(peer.connection.id, peer)
+        for kind, latencies in exchanges.latencies.items():
+            procedure = self._procedure(exchanges.kinds[kind].header)
+            procedure.count += len(latencies)
+            sizes = procedure.sizes
+            for latency in latencies:
+                sizes[_size(latency)] += 1
+            if procedure.objects and not procedure.first:
+                for row in exchanges.rows:
+                    if row[10] == kind:
+                        self._count_object(procedure, row[5] - row[4], exchanges.call(row))
+
+    def _procedure(self, header: Header) -> _Procedure:
         number = _number(header)
         procedure = self._procedures.get(number)
         if procedure is None:
             name, priority = self.recording.procedure(header), self.recording.priority(header)
             procedure = _Procedure(name, priority)
             self._procedures.put(number, procedure)
+        return procedure
+
+    def exchange(self, peer: Peer, exchange: Exchange) -> None:
+        """Count a latency."""
+        latency, call = exchange.latency_ns, exchange.call
+        if latency is None or latency < 0 or call is None or peer.connection.id in self.recording.copies:
+            return
+        procedure = self._procedure(call.message.header)
         procedure.count += 1
         procedure.sizes[_size(latency)] += 1
         if (latency >= procedure.kept_ns or procedure.objects) and not procedure.first:

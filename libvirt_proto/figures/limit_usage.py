@@ -20,7 +20,12 @@ from .results import Closeness, Where
 if TYPE_CHECKING:
     from ..events import Captured
     from ..registry import Registry
+    from ..routine import RoutineExchanges
 
+#: Bytes of payloads that are known, with those of the objects around each, and the longest of them.
+_MAX_KNOWN: Final = 8 * 1024 * 1024
+_ENTRY: Final = 128
+_MAX_KNOWN_SIZE: Final = 4096
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
@@ -34,6 +39,9 @@ class LimitUsage:
         self._visitors: dict[TypeTable, _Walks] = {}
         #: By the type of a payload.
         self._walks: dict[str, Walk | None] = {}
+        #: The last payloads of routine exchanges, by their type, and their size.
+        self._known: dict[str, set[bytes]] = {}
+        self._known_size = 0
         #: The message that is being added.
         self._captured: Captured
         self._message = self._place("message", "message", longest_frame(registry) or MAX_FRAME)
@@ -56,6 +64,34 @@ class LimitUsage:
             self._over(name, message.error)
         elif walk is not None:
             walk(payload)
+
+    def add_routine(self, exchanges: RoutineExchanges) -> None:
+        """Add messages. Equal payloads of a kind are looked at once."""
+        longest = max(*exchanges.call_lengths, *exchanges.reply_lengths)
+        above = longest > self._message.threshold
+        for row in exchanges.rows:
+            if above or self._is_new(exchanges.kinds[row[10]].payload_type, exchanges.call_payload(row)):
+                self.add(exchanges.call(row))
+            if above or self._is_new(exchanges.kinds[row[11]].payload_type, exchanges.reply_payload(row)):
+                self.add(exchanges.reply(row))
+
+    def _is_new(self, type_: str | None, payload: bytes) -> bool:
+        """Return whether a payload is none of the last ones of its type, and note it."""
+        if type_ is None:
+            return False
+        known = self._known.get(type_)
+        if known is None:
+            known = self._known[type_] = set()
+        if payload in known:
+            return False
+        if len(payload) <= _MAX_KNOWN_SIZE:
+            self._known_size += len(payload) + _ENTRY
+            if self._known_size > _MAX_KNOWN:
+                self._known.clear()
+                self._known_size = len(payload) + _ENTRY
+                known = self._known[type_] = set()
+            known.add(payload)
+        return True
 
     def _walk(self, name: str) -> Walk | None:
         type_ = self._registry.type(name)
