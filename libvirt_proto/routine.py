@@ -12,13 +12,15 @@ from typing import Any, Final, NamedTuple
 from .events import Captured, Connection, Direction
 from .rpc.message import Header, Message
 from .rpc.wire import MIN_FRAME
-from .session import Exchange
+from .session import PACKED_KEY, Exchange, Sessions
 
 #: A row of `Scanner.routine` (RoutineRow in _native.c): number of the call, packets of call and reply, place
 #: of the frame of the call, which that of the reply follows; times; lengths, serial, connection, and kinds of
 #: call and reply.
 _ROW: Final = Struct("=QQQQqqIIIIII")
 
+#: A pause before a reply that rules look at: of this or of the next exchanges.
+_PAUSE_NS: Final = 10**9
 #: Decodes a frame of a direction.
 Decode = Callable[[bytes, Direction], Message]
 #: A row.
@@ -49,11 +51,12 @@ class RoutineKind:
     def __init__(self, header: Header, payload_type: str | None) -> None:
         self.header: Final = header
         self.number: Final = (header.prog, header.vers, header.proc)
+        self.program: Final = (header.prog, header.vers)
         self.payload_type: Final = payload_type
 
 
 class RoutineExchanges:
-    """Routine exchanges of one connection, without other messages between them.
+    """Routine exchanges of one connection, without other messages or long pauses between them.
 
     `latencies` maps the numbers of kinds of calls to latencies in ns. All latencies are from 0 to 100 ms.
     """
@@ -93,10 +96,11 @@ class RoutineExchanges:
         """The number of the last message."""
         return self.rows[-1][0] + 1
 
-    def keys(self, pack: Callable[[int, int, int, int], bytes]) -> bytes:
-        """Return connection, program, version and serial of each, packed."""
-        id_, kinds = self.connection.id, self.kinds
-        return b"".join([pack(id_, *kinds[row[10]].number[:2], row[8]) for row in self.rows])
+    def pair(self, sessions: Sessions) -> None:
+        """Add the exchanges to those of their source."""
+        id_, kinds, pack = self.connection.id, self.kinds, PACKED_KEY.pack
+        keys = b"".join([pack(id_, *kinds[row[10]].program, row[8]) for row in self.rows])
+        sessions.add_routine(id_, keys, min(self.serials), self.last_n)
 
     def call_payload(self, row: Row) -> bytes:
         """Return the payload of a call."""
@@ -131,11 +135,23 @@ class RoutineExchanges:
         call, reply = self.call(row), self.reply(row)
         return Exchange(n, call, "ok", call, reply, row[5] - row[4], 0, 2, row[6], row[7], row[5], None)
 
-    def messages(self) -> Iterator[Captured]:
-        """Yield all messages."""
-        for row in self.rows:
-            yield self.call(row)
-            yield self.reply(row)
+    def once_ready(
+        self, is_ready: Callable[[RoutineExchanges], bool], add: Callable[[Captured], object]
+    ) -> RoutineExchanges | None:
+        """Add the messages of the first exchanges until the others are ready to be counted; return these."""
+        exchanges: RoutineExchanges | None = self
+        step = 1
+        while exchanges is not None and not is_ready(exchanges):
+            first, rest = exchanges.rows[:step], exchanges.rows[step:]
+            for row in first:
+                add(exchanges.call(row))
+                add(exchanges.reply(row))
+            step *= 2
+            exchanges = exchanges._of(rest) if rest else None
+        return exchanges
+
+    def _of(self, rows: list[Row]) -> RoutineExchanges:
+        return RoutineExchanges(self.connection, rows, self._frames, self.kinds, self._decode)
 
 
 def merged(
@@ -157,7 +173,7 @@ def merged(
 
     limit = before()
     for row in _ROW.iter_unpack(rows):
-        if row[0] > limit or (run and connections[row[9]] is not connections[run[-1][9]]):
+        if row[0] > limit or (run and _parts(run[-1], row, connections)):
             if run:
                 yield RoutineExchanges(connections[run[0][9]], run, frames, kinds, decode)
                 run = []
@@ -173,7 +189,13 @@ def merged(
         item = next(each, None)
 
 
+def _parts(last: Row, row: Row, connections: tuple[Connection, ...]) -> bool:
+    """Return whether a row begins other exchanges."""
+    return row[5] - last[5] >= _PAUSE_NS or connections[row[9]] is not connections[last[9]]
+
+
 def _message(item: Any, decode: Decode) -> Captured:
     if isinstance(item, Captured):
         return item
-    return Undecoded(*item, "c2s", decode).captured()
+    n, time_ns, connection, packet, frame = item
+    return Undecoded(n, time_ns, connection, packet, frame, "c2s", decode).captured()

@@ -23,7 +23,6 @@ from .rpc.wire import KEEPALIVE_PROGRAM, MIN_FRAME
 if TYPE_CHECKING:
     from .definitions.program import Procedure
     from .registry import Registry
-    from .routine import RoutineExchanges
 
 #: Maximum number of open exchanges, and of bytes of messages kept for them; beyond these, the oldest are
 #: given up. (A daemon serves `max_client_requests`, by default 5, per client at a time.)
@@ -77,7 +76,8 @@ _OK, _ERROR, _CONTINUE = int(Status.VIR_NET_OK), int(Status.VIR_NET_ERROR), int(
 _HOLE: Final = int(Type.VIR_NET_STREAM_HOLE)
 #: Connection, program, version, serial.
 _Key = tuple[int, int, int, int]
-_PACKED_KEY: Final = Struct("=IIII")
+#: Connection, program, version and serial of an exchange.
+PACKED_KEY: Final = Struct("=IIII")
 _OPEN_KEY: Final = Struct(">III")
 
 
@@ -255,16 +255,15 @@ class Sessions:
             and self._open_bytes <= MAX_OPEN_BYTES - _MAX_ROUTINE_BYTES
         )
 
-    def add_routine(self, exchanges: RoutineExchanges) -> None:
-        """Add calls of a connection and their replies."""
-        connection = exchanges.connection.id
+    def add_routine(self, connection: int, keys: bytes, lowest: int, last_n: int) -> None:
+        """Add calls of a connection that were answered at once: their keys, packed, their lowest serial, and
+        the number of the last message."""
         calls = self._connections[connection]
         self._connections.move_to_end(connection)
-        lowest = min(exchanges.serials)
         calls.lowest = lowest if calls.lowest is None else min(calls.lowest, lowest)
-        calls.sent += len(exchanges)
-        calls.last_n = exchanges.last_n
-        self.count += self._closed.add_packed(exchanges.keys(_PACKED_KEY.pack))
+        calls.sent += len(keys) // PACKED_KEY.size
+        calls.last_n = last_n
+        self.add_closed(keys)
 
     def finish(self) -> list[Exchange]:
         """End the input, and return the exchanges that are still open."""
@@ -442,7 +441,7 @@ class _Closed:
 
     def add_packed(self, keys: bytes) -> int:
         """Add the keys of exchanges, and return their number."""
-        added = len(keys) // _PACKED_KEY.size
+        added = len(keys) // PACKED_KEY.size
         if added:
             self._packed.append((self._count, keys))
             self._count += added
@@ -453,7 +452,7 @@ class _Closed:
     def __contains__(self, key: _Key) -> bool:
         while self._packed:
             number, keys = self._packed.popleft()
-            for each in _PACKED_KEY.iter_unpack(keys):
+            for each in PACKED_KEY.iter_unpack(keys):
                 number += 1
                 if self._numbers.get(each, 0) < number:
                     self._put(each, number)

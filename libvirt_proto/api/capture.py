@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
-_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed | RoutineExchanges
+_Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed
 
 
 class Capture:
@@ -148,7 +148,8 @@ class Capture:
         items = self._begin(whole_calls=True, takes=None if self._filters else collector.takes)
         self._diagnoser = collector.diagnoser
         try:
-            for item in self._selected(items, all_events=True):
+            counted: Iterator[_Event | RoutineExchanges] = self._selected(items, all_events=True)
+            for item in counted:
                 assert not isinstance(item, Lines)
                 if isinstance(item, RoutineExchanges):
                     collector.routine(item)
@@ -173,8 +174,9 @@ class Capture:
         """Add all messages, events and notices to a diagnosis of several inputs."""
         items = self._begin(takes=diagnoser.takes)
         self._diagnoser = diagnoser
+        examined: Iterator[_Event | RoutineExchanges] = items
         try:
-            for item in items:
+            for item in examined:
                 assert not isinstance(item, Lines)
                 if isinstance(item, RoutineExchanges):
                     diagnoser.routine(item)

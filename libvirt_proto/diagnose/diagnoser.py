@@ -294,12 +294,13 @@ class _Pass:
 
     def routine(self, exchanges: RoutineExchanges) -> None:
         """Add routine exchanges, or their messages."""
-        if self._sessions.takes(exchanges.connection.id) and self.is_ready(exchanges):
-            self._sessions.add_routine(exchanges)
-            self.add_routine(exchanges)
-        else:
-            for captured in exchanges.messages():
-                self.add(captured, None)
+        ready = exchanges.once_ready(self._takes, lambda captured: self.add(captured, None))
+        if ready is not None:
+            ready.pair(self._sessions)
+            self.add_routine(ready)
+
+    def _takes(self, exchanges: RoutineExchanges) -> bool:
+        return self._sessions.takes(exchanges.connection.id) and self.is_ready(exchanges)
 
     def _add_event(self, event: ConnectionEvent) -> None:
         about = None if event.connection is None else self._peer(event.connection)

@@ -137,16 +137,19 @@ class Workers(Detector):
     def ready(self, peer: Peer, exchanges: RoutineExchanges) -> bool:
         """Return whether none of the daemon waits, and there is room for all procedures."""
         server = self._servers.get(daemon(peer.connection))
+        if server is None:
+            return all(self._priority(exchanges.kinds[kind].header) != "low" for kind in exchanges.latencies)
         return (
-            server is not None
-            and server.episode is None
+            server.episode is None
             and not server.open
             and len(server.usual) + len(exchanges.latencies) <= server.usual.limit
         )
 
     def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
         """Note the duration of calls of low priority."""
-        server = self._servers[daemon(peer.connection)]
+        server = self._servers.get(daemon(peer.connection))
+        if server is None:
+            return
         for kind, latencies in exchanges.latencies.items():
             header = exchanges.kinds[kind].header
             if self._priority(header) == "low":

@@ -133,16 +133,20 @@ class Measure:
 
     def routine(self, exchanges: RoutineExchanges) -> None:
         """Add routine exchanges of a procedure that `takes` accepts."""
+        ready = exchanges.once_ready(self._is_ready, self.add)
+        if ready is not None:
+            self._add_routine(ready)
+
+    def _is_ready(self, exchanges: RoutineExchanges) -> bool:
         id_ = exchanges.connection.id
-        connection = self._connections.get(id_)
-        if (
-            connection is None
-            or not self._sessions.takes(id_)
-            or (self.diagnoser is not None and not self.diagnoser.is_ready(exchanges))
-        ):
-            for captured in exchanges.messages():
-                self.add(captured)
-            return
+        return (
+            id_ in self._connections
+            and self._sessions.takes(id_)
+            and (self.diagnoser is None or self.diagnoser.is_ready(exchanges))
+        )
+
+    def _add_routine(self, exchanges: RoutineExchanges) -> None:
+        connection = self._connections[exchanges.connection.id]
         _add_routine(connection, exchanges)
         if gcd(self._resolution, *exchanges.calls_ns, *exchanges.replies_ns) != self._resolution:
             for time_ns in (*exchanges.calls_ns, *exchanges.replies_ns):
@@ -150,7 +154,7 @@ class Measure:
                     self._resolution = min(self._resolution, resolution(time_ns))
         self._limits.add_routine(exchanges)
         self._routine(connection, exchanges)
-        self._sessions.add_routine(exchanges)
+        exchanges.pair(self._sessions)
         if self.diagnoser is not None:
             self.diagnoser.add_routine(exchanges)
 
