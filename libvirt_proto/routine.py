@@ -58,7 +58,8 @@ class RoutineKind:
 class RoutineExchanges:
     """Routine exchanges of one connection, without other messages or long pauses between them.
 
-    `latencies` maps the numbers of kinds of calls to latencies in ns. All latencies are from 0 to 100 ms.
+    `latencies` maps the numbers of kinds of calls to latencies in ns, and `sizes` to the bytes of all calls
+    and of all replies. All latencies are from 0 to 100 ms.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class RoutineExchanges:
         self.connection: Final = connection
         self.rows: Final = rows
         self.kinds: Final = kinds
-        self._frames = frames
+        self.frames: Final = frames
         self._decode = decode
         columns = list(zip(*rows, strict=True))
         self.calls_ns, self.replies_ns = columns[4], columns[5]
@@ -80,13 +81,17 @@ class RoutineExchanges:
         self.start_ns: Final[int] = min(self.calls_ns)
         self.end_ns: Final[int] = max(self.replies_ns)
         self.latencies: Final[dict[int, list[int]]] = {}
-        for row in rows:
-            latency = row[5] - row[4]
-            known = self.latencies.get(row[10])
-            if known is None:
-                self.latencies[row[10]] = [latency]
+        self.sizes: Final[dict[int, list[int]]] = {}
+        latencies, sizes = self.latencies, self.sizes
+        for _, _, _, _, call_ns, reply_ns, sent, received, _, _, kind, _ in rows:
+            if kind in latencies:
+                latencies[kind].append(reply_ns - call_ns)
+                size = sizes[kind]
+                size[0] += sent
+                size[1] += received
             else:
-                known.append(latency)
+                latencies[kind] = [reply_ns - call_ns]
+                sizes[kind] = [sent, received]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -104,16 +109,16 @@ class RoutineExchanges:
 
     def call_payload(self, row: Row) -> bytes:
         """Return the payload of a call."""
-        return self._frames[row[3] + MIN_FRAME : row[3] + row[6]]
+        return self.frames[row[3] + MIN_FRAME : row[3] + row[6]]
 
     def reply_payload(self, row: Row) -> bytes:
         """Return the payload of a reply."""
         place = row[3] + row[6]
-        return self._frames[place + MIN_FRAME : place + row[7]]
+        return self.frames[place + MIN_FRAME : place + row[7]]
 
     def call(self, row: Row) -> Captured:
         """Return a call."""
-        frame = self._frames[row[3] : row[3] + row[6]]
+        frame = self.frames[row[3] : row[3] + row[6]]
         return Undecoded(row[0], row[4], self.connection, row[1], frame, "c2s", self._decode).captured()
 
     def reply(self, row: Row) -> Captured:
@@ -122,7 +127,7 @@ class RoutineExchanges:
 
     def _reply(self, row: Row) -> Undecoded:
         place = row[3] + row[6]
-        frame = self._frames[place : place + row[7]]
+        frame = self.frames[place : place + row[7]]
         return Undecoded(row[0] + 1, row[5], self.connection, row[2], frame, "s2c", self._decode)
 
     @property
@@ -151,7 +156,7 @@ class RoutineExchanges:
         return exchanges
 
     def _of(self, rows: list[Row]) -> RoutineExchanges:
-        return RoutineExchanges(self.connection, rows, self._frames, self.kinds, self._decode)
+        return RoutineExchanges(self.connection, rows, self.frames, self.kinds, self._decode)
 
 
 def merged(

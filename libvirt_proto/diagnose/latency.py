@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from heapq import heappush, heappushpop
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -132,6 +133,7 @@ class _Procedure:
         return self.priority == "high" and not self.first
 
 
+@lru_cache(4096)  # clocks have few different ones
 def _size(latency_ns: int) -> int:
     """Return four times the number of bits, plus the two bits after the first."""
     bits = latency_ns.bit_length()
@@ -232,9 +234,7 @@ class Latency(Detector):
         for kind, latencies in exchanges.latencies.items():
             procedure = self._procedure(exchanges.kinds[kind].header)
             procedure.count += len(latencies)
-            sizes = procedure.sizes
-            for latency in latencies:
-                sizes[_size(latency)] += 1
+            procedure.sizes.update(map(_size, latencies))
             if procedure.objects and not procedure.first:
                 for row in exchanges.rows:
                     if row[10] == kind:

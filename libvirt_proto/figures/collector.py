@@ -141,6 +141,7 @@ class Measure:
         id_ = exchanges.connection.id
         return (
             id_ in self._connections
+            and len(self._procedures) + len(exchanges.latencies) <= MAX_ROWS
             and self._sessions.takes(id_)
             and (self.diagnoser is None or self.diagnoser.is_ready(exchanges))
         )
@@ -291,22 +292,29 @@ class Measure:
 
     def _routine(self, connection: ConnectionFigures, exchanges: RoutineExchanges) -> None:
         """Add exchanges of a connection."""
-        totals, procedures = self._totals, self._procedures
+        before = self._totals.exchanges
         self._outcomes["ok"] += len(exchanges)
-        for row in exchanges.rows:
-            totals.exchanges += 1
-            header = exchanges.kinds[row[10]].header
+        noted = False
+        for kind, latencies in exchanges.latencies.items():
+            header = exchanges.kinds[kind].header
             key = (header.prog, header.vers, header.proc)
-            calls = procedures.get(key)
+            calls = self._procedures.get(key)
             if calls is None:
                 calls = _Calls(header, *self._names(header))
-                self._enter(procedures, key, calls)
-            latency = row[5] - row[4]
-            calls.add_routine(row[6], row[7], latency)
-            if calls.note is not None and not negotiation.is_full(connection):
-                calls.note(connection, exchanges.exchange(row, totals.exchanges))
-            if latency > self._slow_ns:
-                self._slow(latency, exchanges.exchange(row, totals.exchanges))
+                self._enter(self._procedures, key, calls)
+            calls.add_routine(latencies, *exchanges.sizes[kind])
+            noted = noted or calls.note is not None
+        if noted and not negotiation.is_full(connection):
+            for row in exchanges.rows:
+                calls = self._procedures.get(exchanges.kinds[row[10]].number)
+                if calls is not None and calls.note is not None:
+                    calls.note(connection, exchanges.exchange(row, before))
+        if any(max(latencies) > self._slow_ns for latencies in exchanges.latencies.values()):
+            for row in exchanges.rows:
+                self._totals.exchanges += 1
+                if row[5] - row[4] > self._slow_ns:
+                    self._slow(row[5] - row[4], exchanges.exchange(row, self._totals.exchanges))
+        self._totals.exchanges = before + len(exchanges)
 
     def _unsuccessful(self, exchange: Exchange, connection: ConnectionFigures | None) -> None:
         """Count errors, and a call without a reply."""
@@ -440,13 +448,13 @@ class _Calls:
             row.streams = row.streams or Streams()
             _add_stream(row.streams, exchange.stream)
 
-    def add_routine(self, bytes_c2s: int, bytes_s2c: int, latency_ns: int) -> None:
-        """Add a call and its reply, by their lengths."""
+    def add_routine(self, latencies: list[int], bytes_c2s: int, bytes_s2c: int) -> None:
+        """Add calls and their replies, by their latencies in ns, and their lengths."""
         row = self._row
-        row.calls += 1
+        row.calls += len(latencies)
         row.bytes_c2s += bytes_c2s
         row.bytes_s2c += bytes_s2c
-        self._latencies.append(latency_ns)
+        self._latencies.extend(latencies)
 
     def figures(self) -> ProcedureFigures:
         """Build the row of the procedure."""

@@ -14,7 +14,7 @@ from ..codec.type_table import TypeTable
 from ..codec.types import Bound
 from ..errors import OverLimit, ProtocolError
 from ..rpc.limits import longest_frame, most_descriptors
-from ..rpc.wire import MAX_FDS, MAX_FRAME
+from ..rpc.wire import MAX_FDS, MAX_FRAME, MIN_FRAME
 from .results import Closeness, Where
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _MAX_KNOWN: Final = 8 * 1024 * 1024
 _ENTRY: Final = 128
 _MAX_KNOWN_SIZE: Final = 4096
+_NONE: Final[frozenset[bytes]] = frozenset()
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
@@ -69,29 +70,30 @@ class LimitUsage:
         """Add messages. Equal payloads of a kind are looked at once."""
         longest = max(*exchanges.call_lengths, *exchanges.reply_lengths)
         above = longest > self._message.threshold
+        kinds, frames, known = exchanges.kinds, exchanges.frames, self._known
         for row in exchanges.rows:
-            if above or self._is_new(exchanges.kinds[row[10]].payload_type, exchanges.call_payload(row)):
+            place, between = row[3], row[3] + row[6]
+            type_ = kinds[row[10]].payload_type
+            if above or (
+                type_ is not None and frames[place + MIN_FRAME : between] not in known.get(type_, _NONE)
+            ):
+                self._note(type_, frames[place + MIN_FRAME : between])
                 self.add(exchanges.call(row))
-            if above or self._is_new(exchanges.kinds[row[11]].payload_type, exchanges.reply_payload(row)):
+            type_ = kinds[row[11]].payload_type
+            payload = frames[between + MIN_FRAME : between + row[7]]
+            if above or (type_ is not None and payload not in known.get(type_, _NONE)):
+                self._note(type_, payload)
                 self.add(exchanges.reply(row))
 
-    def _is_new(self, type_: str | None, payload: bytes) -> bool:
-        """Return whether a payload is none of the last ones of its type, and note it."""
-        if type_ is None:
-            return False
-        known = self._known.get(type_)
-        if known is None:
-            known = self._known[type_] = set()
-        if payload in known:
-            return False
-        if len(payload) <= _MAX_KNOWN_SIZE:
-            self._known_size += len(payload) + _ENTRY
-            if self._known_size > _MAX_KNOWN:
-                self._known.clear()
-                self._known_size = len(payload) + _ENTRY
-                known = self._known[type_] = set()
-            known.add(payload)
-        return True
+    def _note(self, type_: str | None, payload: bytes) -> None:
+        """Note a payload of a type."""
+        if type_ is None or len(payload) > _MAX_KNOWN_SIZE:
+            return
+        self._known_size += len(payload) + _ENTRY
+        if self._known_size > _MAX_KNOWN:
+            self._known.clear()
+            self._known_size = len(payload) + _ENTRY
+        self._known.setdefault(type_, set()).add(payload)
 
     def _walk(self, name: str) -> Walk | None:
         type_ = self._registry.type(name)
