@@ -21,6 +21,8 @@ _ROW: Final = Struct("=QQQQqqIIIIII")
 
 #: A pause before a reply that rules look at: of this or of the next exchanges.
 _PAUSE_NS: Final = 10**9
+#: Exchanges that are counted at once: an interrupt falls between few messages and their figures.
+_MOST: Final = 512
 #: Decodes a frame of a direction.
 Decode = Callable[[bytes, Direction], Message]
 #: A row.
@@ -178,7 +180,7 @@ def merged(
 
     limit = before()
     for row in _ROW.iter_unpack(rows):
-        if row[0] > limit or (run and _parts(run[-1], row, connections)):
+        if row[0] > limit or len(run) == _MOST or (run and _parts(run[-1], row, connections)):
             if run:
                 yield RoutineExchanges(connections[run[0][9]], run, frames, kinds, decode)
                 run = []
