@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .api.messages import CapturedExchange, CapturedMessage
     from .client.errors import ConnectError, ConnectionLost, EventOverflow
     from .client.open import connect
+    from .client.sync import connect_sync
     from .errors import (
         BadValue,
         CaptureError,
@@ -75,6 +76,7 @@ __all__ = [
     "UnknownName",
     "__version__",
     "connect",
+    "connect_sync",
     "decode_message",
     "encode_message",
     "open",
@@ -100,6 +102,7 @@ _NAMES = {
     "api.messages": ("CapturedExchange", "CapturedMessage"),
     "client.errors": ("ConnectError", "ConnectionLost", "EventOverflow"),
     "client.open": ("connect",),
+    "client.sync": ("connect_sync",),
     "events": ("Connection", "ConnectionEvent", "Notice"),
     "figures.results": ("Statistics",),
     "filters": ("Filter",),

@@ -210,6 +210,12 @@ class NoticeCode(StrEnum):
     )
     NOTHING_IN_COMMON = "nothing-in-common", "The recordings share no connection."
 
+    # Output
+    NOT_IN_TIMELINE = (
+        "not-in-timeline",
+        "Exchanges and events without a time are not in a timeline; the text gives their number.",
+    )
+
     # Compatibility
     NOT_IN_RELEASE = (
         "not-in-release",
@@ -225,7 +231,8 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
     `text` is a sentence. `severity` is "error" if input was lost or wrong (exit status 1), else "note".
     `data` is the beginning of bytes without context that are not a message. `protocol` is the name of another
-    protocol that was recognised (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent.
+    protocol that was recognised (`TLS`, `HTTP`), `unknown`, or "" if nothing was sent. `count` is the number
+    of bytes or events that were lost, if it is known.
     """
 
     code: NoticeCode
@@ -236,6 +243,7 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
     severity: Literal["note", "error"] = "error"
     data: bytes = b""
     protocol: str | None = None
+    count: int | None = None
 
 
 class ProbeEvent(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,5 @@
-"""Files that only their user can read. Everything that holds message content is written through this module.
+"""Files that only their user can read. Everything that holds message content is written through this module,
+and by `replace` what others may read.
 
 The rule: an output is readable by its user only (mode 0600), and nothing that another user could have planted
 is written through. A folder is shared if another user owns it or can write to it. There, symlinks (of parent
@@ -18,17 +19,22 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+Result = TypeVar("Result")
+
 #: The prefix of names in the temporary folder.
 PREFIX: Final = "libvirt-proto-"
 _MODE: Final = 0o600
+#: The mode of files without message data, which everybody may read.
+_PUBLIC: Final = 0o644
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,7 +57,17 @@ def create(path: Path, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> BinaryIO:
 
     Raises NotPrivateError for what the rule above forbids, and OSError. OSErrors of writing name the file.
     """
-    return io.BufferedWriter(NamedFile(_open(path), os.fspath(path)), buffer_size)
+    return io.BufferedWriter(NamedFile(_walk(path, _open_last), os.fspath(path)), buffer_size)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Replace the content of a file without message data, with mode 0644. Its readers find the old content or
+    the new, never a part.
+
+    A symlink is not followed, and what is not a regular file is not replaced. Raises NotPrivateError for
+    these and for what the rule above forbids of folders, and OSError.
+    """
+    _walk(path, partial(_replace, data))
 
 
 @contextmanager
@@ -98,24 +114,25 @@ def naming(name: str) -> Iterator[None]:
         raise
 
 
-def _open(path: Path) -> int:
-    """A descriptor for writing."""
+def _walk(path: Path, last: Callable[[int, str, Path], Result | None]) -> Result:
+    """The result of `last`, which gets the folder of the path as a descriptor, the name in it, and the path;
+    None stands for a symlink that is to be followed."""
     left, walked, links = [*reversed(path.parts)], Path(), 0
     folder = os.open(".", _FOLDER)
     try:
         while left:
             name = left.pop()
-            found = _enter(folder, name) if left else _open_last(folder, name, walked / name)
-            if found is None:
-                links += 1
-                if links > _MAX_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-                left += reversed(_target(folder, name, walked / name).parts)
-            elif not left:
-                return found
-            else:
+            if not left:
+                if (result := last(folder, name, walked / name)) is not None:
+                    return result
+            elif (entered := _enter(folder, name)) is not None:
                 os.close(folder)
-                folder, walked = found, walked / name
+                folder, walked = entered, walked / name
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            left += reversed(_target(folder, name, walked / name).parts)
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     finally:
         os.close(folder)
@@ -165,6 +182,25 @@ def _made(folder: int, name: str) -> int:
     file = os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=folder)
     os.fchmod(file, _MODE)  # whatever the umask takes away
     return file
+
+
+def _replace(data: bytes, folder: int, name: str, path: Path) -> bool:
+    """Put a file with this name into a folder."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise NotPrivateError(str(path), "it is not a regular file; choose another name")
+    new = f".{PREFIX}{os.urandom(8).hex()}"
+    file = os.open(new, _WRITE | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=folder)
+    try:
+        with io.BufferedWriter(NamedFile(file, str(path))) as out:
+            out.write(data)
+            os.fchmod(file, _PUBLIC)
+        os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(new, dir_fd=folder)
+        raise
+    return True
 
 
 def _removed(folder: int, name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
@@ -40,9 +40,6 @@ _MAX_LENT_BYTES: Final = 32 * 1024 * 1024
 _MAX_ROUTINE_BYTES: Final = 65536
 #: Maximum number of open exchanges of a connection of which it pairs calls.
 _MAX_OTHERS: Final = 64
-
-#: Procedures that open a stream from the client in hand-written code; their .x comments do not mention it.
-_UNMENTIONED: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
 
 #: The role of a message: part of an exchange (call, reply, stream), or something else.
 Role = Literal["call", "reply", "stream", "event", "keepalive", "other"]
@@ -167,13 +164,16 @@ def role(header: Header) -> Role:
     return "keepalive" if header.prog == KEEPALIVE_PROGRAM else _ROLES.get(header.type, "other")
 
 
+def is_paired(header: Header) -> bool:
+    """Return whether a message is a part of an exchange."""
+    return role(header) in ("call", "reply", "stream")
+
+
 def stream_direction(procedure: Procedure) -> Direction | None:
-    """Return the direction of the stream that a procedure opens, None for most. (A console's stream carries
-    data both ways; the result is the direction in the definitions.)"""
-    annotations = procedure.annotations
-    if annotations.readstream is not None:
-        return "s2c"
-    return "c2s" if annotations.writestream is not None or procedure.name in _UNMENTIONED else None
+    """Return the direction of the stream that a procedure opens, None for most."""
+    from .codec.annotations import stream_direction  # loaded with the annotations of the first procedure
+
+    return stream_direction(procedure.name, procedure.annotations)
 
 
 class Pairing(Protocol):
@@ -270,6 +270,12 @@ class Sessions:
         self._pair_alone()
         self._sort()
         return [self._close(entry, "pending") for entry in list(self._open.values())]
+
+    def waiting(self) -> Iterator[Captured]:
+        """Yield the calls that wait for a reply, without those that are paired elsewhere."""
+        for entry in self._open.values():
+            if entry.call is not None and entry.reply is None:
+                yield entry.call
 
     # Connections whose calls are paired elsewhere
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 from .. import registry as registries
 from ..capture import stream
@@ -20,7 +20,7 @@ from ..native import core
 from ..native_kinds import NativeMessages, RoutineMessages
 from ..routine import RoutineExchanges
 from ..rpc.message import Header, MessageDecoder, Status
-from ..session import Exchange, Sessions
+from ..session import Exchange, Sessions, is_paired
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
     from ..diagnose.findings import Diagnosis
-    from ..figures.collector import Measure
     from ..figures.results import Statistics
     from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
@@ -40,6 +39,31 @@ MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
 _Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed
+
+
+class Collector(Protocol):
+    """Figures over the messages and events of passes. `diagnoser` gets their notices; None: nobody does."""
+
+    @property
+    def diagnoser(self) -> Diagnoser | None:
+        """Return the diagnosis that the collector also feeds."""
+
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | LogLine | Closed, /) -> None:
+        """Add a message or an event."""
+
+    def read(self, messages: int, start_ns: int | None, /) -> None:
+        """Note the number of messages of the input, before any filter, and when it began."""
+
+
+@runtime_checkable
+class RoutineCollector(Collector, Protocol):
+    """Figures that may count routine exchanges without their messages."""
+
+    def takes(self, header: Header, /) -> bool:
+        """Return whether exchanges of a procedure may be RoutineExchanges."""
+
+    def routine(self, exchanges: RoutineExchanges, /) -> None:
+        """Add routine exchanges."""
 
 
 class Capture:
@@ -142,19 +166,20 @@ class Capture:
         self.measure(collector)
         return collector.finish(self.notice_counts)
 
-    def measure(self, collector: Measure) -> None:
+    def measure(self, collector: Collector) -> None:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
-        items = self._begin(whole_calls=True, takes=None if self._filters else collector.takes)
+        rows = None if self._filters or not isinstance(collector, RoutineCollector) else collector
+        items = self._begin(whole_calls=True, takes=None if rows is None else rows.takes)
         self._diagnoser = collector.diagnoser
         try:
             counted: Iterator[_Event | RoutineExchanges] = self._selected(items, all_events=True)
             for item in counted:
                 assert not isinstance(item, Lines)
-                if isinstance(item, RoutineExchanges):
-                    collector.routine(item)
-                else:
+                if not isinstance(item, RoutineExchanges):
                     collector.add(item)
+                elif rows is not None:
+                    rows.routine(item)
             self._check(items)
         finally:
             items.close()  # which counts what was read
@@ -261,7 +286,7 @@ class Capture:
 
     @property
     def _filters(self) -> bool:
-        """Whether someone looks at each message."""
+        """True if each message is looked at."""
         return self._filter is not None or self._on_message is not None
 
     def _end_pass(self) -> None:
@@ -393,6 +418,26 @@ class Capture:
         self._check(items)
         yield from self.unfinished()
 
+    def _with_events(
+        self, items: Generator[_Event], reach: Callable[[int | None, int | None], object]
+    ) -> Iterator[CapturedExchange | Captured | ConnectionEvent]:
+        sessions = self._sessions = Sessions(self.registry)
+        selection = self._selection or Selection(Filter(self.registry))
+        for item in items:
+            reach(self.start_ns, item.time_ns)
+            selection.start_ns = self.start_ns
+            if isinstance(item, ConnectionEvent):
+                if selection.event(item):
+                    yield item
+            elif isinstance(item, Closed):
+                yield from self._shown_exchanges(sessions.feed(item))
+            elif isinstance(item, Captured):
+                yield from self._shown_exchanges(sessions.feed(item))
+                if not is_paired(item.message.header) and selection.lone(item):
+                    yield self._show(item)
+        self._check(items)
+        yield from self.unfinished()
+
     def _exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
         if self._on_message is not None or self._redact is not None:
             return self.exchanges()
@@ -499,6 +544,27 @@ def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator
     """Return the `exchanges` of a capture, of which the native core presents those that it can: it leaves
     lines."""
     return capture._exchange_lines(presenting)
+
+
+def timeline_of(
+    capture: Capture, reach: Callable[[int | None, int | None], object]
+) -> Iterator[CapturedExchange | Captured | ConnectionEvent]:
+    """Return the `exchanges` of a capture, and between them its events: of connections, and the messages that
+    belong to no exchange. `reach` is called with the beginning of the input and the time of each item."""
+    return capture._with_events(capture._begin(), reach)
+
+
+def observe(capture: Capture, on_item: Callable[[Seen], object]) -> None:
+    """Call a function with each item of the passes that follow, whatever the filter. The native core then
+    presents nothing: it would leave Lines."""
+    read = capture._read
+
+    def observed(_lanes: Lanes | None) -> Iterator[Seen]:
+        for item in read(None):
+            on_item(item)
+            yield item
+
+    capture._read = observed
 
 
 def decode_source(

@@ -204,9 +204,14 @@ class _Stream:
         return int(_word(self.decoder.pending)[0]) if in_step else None
 
     def notice(
-        self, code: NoticeCode, text: str, time_ns: int | None, severity: Severity = "error"
+        self,
+        code: NoticeCode,
+        text: str,
+        time_ns: int | None,
+        severity: Severity = "error",
+        count: int | None = None,
     ) -> Notice:
-        return Notice(code, text, self.connection, self.direction, time_ns, severity)
+        return Notice(code, text, self.connection, self.direction, time_ns, severity, count=count)
 
 
 def messages(
@@ -428,7 +433,8 @@ class Reader:
             text += f"; a message of {length} bytes remains incomplete"
         elif pending:
             text += f"; the {_bytes(pending, verb=False)} before them are not a complete message"
-        yield stream.notice(NoticeCode.LOST_BYTES, text, chunk.time_ns)
+        count = lost if lost > 0 else None
+        yield stream.notice(NoticeCode.LOST_BYTES, text, chunk.time_ns, count=count)
         yield from self._incomplete(stream, chunk.time_ns)
         yield from self._blank(stream, chunk.time_ns, lost=lost)
         self._step_over(stream, lost)
@@ -455,7 +461,8 @@ class Reader:
         length = stream.expected()
         hidden = cut - (stream.skip if length is None else length - stream.pending)
         if hidden > 0 and not stream.searching:
-            yield stream.notice(NoticeCode.LOST_BYTES, f"{_bytes(hidden)} not shown by the source", time_ns)
+            text = f"{_bytes(hidden)} not shown by the source"
+            yield stream.notice(NoticeCode.LOST_BYTES, text, time_ns, count=hidden)
         elif length is not None and stream.pending < MIN_FRAME:
             text = f"the header of a message of {length} bytes is not shown by the source"
             yield stream.notice(NoticeCode.LOST_BYTES, text, time_ns)

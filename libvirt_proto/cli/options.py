@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: A word after `--metrics` that is its ADDRESS.
+_ADDRESS: Final = re.compile(r"[^/]*:[0-9]+")
 #: Width of a terminal that does not report it.
 _COLUMNS: Final = 80
 
@@ -304,16 +307,30 @@ def redact(command: Command) -> Command:
     )(command)
 
 
-class RedactingCommand(click.Command):
-    """A command with a `--redact` whose value is optional, and `secrets` by default.
+#: Where `--metrics` serves without an ADDRESS. The ports that exporters register (9100 to 9999) are all
+#: taken; 9177 is that of another exporter for libvirt.
+METRICS_ADDRESS: Final = "127.0.0.1:19177"
+#: The values of options that were given without one.
+_IMPLIED: Final = {"--redact": "secrets", "--metrics": METRICS_ADDRESS}
 
-    click's own optional values would consume the next word, a FILE.
+
+class RedactingCommand(click.Command):
+    """A command with options whose value is optional: `--redact`, and `--metrics` if it has that.
+
+    click's own optional values would consume the next word, a FILE. Only `--metrics` accepts it, if it is
+    `HOST:PORT` or `:PORT`.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert the default value."""
+        """Insert the implied values."""
         end = args.index("--") if "--" in args else len(args)
-        given = ["--redact=secrets" if word == "--redact" else word for word in args[:end]]
+        given: list[str] = []
+        for word in args[:end]:
+            if given and given[-1] == "--metrics" and _ADDRESS.fullmatch(word):
+                given[-1] += f"={word}"
+            else:
+                given.append(word)
+        given = [f"{word}={_IMPLIED[word]}" if word in _IMPLIED else word for word in given]
         return super().parse_args(ctx, given + args[end:])
 
 

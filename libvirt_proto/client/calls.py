@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..codec import types as xdr
 from ..errors import BadValue, UnknownName
 
 if TYPE_CHECKING:
@@ -42,14 +41,11 @@ class Calls:
 
 def arguments(procedure: Procedure, given: Mapping[str, Any]) -> Any:
     """Return the arguments of a call from values by name. Raises BadValue for missing and unknown names."""
-    type_ = procedure.args
-    node = None if type_ is None else type_.node
-    fields = [field.name for field in node.fields] if isinstance(node, xdr.Structure) else []
+    python_class = None if procedure.args is None else procedure.args.python_class
+    fields: tuple[str, ...] = getattr(python_class, "__struct_fields__", ())
     if unknown := [name for name in given if name not in fields]:
         expected = ", ".join(fields) or "none"
         raise BadValue(f"unknown argument {unknown[0]!r} of {procedure.name}; expected {expected}")
     if missing := [name for name in fields if name not in given]:
         raise BadValue(f"{procedure.name} needs the argument {missing[0]!r}")
-    if type_ is None or type_.python_class is None:
-        return None
-    return type_.python_class(*(given[name] for name in fields))
+    return None if python_class is None else python_class(*(given[name] for name in fields))

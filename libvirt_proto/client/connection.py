@@ -31,6 +31,7 @@ from .streams import Stream
 
 if TYPE_CHECKING:
     from ..definitions.program import Procedure, Program
+    from ..generated import calls
     from .link import Link
 
 #: Calls that a daemon serves at a time per client by default (max_client_requests in libvirtd.conf).
@@ -47,6 +48,14 @@ class Connection:
     `registry` has the definitions. Programs are attributes:
     `await conn.remote.domain_lookup_by_name(name="vm1")`.
     """
+
+    if TYPE_CHECKING:
+        admin: calls.Admin
+        lock_space: calls.LockSpace
+        log_manager: calls.LogManager
+        lxc: calls.Lxc
+        qemu: calls.Qemu
+        remote: calls.Remote
 
     def __init__(
         self,

@@ -44,8 +44,8 @@ _REFUSED: Final = {
 PROGRAM_SCHEMES: Final = {
     "admin": ("admin", "libvirt-admin-sock"),
     "libvirtd": ("admin", "libvirt-admin-sock"),
-    "lock": ("lock", "virtlockd-sock"),
-    "log": ("log", "virtlogd-sock"),
+    "lock": ("lock_space", "virtlockd-sock"),
+    "log": ("log_manager", "virtlogd-sock"),
     "virtlockd": ("admin", "virtlockd-admin-sock"),
     "virtlogd": ("admin", "virtlogd-admin-sock"),
     "virtproxyd": ("admin", "virtproxyd-admin-sock"),
@@ -90,7 +90,7 @@ class ConnectionUri(msgspec.Struct, frozen=True):
 
     @property
     def program(self) -> str:
-        """The program that opens the connection: `remote`, `admin`, `lock` or `log`."""
+        """The program that opens the connection: `remote`, `admin`, `lock_space` or `log_manager`."""
         return PROGRAM_SCHEMES.get(self.driver, ("remote", ""))[0]
 
     @property

@@ -291,7 +291,7 @@ class Chatter(Detector):
                 self._count_name(use, self._name(exchanges, row, kind))
 
     def _use(self, client: _Client, number: _Number, kind: _Kind) -> _Use | None:
-        """Return the calls of a procedure that reads by a client; None if there is no room."""
+        """Return the calls of a procedure by a client, or None without room."""
         if kind.name in NAME_LISTS:
             client.listed.add(NAME_LISTS[kind.name])
         use = client.uses.get(number)

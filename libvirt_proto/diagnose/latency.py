@@ -217,7 +217,7 @@ class Latency(Detector):
         return True
 
     def ready(self, peer: Peer, exchanges: RoutineExchanges) -> bool:
-        """Return whether there is no such time."""
+        """Return whether the daemon sends messages all the time."""
         last = self._last_ns
         if last is None or self._stall is not None or peer.connection.id in self.recording.copies:
             return False

@@ -66,6 +66,16 @@ def test_mypy_knows_the_types(program: Path, mypy: tuple[str, ...]) -> None:
     assert re.search(r'user_program\.py:\d+: error: .* "int".* expected type "str"', done.stdout), done.stdout
 
 
+def test_mypy_knows_the_arguments_of_calls(program: Path, mypy: tuple[str, ...]) -> None:
+    text = program.read_text(encoding="utf-8")
+    program.write_text(
+        text.replace('name="test"', "nam=1").replace("dom=found.dom", "dom=3"), encoding="utf-8"
+    )
+    done = run(program.parent, *mypy, program.name)
+    assert 'Unexpected keyword argument "nam" for "domain_lookup_by_name"' in done.stdout, done.stdout
+    assert 'Argument "dom" to "domain_get_info" of "Remote" has incompatible type "int"' in done.stdout
+
+
 def test_pyright_accepts_the_program(program: Path) -> None:
     needs("pyright")
     (program.parent / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}', encoding="utf-8")

@@ -152,6 +152,20 @@ def members(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
+def test_metrics_are_an_extra(installed: Installed, root: Path) -> None:
+    """The base install lacks prometheus-client, and the error names the extra."""
+    done = subprocess.run(
+        [installed.bin / "libvirt-proto", "decode", "-f", "--metrics", root / "tests/captures/tour.pcap"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "libvirt-proto: error: metrics require prometheus-client: pip install 'libvirt-proto[metrics]'\n",
+    )
+
+
 @pytest.mark.system("gcc")
 def test_wheel_with_the_native_core(root: Path, tmp_path: Path) -> None:
     """One wheel for all Pythons from 3.11, hardened, and without a path of the machine that built it."""

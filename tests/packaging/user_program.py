@@ -62,6 +62,20 @@ def round_trip(frame: bytes) -> bytes:
     return encode_message(message)
 
 
+async def cpus(uri: str) -> int:
+    """The number of a domain's CPUs."""
+    async with libvirt_proto.connect(uri) as connection:
+        found = await connection.remote.domain_lookup_by_name(name="test")
+        info = await connection.remote.domain_get_info(dom=found.dom)
+        return info.nrVirtCpu
+
+
+def hostname(uri: str) -> str | bytes:
+    """The name of a daemon's host."""
+    with libvirt_proto.connect_sync(uri) as connection:
+        return connection.remote.connect_get_hostname().hostname
+
+
 def main() -> None:
     """Use what is public."""
     path = sys.argv[1]

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from libvirt_proto import private_files
-from libvirt_proto.private_files import NotPrivateError, create
+from libvirt_proto.private_files import NotPrivateError, create, replace
 from tests.differential.ours import COMMAND
 
 NOBODY = 65534
@@ -325,3 +325,66 @@ def test_error_suggests_a_fix(captures: Path, tmp_path: Path) -> None:
     assert (
         f"cannot write {tmp_path}/out: it belongs to nobody, who could read it; remove it, or" in done.stderr
     )
+
+
+def test_replaced_file_is_public_and_complete(tmp_path: Path) -> None:
+    path = tmp_path / "x.prom"
+    old = os.umask(0o077)
+    try:
+        replace(path, b"one")
+        replace(path, b"two")
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == b"two"
+    assert mode(path) == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_keep_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "x.prom"
+    replace(path, b"old")
+    with path.open("rb") as reader:
+        replace(path, b"new")
+        assert reader.read() == b"old"
+
+
+def test_symlink_is_not_replaced_through(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "x.prom"
+    target.write_bytes(b"keep")
+    link.symlink_to(target)
+    with pytest.raises(NotPrivateError, match="not a regular file"):
+        replace(link, b"new")
+    assert (target.read_bytes(), link.is_symlink()) == (b"keep", True)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/proc/self/fd/1", "."])
+def test_replaces_only_regular_files(path: str) -> None:
+    """As root, replacing /dev/null would break the machine."""
+    before = os.lstat(path)
+    with pytest.raises(OSError):
+        replace(Path(path), b"new")
+    assert os.path.samestat(os.lstat(path), before)
+
+
+def test_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(NotPrivateError):
+        replace(tmp_path / "folder", b"new")
+    with pytest.raises(FileNotFoundError):
+        replace(tmp_path / "missing" / "x.prom", b"new")
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+@only_root
+def test_planted_names_are_replaced_and_not_written_to(tmp_path: Path) -> None:
+    """In a folder of another user, root replaces the name; what it was linked to stays."""
+    tmp_path.chmod(0o777)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"keep")
+    victim.chmod(0o666)
+    as_nobody('ln "$1" "$2" || cp "$1" "$2"', victim, tmp_path / "x.prom")
+    replace(tmp_path / "x.prom", b"new")
+    assert victim.read_bytes() == b"keep"
+    as_nobody('mkdir "$1" && ln -s /etc "$1/way"', tmp_path / "theirs")
+    with pytest.raises(NotPrivateError):
+        replace(tmp_path / "theirs" / "way" / "x.prom", b"new")

@@ -28,7 +28,7 @@ def import_package(name: str, texts: Mapping[str, str]) -> ModuleType:
     """Import a package of generated files (path → text) under a name, with all its modules."""
     package = _module(name, texts["__init__.py"])
     for path, text in sorted(texts.items()):  # the plan comes first
-        if path != "__init__.py":
+        if path != "__init__.py" and path.endswith(".py"):
             stem = path.removesuffix(".py")
             setattr(package, stem, _module(f"{name}.{stem}", text))
     return package

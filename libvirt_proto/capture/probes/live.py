@@ -147,7 +147,7 @@ def _lost(count: int, total: int) -> Notice:
         f"{count:,} events were lost ({total:,} in total): the buffer was full; enlarge it with --buffer KB,"
         " or leave out other processes with --pid"
     )
-    return Notice(NoticeCode.LOST_EVENTS, text, time_ns=time.time_ns())
+    return Notice(NoticeCode.LOST_EVENTS, text, time_ns=time.time_ns(), count=count)
 
 
 def bytes_of(value: Value) -> bytes:

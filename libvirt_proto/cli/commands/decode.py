@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -9,6 +10,7 @@ import click
 
 from ...text import printable
 from .. import options
+from ..exporting import exporting
 from ..inputs import Inputs, recording
 from ..inputs import inputs as inputs_option
 from ..output import destination
@@ -42,10 +44,17 @@ if TYPE_CHECKING:
     help="Report how many messages the native core read.",
 )
 @show_options
+@exporting
 @options.record
 @click.pass_context
 def decode(
-    ctx: click.Context, inputs: Inputs, show: OutputOptions, merge: bool, jobs: int, debug: bool
+    ctx: click.Context,
+    inputs: Inputs,
+    show: OutputOptions,
+    export: AbstractContextManager[None],
+    merge: bool,
+    jobs: int,
+    debug: bool,
 ) -> None:
     """Show the messages in captures: pcap and pcapng files, strace output, libvirt logs (with
     log_filters="2:rpc"), raw byte streams, or bytes as text (hex, dumps, literals, base64). The format is
@@ -71,6 +80,7 @@ def decode(
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
+      libvirt-proto decode --exchanges --format chrome-trace -o trace.json capture.pcap
       libvirt-proto decode --as-of 1.2.9 -o /dev/null capture.pcap
 
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
@@ -81,13 +91,19 @@ def decode(
     if merge and inputs.record is not None:
         raise click.UsageError("--merge and -w exclude each other: record each of the files separately")
     if jobs > 1 and len(inputs.files) > 1:
-        _check_jobs(inputs, merge)
+        _check_jobs(inputs, show, merge)
+    if show.metrics is not None and (merge or len(inputs.files) > 1 or not inputs.is_live(inputs.files[0])):
+        raise click.UsageError(
+            "metrics require one input that goes on: --follow, standard input (-), or a FIFO"
+        )
     status = show.status()
     with (
+        export,
         recording(inputs.record, show.redact) as recorder,
         destination(show.output) as out,
         status,
         stopping(inputs.follow),
+        show.document(out, status),
     ):
         if merge:
             with inputs.merged(
@@ -130,8 +146,10 @@ def _file(
         show.write(capture, out, status, live=inputs.is_live(file))
 
 
-def _check_jobs(inputs: Inputs, merge: bool) -> None:
+def _check_jobs(inputs: Inputs, show: OutputOptions, merge: bool) -> None:
     """Raise click.UsageError for options that several processes do not support."""
+    if show.trace is not None:
+        raise click.UsageError(f"--format {show.format} requires --jobs 1: its files have one timeline")
     if merge:
         raise click.UsageError("--merge requires --jobs 1")
     if inputs.record is not None:

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -17,6 +17,7 @@ import click
 from ...errors import reason
 from ...text import printable
 from .. import options
+from ..exporting import exporting
 from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
@@ -83,6 +84,7 @@ def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> in
 )
 @show_options
 @live_figures("relay")
+@exporting
 @options.record
 @click.pass_context
 def relay(
@@ -91,6 +93,7 @@ def relay(
     connect_to: Address,
     mode: int | None,
     show: OutputOptions,
+    export: AbstractContextManager[None],
     record: Path | None,
 ) -> None:
     """Forward everything between clients and a daemon unchanged, and show the messages.
@@ -124,7 +127,7 @@ def relay(
         raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)
     status.source("relay")
-    with recording(record, show.redact) as recorder, destination(show.output) as out, status:
+    with export, recording(record, show.redact) as recorder, destination(show.output) as out, status:
         _serve(listen_at, connect_to, mode, _Decoder(show, status, recorder, out))
     ctx.exit(1 if status.problems else 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from ...capture.stop import Stop
 from .. import options
+from ..exporting import exporting
 from ..inputs import check_record, live, recording
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--server-only", is_flag=True, help="Only the daemon side of connections.")
 @show_options
 @live_figures("trace")
+@exporting
 @options.record
 @click.pass_context
 def trace(
@@ -38,26 +40,25 @@ def trace(
     client_only: bool,
     server_only: bool,
     show: OutputOptions,
+    export: AbstractContextManager[None],
     record: Path | None,
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
     The command reads libvirt's static probes through tracefs: unix sockets and TLS connections are shown in
-    the clear, and nothing is restarted. It requires root, and a libvirt built with probes (most are). "begin"
+    the clear. It requires root, and a libvirt built with probes (most are). "begin"
     on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them.
 
     By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
-    programs; --library names other files. Processes that start later are covered if they load one of the
-    same files. The arguments of probes are shown as far as they are known for the version of libvirt, which
-    is reported before "begin". A daemon and its client on one machine are two connections.
+    programs; --library names other files. Processes that start later are covered if they load the same
+    files. A daemon and its client on one machine are two connections.
 
-    Messages are truncated after 2,560 bytes. Filters, -o and -w are those of decode. -w and -o may contain
-    secrets that never appear on a network: --redact blanks them.
+    Messages are cut after 2,560 bytes. They may contain secrets (--redact).
 
     \b
     Examples:
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
-      libvirt-proto trace --server-only --stats
+      libvirt-proto trace --server-only --metrics
       libvirt-proto trace --print-commands | less
 
     The commands below show libvirt's other probes. The exit status is 1 if events were lost, messages were
@@ -83,6 +84,7 @@ def trace(
         wanted = probes.Selection(tracing.pids, tracing.comms, sides)
         stop = Stop()
         with (
+            export,
             recording(record, show.redact) as recorder,
             destination(show.output, stop) as out,
             status,

@@ -46,7 +46,7 @@ def test_help_fits_two_screens(words: list[str], columns: int) -> None:
 def test_sections_are_in_order() -> None:
     output = CliRunner().invoke(main, ["decode", "--help"]).stdout
     titles = [line for line in output.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == ["Input:", "Filters:", "Output:", "Definitions:", "Other:"]
+    assert titles == ["Input:", "Filters:", "Output:", "Metrics:", "Definitions:", "Other:"]
 
 
 def test_every_command_is_in_a_group() -> None:

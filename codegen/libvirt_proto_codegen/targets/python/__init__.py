@@ -16,6 +16,7 @@ from .index import IndexView
 from .module import ModuleView
 from .names import Names
 from .plan import PlanView
+from .stubs import CallsView
 
 
 def generate(schema: Schema) -> tuple[Artefact, ...]:
@@ -27,7 +28,8 @@ class Package(Mapping[str, str]):
     """File name → text of the Python package of a Schema. A text is rendered each time it is asked for.
 
     `__init__.py` is the index, `_plan.py` has all types as data. A module per .x file has classes, a
-    decoder and an encoder for each type, enumerations and constants. With a history, docstrings show it,
+    decoder and an encoder for each type, enumerations and constants; calls.pyi the types of calls by a
+    client. With a history, docstrings show it,
     and history.py has it as data; probes.py has the arguments of static probes in each release, functions.py
     the functions of the public API.
     """
@@ -37,6 +39,8 @@ class Package(Mapping[str, str]):
         self._names = Names(schema)
         self._files: dict[str, Callable[[], str]] = {"__init__.py": self._index, "_plan.py": self._plan}
         self._files |= {f"{module.name}.py": partial(self._module, module) for module in schema.modules}
+        if any(module.programs for module in schema.modules):
+            self._files["calls.pyi"] = self._calls
         if schema.history is not None:
             self._files["history.py"] = self._history
             self._files["probes.py"] = self._probes
@@ -64,6 +68,9 @@ class Package(Mapping[str, str]):
     def _module(self, module: Module) -> str:
         head = banner(self._schema, "python", module=module)
         return render("python", "module.py.j2", ModuleView(self._names, module, head))
+
+    def _calls(self) -> str:
+        return render("python", "calls.pyi.j2", CallsView(self._names, banner(self._schema, "python")))
 
     def _history(self) -> str:
         history = self._schema.history

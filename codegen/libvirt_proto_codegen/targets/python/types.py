@@ -172,13 +172,10 @@ class Types:
         self._scope.use(base, *(["deeper"] if definition.recursive else []))
 
     def _fields(self, node: Structure, calls: Calls) -> tuple[tuple[FieldView, ...], dict[str, str]]:
-        attributes: set[str] = set()
         locals_: set[str] = set()
         fields = []
         rename = {}
-        for each in node.fields:
-            attribute = naming.field_name(each.name, attributes)
-            attributes.add(attribute)
+        for attribute, each in zip(attributes(node), node.fields, strict=True):
             if attribute != each.name:
                 rename[attribute] = each.name
             fields.append(self._field(attribute, each.node, calls, locals_))
@@ -216,6 +213,14 @@ class Types:
             return ArmView(pattern, comment, "None", None, write)
         local = self._scope.local(naming.field_name(arm.name or "arm"), locals_)
         return ArmView(pattern, comment, local, calls.read(arm.node), write)
+
+
+def attributes(node: Structure) -> list[str]:
+    """Return the attributes of a struct's fields."""
+    given: dict[str, None] = {}
+    for each in node.fields:
+        given[naming.field_name(each.name, given)] = None
+    return list(given)
 
 
 def _members(node: Enumeration) -> tuple[tuple[str, int], ...]:

@@ -1,0 +1,1 @@
+"""Metrics of an endless input: counters of messages, exchanges and connections, exposed to Prometheus."""
