@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast, runtim
 from .. import registry as registries
 from ..capture import stream
 from ..capture.lanes import Lanes, Presenting
-from ..capture.routine import RoutineLanes
 from ..capture.stop import Stop
 from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
@@ -279,6 +278,8 @@ class Capture:
                 self._native = NativeMessages(self.registry)
                 lanes = Lanes(self._native)
             else:
+                from ..capture.routine import RoutineLanes
+
                 self._native = routine = RoutineMessages(self.registry, takes)
                 lanes = RoutineLanes(routine)
         self._pass = self._events(self._read(lanes), batches)
