@@ -22,7 +22,7 @@ from .rpc.wire import MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, START
 from .session import stream_direction
 
 if TYPE_CHECKING:
-    from .native import Scanner
+    from .native import Columns, Scanner
     from .registry import Registry
 
 #: Messages after which the native core is worth it: with the plan in a file, and with one that is built
@@ -104,6 +104,8 @@ class Learning:
 
     #: Whether the core gives messages as objects.
     objects = False
+    #: Where it writes rows instead, if it does.
+    columns: Columns | None = None
 
     def __init__(self, registry: Registry) -> None:
         self.scanner: Scanner | None = None
@@ -168,7 +170,8 @@ class Learning:
         assert native is not None
         self._types = native_types(self._registry)
         classes = (Captured, Message, Header) if self.objects else ()
-        self.scanner = native.Scanner(self._types.plan, self._types.fault_names, *classes)
+        rows = {} if self.columns is None else {"columns": self.columns}
+        self.scanner = native.Scanner(self._types.plan, self._types.fault_names, *classes, **rows)
 
 
 def _key(header: Header, direction: Direction) -> bytes:

@@ -24,6 +24,8 @@ from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
 if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
     from ..capture.pairing import PairingLanes
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
     from ..registry import Registry
+    from ..tables.exchanges import ExchangeTable
+    from ..tables.messages import MessageTable
 
 #: Notices that are kept; `notice_counts` counts all.
 MAX_NOTICES: Final = 10_000
@@ -149,6 +153,18 @@ class Capture:
         An exchange passes the filter if one of its messages does. Calls without a reply come last.
         """
         return self._exchanges(self._begin())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the messages that pass the filter as a stream of record batches (docs/tables.md): pandas,
+        polars, DuckDB and pyarrow read it. It is a pass, which ends with the stream.
+
+        Requires pyarrow (`pip install 'libvirt-proto[arrow]'`); raises ImportError without it.
+        """
+        try:
+            from ..tables.arrow import MESSAGES, stream
+        except ImportError as error:
+            raise ImportError(f"{error}: install libvirt-proto[arrow]", name=error.name) from None
+        return stream(MESSAGES, self._batches()).__arrow_c_stream__(requested_schema)
 
     def unfinished(self) -> Iterator[CapturedExchange]:
         """Return an iterator over the exchanges that were open where a pass was interrupted, once."""
@@ -411,6 +427,26 @@ class Capture:
                 yield item
         self._check(items)
 
+    def _add_messages(self, table: MessageTable) -> Iterator[None]:
+        presenting = table.begin(self.name)
+        for item in self.timeline() if presenting is None else self._lines(presenting):
+            if isinstance(item, Captured):
+                table.add(item)
+                if presenting is not None:
+                    presenting.learn(item)
+            yield
+
+    def _batches(self) -> Iterator[RecordBatch]:
+        """Yield the messages of a pass as record batches."""
+        from ..tables.messages import MessageTable
+
+        table = MessageTable(self.registry)
+        for _ in self._add_messages(table):
+            if table.is_full():
+                yield table.take()
+        if len(table):
+            yield table.take()
+
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
         for item in items:
@@ -539,6 +575,24 @@ def lines_of(
     """Return the `timeline` of a capture, in which the native core presents what it can: it leaves Lines
     instead of messages."""
     return capture._lines(presenting)
+
+
+def add_messages(capture: Capture, table: MessageTable) -> Iterator[None]:
+    """Add the messages of a capture to a table, a few at each step."""
+    return capture._add_messages(table)
+
+
+def add_exchanges(capture: Capture, table: ExchangeTable) -> Iterator[None]:
+    """Add the exchanges of a capture to a table, a few at each step."""
+    native = table.begin(capture.name)
+    for each in capture.exchanges() if native is None else capture._exchange_lines(native):
+        if isinstance(each, bytes):
+            table.add_lines(each)
+        else:
+            table.add(each.exchange)
+            if native is not None:
+                native.learn_exchange(each.exchange)
+        yield
 
 
 def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:

@@ -105,11 +105,11 @@ class Tracing:
 
     @contextmanager
     def armed(
-        self, found: list[Probe], stop: Stop, out: BinaryIO, sides: Sides = "both"
+        self, found: list[Probe], stop: Stop, outs: Sequence[BinaryIO], sides: Sides = "both"
     ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
         """Set the probes, and remove them at the end. Yields the folder of the instance, the plan, and a
         function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
-        `out` has lost its reader. Raises TraceError."""
+        one of `outs` has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
         from ..capture.probes.plan import plan
 
@@ -128,7 +128,8 @@ class Tracing:
         report(found, [binary for binary, _ in steps.files])
 
         def wait(seconds: float) -> bool:
-            check_reader(out)
+            for out in outs:
+                check_reader(out)
             return stop.wait(seconds)
 
         with stopping(stop), tracefs.armed(root, steps) as (instance, rejected):
@@ -228,15 +229,24 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             list_probes: bool,
             **rest: Any,
         ) -> Any:
-            size = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
-            # Process names may be any bytes, and are compared in this form.
-            names = tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in comms)
+            names = tuple(map(comparable, comms))
+            size = buffer or buffer_size()
             asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes)
             return command(*args, tracing=asked, **rest)
 
         return with_tracing  # type: ignore[return-value]
 
     return decorate
+
+
+def buffer_size() -> int:
+    """Return the default size of a CPU's buffer, in KiB."""
+    return max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
+
+
+def comparable(name: str) -> str:
+    """Return the name of a process in the form in which names are compared: they may be any bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager

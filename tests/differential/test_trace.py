@@ -206,6 +206,27 @@ def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     assert ("domain_lookup_by_id", 2, 1) in {each[:3] for each in traced}
 
 
+def test_table_has_what_was_traced(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """A table of the daemon's side, compared with the packet capture."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    capture, output = tmp_path / "capture.pcap", tmp_path / "out.parquet"
+    options = ("--format", "parquet", "-o", output)
+    with libvirtd.recorded(capture), trace("--pid", str(libvirtd.pid), *options) as tracer:
+        libvirtd.virsh("domname", "1")
+        status, err = tracer.end(signal.SIGINT)
+    assert status == 0, err
+    columns = ("dir", "length", "procedure", "type", "serial", "payload_type")
+    found = parquet.read_table(output).to_pylist()
+    captured = ours.decode(capture, "--port", str(libvirtd.port))
+    for direction in ("c2s", "s2c"):
+        traced, sent = (
+            [tuple(each[name] for name in columns) for each in rows if each["dir"] == direction]
+            for rows in (found, captured)
+        )
+        assert traced == sent
+    assert len(found) == len(captured) > 8
+
+
 @pytest.mark.releases
 def test_connection_events(libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path) -> None:
     """Objects match, and addresses match the packets; closing the client ends the connection."""

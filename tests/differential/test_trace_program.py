@@ -153,6 +153,21 @@ def test_process_exit_closes_connections(good: Path, tmp_path: Path) -> None:
     assert [f"[{pid}]" in name for pid, name in zip(pids, names, strict=True)] == [True, True]
 
 
+def test_recording_keeps_names_and_sides(good: Path, tmp_path: Path) -> None:
+    """`decode` shows the recording as the trace showed the messages."""
+    output, record = tmp_path / "out", tmp_path / "record"
+    options = ("--library", good, "--comm", good.name[:15], "--format", "monitor", "--time", "none")
+    with trace(*options, "-o", output, "-w", record) as tracer:
+        talk(good, *[(kind, len(CALL), CALL) for kind in "tur"], ("r", len(LONG), LONG))
+        assert tracer.end()[0] == 0
+    shown = [line for line in output.read_text().splitlines() if " msg=" in line]
+    again = ours.run("decode", "--format", "monitor", "--time", "none", record, status=1).stdout
+    assert again.splitlines() == shown
+    assert len(shown) == 4
+    assert all(line.startswith("C ") for line in shown)
+    assert all(f"client@{good.name[:15]}[" in line for line in shown)
+
+
 def test_printed_commands_work_in_a_shell(good: Path, tmp_path: Path) -> None:
     """A shell sets, reads and removes them, under a unique name."""
     said = ours.run("trace", "--library", good, "--print-commands").stdout

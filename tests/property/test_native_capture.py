@@ -16,8 +16,10 @@ import libvirt_proto
 from libvirt_proto import native, native_kinds, session
 from libvirt_proto.capture import lanes
 from libvirt_proto.capture.pcap import tcp
+from libvirt_proto.capture.pcap.recorder import Recorder
 from libvirt_proto.cli import main as cli
 from libvirt_proto.diagnose import both_ends, disconnects
+from libvirt_proto.events import Chunk, Connection, Side
 from libvirt_proto.figures import limit_usage
 from libvirt_proto.figures.collector import Measure
 from libvirt_proto.presenters import native_lines
@@ -535,6 +537,26 @@ def test_notices_have_the_time_of_the_last_data(tmp_path: Path, monkeypatch: pyt
     python, core = captured(file, monkeypatch)
     assert core == python
     assert python[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_same_output_of_a_recording(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With connections that a client, a daemon or neither recorded, one of them later than the others."""
+    file, rng = tmp_path / "record.pcapng", Random(9)
+    call = struct.pack(">IIIiiIi", 28, 0x20008086, 1, 59, 0, 0, 0)
+    reply = struct.pack(">IIIiiIiI4s", 36, 0x20008086, 1, 59, 1, 0, 0, 4, b"host")
+    sides: list[Side | None] = [None, "client", "server", "client"]
+    open_ = [Connection(n, f"c{n}@x", "server", "probe", side=side) for n, side in enumerate(sides)]
+    with file.open("wb") as out:
+        recorder = Recorder(out)
+        for number in range(400):
+            connection = rng.choice(open_[: 3 if number < 300 else 4])
+            recorder.add(Chunk(connection, "c2s", number * 1000, call))
+            recorder.add(Chunk(connection, "s2c", number * 1000 + 500, reply))
+    python, core = both(monkeypatch, file, command)
+    assert core == python
 
 
 @pytest.mark.parametrize("without", [4, 5, 9])

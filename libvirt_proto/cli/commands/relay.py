@@ -123,6 +123,7 @@ def relay(
     The exit status is 1 if anything was lost or malformed, or if a client could not be connected.
     """
     check_record(record, show.output)
+    show = show.next_to(record)
     if mode is not None and (listen_at.transport != "unix" or listen_at.name.startswith("@")):
         raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)

@@ -201,7 +201,7 @@ def _trace(
     wanted = probes.Selection(tracing.pids, tracing.comms, sides)
     status.source("top")
     with (
-        tracing.armed(found, stop, out, sides) as (instance, plan, wait),
+        tracing.armed(found, stop, [out], sides) as (instance, plan, wait),
         closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, lambda: None)) as items,
         live(
             "live", items, registry, status, filter=filter, flush=out.flush, recorder=None, redact=None

@@ -58,6 +58,7 @@ def trace(
     \b
     Examples:
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
+      libvirt-proto trace -w - | wireshark -k -i -
       libvirt-proto trace --server-only --metrics
       libvirt-proto trace --print-commands | less
 
@@ -71,6 +72,7 @@ def trace(
         _check_no_options(ctx, ctx.invoked_subcommand)
         return
     check_record(record, show.output)
+    show = show.next_to(record)
     if client_only and server_only:
         raise click.UsageError(
             "--client-only and --server-only exclude each other; the default is both sides"
@@ -85,10 +87,14 @@ def trace(
         stop = Stop()
         with (
             export,
-            recording(record, show.redact) as recorder,
+            recording(record, show.redact, stop) as recorder,
             destination(show.output, stop) as out,
             status,
-            tracing.armed(found, stop, out, sides) as (instance, plan, wait),
+            tracing.armed(found, stop, [out, recorder.file] if recorder else [out], sides) as (
+                instance,
+                plan,
+                wait,
+            ),
             closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
             live(
                 "trace",

@@ -169,7 +169,7 @@ def _trace(
         with (
             destination(output, stop) as out,
             status,
-            tracing.armed(found, stop, out) as (instance, plan, wait),
+            tracing.armed(found, stop, [out]) as (instance, plan, wait),
             closing(live(instance, plan, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:
