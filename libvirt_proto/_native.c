@@ -1393,8 +1393,17 @@ typedef struct {
     uint32_t first, count, checks; /* parts of the line; after them, steps of the check */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
     uint32_t exchange_first, exchange_count; /* of a reply: parts of the line of its exchange */
-    uint8_t exchange_known;
+    uint8_t exchange_known, routine;
 } Kind;
+
+/* A message that is being read, or kept. */
+typedef struct {
+    const Kind *kind;
+    const uint8_t *frame;
+    uint32_t length;
+    int64_t time_ns;
+    uint64_t n, packet;
+} Said;
 
 typedef struct {
     PyObject_HEAD
@@ -1422,6 +1431,14 @@ typedef struct {
     size_t call_bytes;
     uint64_t exchanges, presented;
     Out closed;
+    /* For routine exchanges: whether there are such kinds, rows and frames of a scan, the connections of the rows, and
+     * the last message if it is a call that may begin another row: its lane (NULL: it is none), and its place. */
+    int routine;
+    Out rows, frames;
+    PyObject *connections;
+    Said call;
+    const Lane *call_lane;
+    size_t call_frame;
     Columns *columns; /* for rows; else NULL */
 } Scanner;
 
@@ -2301,14 +2318,6 @@ typedef struct {
 } Other;
 
 typedef struct {
-    const Kind *kind;
-    const uint8_t *frame;
-    uint32_t length;
-    int64_t time_ns;
-    uint64_t n, packet;
-} Said;
-
-typedef struct {
     Said said;
     uint8_t *frame; /* a copy */
     uint32_t position; /* among all calls of the connection */
@@ -2695,6 +2704,99 @@ static int take_message(Scanner *self, Talk *talk, const Lane *lane, const Kind 
     return OK;
 }
 
+/* ---- routine exchanges ---- */
+
+/* A call and its reply, if they are two messages in succession, of kinds that Python calls routine. routine.py reads
+ * these rows, in the byte order of the machine. */
+typedef struct {
+    uint64_t n, call_packet, reply_packet, frame;
+    int64_t call_ns, reply_ns;
+    uint32_t call_length, reply_length, serial, connection, call_kind, reply_kind;
+} RoutineRow;
+#define MAX_ROUTINE_LENGTH 65536u
+#define MAX_ROUTINE_NS 100000000
+
+/* The number of a connection among those of the rows, or -1. */
+static Py_ssize_t row_connection(Scanner *self, PyObject *connection)
+{
+    const Py_ssize_t count = PyList_Size(self->connections);
+    if (count > 0 && PyList_GetItem(self->connections, count - 1) == connection)
+        return count - 1;
+    return PyList_Append(self->connections, connection) < 0 ? -1 : count;
+}
+
+/* The call that has no reply in the next message becomes an object; if it cannot, (message, time, connection, packet,
+ * frame). */
+static int release_call(Scanner *self)
+{
+    const Said call = self->call;
+    const Lane *lane = self->call_lane;
+    const uint8_t *frame = (const uint8_t *)self->frames.data + self->call_frame;
+    self->call_lane = NULL;
+    self->messages--; /* it is the last one */
+    int status = put_object(self, lane, call.kind, frame, call.length, call.time_ns, call.packet);
+    if (status != REFUSED)
+        return status;
+    self->messages++;
+    self->shown++;
+    return append(self->found, Py_BuildValue("(KLOKy#)", (unsigned long long)call.n, (long long)call.time_ns,
+                                             lane->connection, (unsigned long long)call.packet, frame,
+                                             (Py_ssize_t)call.length));
+}
+
+static int is_routine_call(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length)
+{
+    return kind->routine && kind->fields != NULL && lane->direction == 0 && length <= MAX_ROUTINE_LENGTH && word_at(frame + 16) == 0 &&
+           valid_payload(self, kind, frame, length);
+}
+
+static int is_routine_reply(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame,
+                            uint32_t length, int64_t time_ns)
+{
+    const Said *call = &self->call;
+    const uint8_t *sent = (const uint8_t *)self->frames.data + self->call_frame;
+    int64_t latency;
+    return kind->routine && kind->fields != NULL && lane->direction == 1 && lane->connection == self->call_lane->connection &&
+           length <= MAX_ROUTINE_LENGTH && word_at(frame + 16) == 1 && memcmp(sent + 4, frame + 4, 12) == 0 &&
+           memcmp(sent + 20, frame + 20, 4) == 0 && !__builtin_sub_overflow(time_ns, call->time_ns, &latency) &&
+           latency >= 0 && latency < MAX_ROUTINE_NS && valid_payload(self, kind, frame, length);
+}
+
+/* A message while rows are written. */
+static int put_routine(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+                       int64_t time_ns, uint64_t packet)
+{
+    int status;
+    if (self->call_lane != NULL && is_routine_reply(self, lane, kind, frame, length, time_ns)) {
+        const Said *call = &self->call;
+        const Py_ssize_t number = row_connection(self, lane->connection);
+        if (number < 0)
+            return RAISED;
+        const RoutineRow row = {call->n, call->packet, packet, self->call_frame, call->time_ns, time_ns, call->length, length,
+                          word_at(frame + 20), (uint32_t)number, (uint32_t)(call->kind - self->kinds),
+                          (uint32_t)(kind - self->kinds)};
+        if ((status = put(&self->frames, frame, length)) || (status = put(&self->rows, &row, sizeof row)))
+            return status;
+        self->call_lane = NULL;
+        self->messages++;
+        self->shown += 2;
+        self->held += length;
+        return OK;
+    }
+    if (self->call_lane != NULL && (status = release_call(self)))
+        return status;
+    if (!is_routine_call(self, lane, kind, frame, length))
+        return put_object(self, lane, kind, frame, length, time_ns, packet);
+    const size_t place = self->frames.size;
+    if ((status = put(&self->frames, frame, length)))
+        return status;
+    self->call = (Said){kind, NULL, length, time_ns, ++self->messages, packet};
+    self->call_lane = lane;
+    self->call_frame = place;
+    self->held += length;
+    return OK;
+}
+
 static inline int put_message(Scanner *self, Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                               int64_t time_ns, uint64_t packet)
 {
@@ -2702,6 +2804,8 @@ static inline int put_message(Scanner *self, Lane *lane, const Kind *kind, const
         return take_message(self, lane->talk, lane, kind, frame, length, time_ns, packet);
     if (self->pairing && lane->talk == NULL)
         stop_after(self);
+    if (self->routine)
+        return put_routine(self, lane, kind, frame, length, time_ns, packet);
     if (self->columns)
         return put_row(self, lane, kind, frame, length, time_ns, packet);
     return self->found ? put_object(self, lane, kind, frame, length, time_ns, packet)
@@ -2715,13 +2819,16 @@ typedef struct {
     size_t written;
     Py_ssize_t found;
     uint64_t messages, shown, failures;
-    size_t rows;
+    size_t rows, routine_rows, frames, call_frame;
+    const Lane *call_lane;
+    Said call;
 } Mark;
 
 static Mark mark(const Scanner *self)
 {
     Mark at = {self->out.size, self->found ? PyList_Size(self->found) : 0, self->messages, self->shown,
-               self->failures, self->columns ? self->columns->rows : 0};
+               self->failures, self->columns ? self->columns->rows : 0, self->rows.size, self->frames.size,
+               self->call_frame, self->call_lane, self->call};
     return at;
 }
 
@@ -2731,6 +2838,11 @@ static void back_to(Scanner *self, const Mark *at)
     self->messages = at->messages;
     self->shown = at->shown;
     self->failures = at->failures;
+    self->rows.size = at->routine_rows;
+    self->frames.size = at->frames;
+    self->call_frame = at->call_frame;
+    self->call_lane = at->call_lane;
+    self->call = at->call;
     if (self->columns)
         columns_back_to(self->columns, at->rows);
     if (self->found && PyList_Size(self->found) > at->found) {
@@ -3030,6 +3142,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->message);
     Py_VISIT(self->header);
     Py_VISIT(self->found);
+    Py_VISIT(self->connections);
     for (uint32_t i = 0; i < self->lane_count; i++)
         Py_VISIT(self->lanes[i].connection);
     for (uint32_t i = 0; i < self->kind_count; i++)
@@ -3066,6 +3179,7 @@ static void scanner_dealloc(PyObject *object)
     Py_XDECREF(self->directions[1]);
     Py_XDECREF(self->empty);
     Py_XDECREF(self->found);
+    Py_XDECREF(self->connections);
     PyMem_Free(self->lanes);
     PyMem_Free(self->lane_slots);
     PyMem_Free(self->free_lanes);
@@ -3075,6 +3189,8 @@ static void scanner_dealloc(PyObject *object)
     out_free(&self->text);
     out_free(&self->out);
     out_free(&self->closed);
+    out_free(&self->rows);
+    out_free(&self->frames);
     Py_XDECREF(self->plan_object);
     Py_XDECREF((PyObject *)self->columns);
     PyObject_GC_Del(object);
@@ -3133,7 +3249,9 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         self->directions[1] = PyUnicode_InternFromString("s2c");
         self->empty = PyTuple_New(0);
         self->found = PyList_New(0);
-        if (self->directions[0] == NULL || self->directions[1] == NULL || self->empty == NULL || self->found == NULL) {
+        self->connections = PyList_New(0);
+        if (self->directions[0] == NULL || self->directions[1] == NULL || self->empty == NULL || self->found == NULL ||
+            self->connections == NULL) {
             Py_DECREF(self);
             return NULL;
         }
@@ -3317,6 +3435,41 @@ static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
     kind->exchange_count = (uint32_t)count;
     kind->exchange_known = 1;
     Py_RETURN_TRUE;
+}
+
+static PyObject *scanner_learn_routine(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key;
+    Py_ssize_t key_size;
+    if (!PyArg_ParseTuple(args, "y#:learn_routine", &key, &key_size) || is_busy(self))
+        return NULL;
+    if (key_size != KIND_KEY) {
+        PyErr_SetString(PyExc_ValueError, "no such kind");
+        return NULL;
+    }
+    const KindKey words = kind_key((const uint8_t *)key, (const uint8_t *)key + 16, (uint8_t)key[20]);
+    const uint16_t number = self->kind_slots[kind_slot(self, &words)];
+    Kind *kind = number ? self->kinds + number - 1 : NULL;
+    if (kind == NULL || kind->fields == NULL || kind->row == ANY || kind->failed)
+        Py_RETURN_NONE;
+    kind->routine = 1;
+    self->routine = 1;
+    return PyLong_FromLong(number - 1);
+}
+
+static PyObject *scanner_routine(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Scanner *self = (Scanner *)object;
+    if (is_busy(self))
+        return NULL;
+    if (self->connections == NULL)
+        Py_RETURN_NONE;
+    PyObject *connections = PyList_AsTuple(self->connections);
+    return connections == NULL
+               ? NULL
+               : Py_BuildValue("(y#y#N)", self->rows.data ? self->rows.data : "", (Py_ssize_t)self->rows.size,
+                               self->frames.data ? self->frames.data : "", (Py_ssize_t)self->frames.size, connections);
 }
 
 /* A lane that is not in use. NULL: there is none. */
@@ -3509,7 +3662,8 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     }
     const uint8_t *first = buffer.buf;
     Packets of = {first + pos, first + buffer.len, blocks, big, faces, count, (size_t)limit};
-    if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
+    if (self->found && (PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0 ||
+                        PyList_SetSlice(self->connections, 0, PyList_Size(self->connections), NULL) < 0)) {
         PyBuffer_Release(&buffer);
         return NULL;
     }
@@ -3519,10 +3673,15 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->packets = packets;
     self->shown = self->failures = self->held = self->presented = 0;
     self->has_data = 0;
-    self->closed.size = 0;
+    self->closed.size = self->rows.size = self->frames.size = 0;
+    self->call_lane = NULL;
     self->exchanges = exchanges;
     self->start_ns = start_ns;
-    const int status = scan_packets(self, &of);
+    int status = scan_packets(self, &of);
+    if (self->call_lane != NULL && (status == OK || status == REFUSED)) {
+        const int released = release_call(self);
+        status = released ? released : status;
+    }
     self->busy = 0;
     pos = of.at - first;
     const uint32_t left = status == REFUSED ? strays(self, of, most) : 0;
@@ -3550,6 +3709,11 @@ static PyMethodDef scanner_methods[] = {
     {"learn_exchange", scanner_learn_exchange, METH_VARARGS,
      "learn_exchange(key, parts)\n--\n\nAdd the line of the exchanges that a learned kind of reply completes, () for those"
      " that are not shown; False if it is known."},
+    {"learn_routine", scanner_learn_routine, METH_VARARGS,
+     "learn_routine(key)\n--\n\nLet messages of a learned kind of call or reply be in rows where they follow each other;"
+     " return the number of the kind, None if it is none."},
+    {"routine", scanner_routine, METH_NOARGS,
+     "routine()\n--\n\nRoutine exchanges of the last scan: (rows, frames, connections)."},
     {"pair", scanner_pair, METH_VARARGS,
      "pair(key, id, conn, keys)\n--\n\nPair the calls of a connection from now on, except for those that are open (program,"
      " version, serial); False unless both directions are open."},

@@ -16,8 +16,10 @@ from .events import Captured, Connection, Direction
 from .native import core
 from .native_plan import has_file
 from .native_types import NativeTypes, native_types
+from .routine import RoutineKind
 from .rpc.message import Header, Message, MessageDecoder, Status, Type, settled_place
 from .rpc.wire import MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, START
+from .session import stream_direction
 
 if TYPE_CHECKING:
     from .native import Columns, Scanner
@@ -36,6 +38,13 @@ _ANY_BYTES: Final = 0xFFFFFFFE
 _FAILED: Final = Status.VIR_NET_ERROR
 #: Data of a stream.
 _DATA: Final = (Type.VIR_NET_STREAM, Status.VIR_NET_CONTINUE)
+#: Calls, and replies without an error.
+_ROUTINE: Final = frozenset(
+    (
+        (Type.VIR_NET_CALL, "c2s", Status.VIR_NET_OK),
+        (Type.VIR_NET_REPLY, "s2c", Status.VIR_NET_OK),
+    )
+)
 #: A security layer may begin after these.
 _SASL: Final = frozenset((68, 69))
 
@@ -190,6 +199,39 @@ class NativeMessages(Learning):
 
     def hide(self, captured: Captured) -> None:
         """Do nothing: filters see every message."""
+
+
+class RoutineMessages(NativeMessages):
+    """The native core of a pass that gives messages, and routine exchanges as rows: those of procedures that
+    `takes` accepts."""
+
+    def __init__(self, registry: Registry, takes: Callable[[Header], bool]) -> None:
+        super().__init__(registry)
+        #: By the number of a kind.
+        self.routine: dict[int, RoutineKind] = {}
+        self._takes = takes
+        self._tried: set[bytes] = set()
+
+    def learn(self, captured: Captured) -> None:
+        """Learn the kind of a message that Python has read."""
+        super().learn(captured)
+        message, direction = captured.message, captured.direction
+        if self.scanner is None or direction is None:
+            return
+        header = message.header
+        key = _key(header, direction)
+        if key in self._tried or key not in self._known:
+            return
+        self._tried.add(key)
+        if (header.type, direction, header.status) in _ROUTINE and self._is_simple(header):
+            number = self.scanner.learn_routine(key)
+            if number is not None:
+                self.routine[number] = RoutineKind(header, message.payload_type)
+
+    def _is_simple(self, header: Header) -> bool:
+        """Return whether a procedure is accepted, and opens no stream."""
+        procedure = self._registry.procedure(header.prog, header.vers, header.proc)
+        return procedure is not None and stream_direction(procedure) is None and self._takes(header)
 
 
 def _fields(captured: Captured) -> tuple[Any, ...] | None:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 from .. import registry as registries
 from ..capture import stream
@@ -16,8 +16,9 @@ from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
-from ..native_kinds import NativeMessages
-from ..rpc.message import MessageDecoder, Status
+from ..native_kinds import NativeMessages, RoutineMessages
+from ..routine import RoutineExchanges
+from ..rpc.message import Header, MessageDecoder, Status
 from ..session import Exchange, Sessions, is_paired
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
@@ -55,6 +56,17 @@ class Collector(Protocol):
 
     def read(self, messages: int, start_ns: int | None, /) -> None:
         """Note the number of messages of the input, before any filter, and when it began."""
+
+
+@runtime_checkable
+class RoutineCollector(Collector, Protocol):
+    """Figures that may count routine exchanges without their messages."""
+
+    def takes(self, header: Header, /) -> bool:
+        """Return whether exchanges of a procedure may be RoutineExchanges."""
+
+    def routine(self, exchanges: RoutineExchanges, /) -> None:
+        """Add routine exchanges."""
 
 
 class Capture:
@@ -172,12 +184,17 @@ class Capture:
     def measure(self, collector: Collector) -> None:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
-        items = self._begin(whole_calls=True)
+        rows = None if self._filters or not isinstance(collector, RoutineCollector) else collector
+        items = self._begin(whole_calls=True, takes=None if rows is None else rows.takes)
         self._diagnoser = collector.diagnoser
         try:
-            for item in self._selected(items, all_events=True):
+            counted: Iterator[_Event | RoutineExchanges] = self._selected(items, all_events=True)
+            for item in counted:
                 assert not isinstance(item, Lines)
-                collector.add(item)
+                if not isinstance(item, RoutineExchanges):
+                    collector.add(item)
+                elif rows is not None:
+                    rows.routine(item)
             self._check(items)
         finally:
             items.close()  # which counts what was read
@@ -195,12 +212,16 @@ class Capture:
 
     def examine(self, diagnoser: Diagnoser) -> None:
         """Add all messages, events and notices to a diagnosis of several inputs."""
-        items = self._begin()
+        items = self._begin(takes=diagnoser.takes)
         self._diagnoser = diagnoser
+        examined: Iterator[_Event | RoutineExchanges] = items
         try:
-            for item in items:
+            for item in examined:
                 assert not isinstance(item, Lines)
-                diagnoser.add(item)
+                if isinstance(item, RoutineExchanges):
+                    diagnoser.routine(item)
+                else:
+                    diagnoser.add(item)
             self._check(items)
         finally:
             items.close()
@@ -244,9 +265,15 @@ class Capture:
     # The parts of a pass
 
     def _begin(
-        self, *, whole_calls: bool = False, lanes: Lanes | None = None, batches: bool = False
+        self,
+        *,
+        whole_calls: bool = False,
+        lanes: Lanes | None = None,
+        batches: bool = False,
+        takes: Callable[[Header], bool] | None = None,
     ) -> Generator[_Event]:
-        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines."""
+        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines.
+        Exchanges of procedures that `takes` accepts may be RoutineExchanges."""
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -263,10 +290,21 @@ class Capture:
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
         self._native = None
         if lanes is None and self._redact is None and core() is not None:
-            self._native = NativeMessages(self.registry)
-            lanes = Lanes(self._native)
+            if takes is None:
+                self._native = NativeMessages(self.registry)
+                lanes = Lanes(self._native)
+            else:
+                from ..capture.routine import RoutineLanes
+
+                self._native = routine = RoutineMessages(self.registry, takes)
+                lanes = RoutineLanes(routine)
         self._pass = self._events(self._read(lanes), batches)
         return self._pass
+
+    @property
+    def _filters(self) -> bool:
+        """True if each message is looked at."""
+        return self._filter is not None or self._on_message is not None
 
     def _end_pass(self) -> None:
         if self._pass is not None:
