@@ -44,7 +44,7 @@ def shorten(text: str, limit: int = 60) -> str:
 
 def wire_text(text: str | bytes) -> str:
     """Return a decoded string: bytes that are not UTF-8 are escaped."""
-    return text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
+    return text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text)
 
 
 @lru_cache(1024)  # the same few domains, again and again

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..names.fields import OneOf, meanings
 from ..rpc.message import Status
+from ..text import wire_text
 from .results import Authentication, ConnectionFigures, Feature, Opened, Registration
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _authentication(procedure: str, connection: ConnectionFigures, exchange: Exc
     auth.method = procedure.split("_")[1]
     mechanism = _field(exchange.call, "mech")
     if mechanism is not None:
-        auth.mechanism = mechanism if isinstance(mechanism, str) else mechanism.decode("utf-8", "replace")
+        auth.mechanism = wire_text(mechanism)
     if exchange.outcome == "error":
         auth.result = "error"
     elif _field(exchange.reply, "complete"):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 import msgspec
 
 from ..codec import types as xdr
 from ..codec.type_table import TypeTable
-from ..codec.values import XdrStruct, XdrUnion
+from ..codec.values import PartialText, XdrStruct, XdrUnion
 from ..codec.visitor import UUID_SIZE, Visitor, parts
 from ..codec.xdrtype import XdrType
 from ..text import uuid_text, wire_text
@@ -271,13 +271,19 @@ def _finder(node: xdr.Structure | xdr.UnionType, kind: str | None, finders: dict
             name = next((held[field] for field in _NAMES if field in held), None)
             uuid = held.get("uuid")
             if name is not None or uuid is not None:
-                text = wire_text(name) if isinstance(name, str | bytes) else None
-                add(NamedObject(kind, text, uuid_text(uuid) if isinstance(uuid, bytes) else None))
+                text = wire_text(name) if _is_whole(name) else None
+                if text is not None or isinstance(uuid, bytes):
+                    add(NamedObject(kind, text, uuid_text(uuid) if isinstance(uuid, bytes) else None))
             pool = held.get("pool")
-            if kind == "storage_vol" and isinstance(pool, str | bytes):
+            if kind == "storage_vol" and _is_whole(pool):
                 add(NamedObject("storage_pool", wire_text(pool)))
         for name, inner in finders.items():
             if name in held:
                 inner(held[name], add)
 
     return find
+
+
+def _is_whole(text: object) -> TypeGuard[str | bytes]:
+    """Return whether a value is a string; the beginning of one that broke off is not a name."""
+    return isinstance(text, str | bytes) and not isinstance(text, PartialText)

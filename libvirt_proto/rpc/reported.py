@@ -71,6 +71,11 @@ def _field(message: Message, name: str) -> Any:
     return getattr(payload, name, None)
 
 
+def reported_text(text: str | bytes) -> str:
+    """Return the text of an error; one that broke off ends with an ellipsis."""
+    return wire_text(text) + ("…" if isinstance(text, PartialText) else "")
+
+
 def reported_error(message: Message) -> LibvirtError | None:
     """Return the error that a message reports; None for other messages, and for a report that is
     malformed."""
@@ -83,7 +88,7 @@ def reported_error(message: Message) -> LibvirtError | None:
     return LibvirtError(
         code,
         names("virErrorNumber").get(code),
-        None if text is None else wire_text(text) + ("…" if isinstance(text, PartialText) else ""),
+        None if text is None else reported_text(text),
         domain,
         None if domain is None else names("virErrorDomain").get(domain),
         level,

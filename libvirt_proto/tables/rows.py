@@ -16,7 +16,7 @@ from ..codec.values import Partial
 from ..jsonlines.presenter import JsonLinesPresenter, MessageLine
 from ..rpc.message import Status
 from ..rpc.names import STATUSES, TYPES
-from ..text import wire_text
+from ..rpc.reported import reported_text
 
 if TYPE_CHECKING:
     from ..events import Captured
@@ -183,7 +183,7 @@ def reported(captured: Captured) -> tuple[int | None, str | None]:
         return None, None
     found = payload.fields.get if isinstance(payload, Partial) else partial(getattr, payload)
     code, text = found("code", None), found("message", None)
-    return code, wire_text(text) if isinstance(text, str | bytes) else None
+    return code, reported_text(text) if isinstance(text, str | bytes) else None
 
 
 def int64(value: int | None) -> int | None:
