@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from ..rpc.message import Header, Message, Status, Type, encode_message
+from ..rpc.message import Header, Message, encode_message
 from ..rpc.wire import REMOTE_PROGRAM, TYPES_WITH_FDS, WORD
+from .core import reply_header
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -39,11 +40,12 @@ Order = Literal["any", "recorded"]
 
 
 class Send(msgspec.Struct, frozen=True):
-    """A frame to send, `delay` seconds after the message before it. Its serial is replaced by that of the
-    call, except for events."""
+    """A frame to send, `delay` seconds after the message before it, with the serial of the call; a `verbatim`
+    one, such as an event, with its own."""
 
     frame: bytes
     delay: float = 0.0
+    verbatim: bool = False
 
 
 class Await(msgspec.Struct, frozen=True):
@@ -115,8 +117,7 @@ class Setup:
                 if (procedure := program.by_name.get(name)) is None:
                     continue
                 numbers = program.number, program.version, procedure.number
-                header = Header(*numbers, Type.VIR_NET_REPLY, 0, Status.VIR_NET_OK)
-                frame = encode_message(Message(header, 0, data=_SETUP[name]))
+                frame = encode_message(Message(reply_header(program, procedure), 0, data=_SETUP[name]))
                 self._answers[numbers] = Answer([Send(frame)])
                 if name == _AUTH_LIST:
                     self._auth_list = numbers

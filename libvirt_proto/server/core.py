@@ -120,9 +120,10 @@ def key(header: Header, payload: bytes) -> bytes:
     return HEADER.pack(header.prog, header.vers, header.proc, 0, 0, 0) + payload
 
 
-def reply_header(program: Program, procedure: Procedure, status: Status = Status.VIR_NET_OK) -> Header:
+def reply_header(program: Program, procedure: Procedure) -> Header:
     """Return the header of a reply; `ServerCore.send` sets its serial."""
-    return Header(program.number, program.version, procedure.number, Type.VIR_NET_REPLY, 0, status)
+    numbers = program.number, program.version, procedure.number
+    return Header(*numbers, Type.VIR_NET_REPLY, 0, Status.VIR_NET_OK)
 
 
 def error_frame(

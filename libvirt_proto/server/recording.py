@@ -218,7 +218,7 @@ class _Recorder:
         elif (frame := self._frame(captured)) is None:
             self._left_out["incomplete events"] += 1
         else:
-            call.answer.events.append(Send(frame, _seconds(call.event_ns, captured.time_ns)))
+            call.answer.events.append(Send(frame, _seconds(call.event_ns, captured.time_ns), verbatim=True))
             call.event_ns = captured.time_ns
 
     def _send(self, call: _Open, captured: Captured) -> None:

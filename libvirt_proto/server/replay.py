@@ -188,36 +188,40 @@ class _Client:
             await self._send(step, call.serial)
             if not replied:
                 replied = True
-                self._emit(answer)
+                self._emit(answer, call.serial)
         if answer.open_ended and not stream.aborted:
             await stream.until(Await(0, finish=True))
-            await self._send(Send(error_frame(call, "the end of this stream was not recorded", stream=True)))
+            await self._send(_stream_error(call, "the end of this stream was not recorded"), call.serial)
         elif stream.aborted:
-            await self._send(Send(error_frame(call, "stream aborted at client request", stream=True)))
+            await self._send(_stream_error(call, "stream aborted at client request"), call.serial)
         if self._streams.get(call.serial) is stream:
             del self._streams[call.serial]
         if answer.closes:
             self._link.abort()
 
-    def _emit(self, answer: Answer) -> None:
+    def _emit(self, answer: Answer, serial: int) -> None:
         if answer.events and id(answer) not in self._emitted:
             self._emitted.add(id(answer))
-            self._start(self._events(answer.events))
+            self._start(self._events(answer.events, serial))
 
-    async def _events(self, events: Iterable[Send]) -> None:
+    async def _events(self, events: Iterable[Send], serial: int) -> None:
         for event in events:
-            await self._send(event)
+            await self._send(event, serial)
 
-    async def _send(self, step: Send, serial: int | None = None) -> None:
+    async def _send(self, step: Send, serial: int) -> None:
         if self._timing and step.delay:
             await asyncio.sleep(step.delay)
-        self._core.send(step.frame, serial)
+        self._core.send(step.frame, None if step.verbatim else serial)
         self._flush()
         await self._link.drain()
 
     def _flush(self) -> None:
         for frame in self._core.take_output():
             self._link.write(frame)
+
+
+def _stream_error(call: Header, text: str) -> Send:
+    return Send(error_frame(call, text, stream=True))
 
 
 def _close(fds: Iterable[int]) -> None:
