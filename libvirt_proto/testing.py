@@ -147,7 +147,8 @@ def replay_server(capture: str | os.PathLike[str] | bytes, **options: Any) -> It
     """Run a server that answers as a capture recorded it: a path, or the bytes of a capture.
 
     Options: `order` ("any" or "recorded") and `timing` as in `libvirt-proto replay`, `listen` (its --listen),
-    `ports` and `registry` as in `libvirt_proto.open`. Raises the errors of `libvirt_proto.open`, and RecordingError for a capture without calls.
+    `ports` and `registry` as in `libvirt_proto.open`. Raises the errors of `libvirt_proto.open`, and
+    RecordingError for a capture without calls.
     """
     with ReplayServer(capture, **options) as server:
         yield server

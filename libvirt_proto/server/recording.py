@@ -185,11 +185,11 @@ class _Recorder:
         procedure = self._registry.procedure(header.prog, header.vers, header.proc)
         opens = procedure is not None and stream_direction(procedure) is not None
         call.answer.open_ended = opens and header.status == Status.VIR_NET_OK
-        call.event_ns = captured.time_ns
         connection.last = call
         early, connection.early = connection.early, []
         for event in early:
             self._event(connection, event)
+        call.event_ns = captured.time_ns
 
     def _stream(self, call: _Open, captured: Captured) -> None:
         header = captured.message.header

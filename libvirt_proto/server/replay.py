@@ -71,8 +71,8 @@ class Server:
 
     def _accepted(self, client: socket.socket) -> None:
         if len(self._clients) >= MAX_CONNECTIONS:
-            client.close()
             self._report(f"a connection was refused: there are {MAX_CONNECTIONS} already")
+            client.close()
             return
         task = asyncio.create_task(self._serve(client))
         self._clients.add(task)
@@ -93,11 +93,11 @@ class Server:
         core = ServerCore(unix=unix, max_frame=self._max_frame)
         try:
             await _Client(link, core, self._answers.session(), self._timing).run()
+            if core.error is not None:
+                self._report(f"a connection was closed: {core.error}")
         finally:
             link.abort()
             await link.wait_closed()
-        if core.error is not None:
-            self._report(f"a connection was closed: {core.error}")
 
 
 class _Stream:
