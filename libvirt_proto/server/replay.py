@@ -77,6 +77,7 @@ class Server:
         task = asyncio.create_task(self._serve(client))
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
+        task.add_done_callback(lambda _: client.close())  # also if it never ran
 
     def _not_accepted(self, error: OSError) -> None:
         self._report(f"connections have to wait: {reason(error)}")
