@@ -90,7 +90,7 @@ class ServerCore:
 
     def _received(self, frame: bytes, fds: tuple[int, ...]) -> Received | None:
         header = Header(*HEADER.unpack_from(frame, WORD_SIZE))
-        if header.prog == KEEPALIVE_PROGRAM:
+        if header.prog == KEEPALIVE_PROGRAM and header.type == Type.VIR_NET_MESSAGE:
             if is_ping(header):
                 self._output.append(PONG)
             return None

@@ -85,6 +85,13 @@ def test_returns_descriptors_with_their_call_and_stray_ones() -> None:
             os.close(fd)
 
 
+def test_keepalive_with_descriptors_is_a_call_and_returns_them() -> None:
+    """As a message without an answer it would lose them."""
+    [call] = core(unix=True).receive(frame(word(1), prog=0x6B656570, proc=1, type_=4) + b"\0", [99])
+    assert isinstance(call, Call)
+    assert call.fds == (99,)
+
+
 def test_client_understands_the_error() -> None:
     client = ClientCore()
     remote_program = program("remote")
