@@ -210,6 +210,12 @@ class NoticeCode(StrEnum):
     )
     NOTHING_IN_COMMON = "nothing-in-common", "The recordings share no connection."
 
+    # Output
+    NOT_IN_TIMELINE = (
+        "not-in-timeline",
+        "Exchanges and events without a time are not in a timeline; the text gives their number.",
+    )
+
     # Compatibility
     NOT_IN_RELEASE = (
         "not-in-release",

@@ -235,6 +235,15 @@ class Selection:
         """Return True for an event that is accepted."""
         return self._filter.of_event(event) and self._in_window(event.time_ns)
 
+    def lone(self, captured: Captured) -> bool:
+        """Return True for an accepted message that belongs to no exchange."""
+        matches = self._filter._matches(captured) and self._in_window(captured.time_ns)
+        is_error = self._filter._is_wanted_error(captured)
+        if self._calls is None:
+            return matches and is_error
+        accepted, _ = self._calls.feed(captured, matches, is_error)
+        return accepted
+
     def exchange(self, exchange: Exchange) -> list[Exchange]:
         """Add an exchange, and return the exchanges that are accepted now: those with a message that meets
         the conditions of messages, and for `errors_only` also one with an error."""

@@ -39,9 +39,6 @@ _MAX_LENT_BYTES: Final = 32 * 1024 * 1024
 #: Maximum number of open exchanges of a connection of which it pairs calls.
 _MAX_OTHERS: Final = 64
 
-#: Procedures that open a stream from the client in hand-written code; their .x comments do not mention it.
-_UNMENTIONED: Final = frozenset({"domain_migrate_prepare_tunnel3_params"})
-
 #: The role of a message: part of an exchange (call, reply, stream), or something else.
 Role = Literal["call", "reply", "stream", "event", "keepalive", "other"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -164,13 +161,16 @@ def role(header: Header) -> Role:
     return "keepalive" if header.prog == KEEPALIVE_PROGRAM else _ROLES.get(header.type, "other")
 
 
+def is_paired(header: Header) -> bool:
+    """Return whether a message is a part of an exchange."""
+    return role(header) in ("call", "reply", "stream")
+
+
 def stream_direction(procedure: Procedure) -> Direction | None:
-    """Return the direction of the stream that a procedure opens, None for most. (A console's stream carries
-    data both ways; the result is the direction in the definitions.)"""
-    annotations = procedure.annotations
-    if annotations.readstream is not None:
-        return "s2c"
-    return "c2s" if annotations.writestream is not None or procedure.name in _UNMENTIONED else None
+    """Return the direction of the stream that a procedure opens, None for most."""
+    from .codec.annotations import stream_direction  # loaded with the annotations of the first procedure
+
+    return stream_direction(procedure.name, procedure.annotations)
 
 
 class Pairing(Protocol):

@@ -130,6 +130,12 @@ def styled(stream: IO[str]) -> IO[str]:
     return stream.styled if isinstance(stream, _EscapingText) else stream
 
 
+def escaped(text: str) -> str:
+    """Return text for a terminal as standard output writes it: with our colours, and without anything else
+    that controls one."""
+    return _escaped_output(text)
+
+
 def _buffered(stream: io.TextIOWrapper) -> BinaryIO:
     """Return the stream's bytes, buffered even if PYTHONUNBUFFERED disables Python's buffer."""
     if isinstance(stream.buffer, io.RawIOBase):

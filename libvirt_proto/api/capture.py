@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast
 
 from .. import registry as registries
 from ..capture import stream
@@ -18,7 +18,7 @@ from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
 from ..native_kinds import NativeMessages
 from ..rpc.message import MessageDecoder, Status
-from ..session import Exchange, Sessions
+from ..session import Exchange, Sessions, is_paired
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
     from ..diagnose.findings import Diagnosis
-    from ..figures.collector import Measure
     from ..figures.results import Statistics
     from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
@@ -38,6 +37,20 @@ MAX_NOTICES: Final = 10_000
 #: The status of a message with an error; an int compares faster than a member of Status.
 _ERROR: Final = int(Status.VIR_NET_ERROR)
 _Event: TypeAlias = Captured | ConnectionEvent | ProbeEvent | LogLine | Lines | Closed
+
+
+class Collector(Protocol):
+    """Figures over the messages and events of passes. `diagnoser` gets their notices; None: nobody does."""
+
+    @property
+    def diagnoser(self) -> Diagnoser | None:
+        """Return the diagnosis that the collector also feeds."""
+
+    def add(self, item: Captured | ConnectionEvent | ProbeEvent | LogLine | Closed, /) -> None:
+        """Add a message or an event."""
+
+    def read(self, messages: int, start_ns: int | None, /) -> None:
+        """Note the number of messages of the input, before any filter, and when it began."""
 
 
 class Capture:
@@ -140,7 +153,7 @@ class Capture:
         self.measure(collector)
         return collector.finish(self.notice_counts)
 
-    def measure(self, collector: Measure) -> None:
+    def measure(self, collector: Collector) -> None:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
         items = self._begin(whole_calls=True)
@@ -368,6 +381,26 @@ class Capture:
         self._check(items)
         yield from self.unfinished()
 
+    def _with_events(
+        self, items: Generator[_Event], reach: Callable[[int | None, int | None], object]
+    ) -> Iterator[CapturedExchange | Captured | ConnectionEvent]:
+        sessions = self._sessions = Sessions(self.registry)
+        selection = self._selection or Selection(Filter(self.registry))
+        for item in items:
+            reach(self.start_ns, item.time_ns)
+            selection.start_ns = self.start_ns
+            if isinstance(item, ConnectionEvent):
+                if selection.event(item):
+                    yield item
+            elif isinstance(item, Closed):
+                yield from self._shown_exchanges(sessions.feed(item))
+            elif isinstance(item, Captured):
+                yield from self._shown_exchanges(sessions.feed(item))
+                if not is_paired(item.message.header) and selection.lone(item):
+                    yield self._show(item)
+        self._check(items)
+        yield from self.unfinished()
+
     def _exchange_lines(self, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:
         if self._on_message is not None or self._redact is not None:
             return self.exchanges()
@@ -474,6 +507,14 @@ def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator
     """Return the `exchanges` of a capture, of which the native core presents those that it can: it leaves
     lines."""
     return capture._exchange_lines(presenting)
+
+
+def timeline_of(
+    capture: Capture, reach: Callable[[int | None, int | None], object]
+) -> Iterator[CapturedExchange | Captured | ConnectionEvent]:
+    """Return the `exchanges` of a capture, and between them its events: of connections, and the messages that
+    belong to no exchange. `reach` is called with the beginning of the input and the time of each item."""
+    return capture._with_events(capture._begin(), reach)
 
 
 def observe(capture: Capture, on_item: Callable[[Seen], object]) -> None:

@@ -43,6 +43,7 @@ class Following:
         pipe is closed, or if another file follows (see `rotation`). Raises OSError."""
         while not self._stop.is_set() and self._rotation is None:
             if not self._grows and not self._waiting.poll(INTERVAL * 1000):
+                self._stop.wait(0)
                 continue
             data = os.read(self._descriptor, size)
             if data or not self._grows:

@@ -309,8 +309,22 @@ input_format = click.option(
 
 def inputs(command: Command) -> Command:
     """Add `FILE...` and the options for reading files, as parameter `inputs`."""
+    argument = click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+    return _inputs(command, argument)
 
-    @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+
+def one_input(command: Command) -> Command:
+    """Add `[FILE]` and the options for reading it, as parameter `inputs`, without files if none is given."""
+
+    def as_files(_ctx: click.Context, _argument: click.Parameter, file: str | None) -> tuple[str, ...]:
+        return () if file is None else (file,)
+
+    argument = click.argument("files", metavar="[FILE]", required=False, type=click.Path(), callback=as_files)
+    return _inputs(command, argument)
+
+
+def _inputs(command: Command, argument: Any) -> Command:
+    @argument  # type: ignore[untyped-decorator]
     @port
     @keylog
     @input_format
@@ -334,7 +348,7 @@ def inputs(command: Command) -> Command:
         stop = Stop() if follow else None
         return command(*args, inputs=Inputs(files, ports, stop, record, keylog, input_format), **rest)
 
-    return with_inputs  # type: ignore[return-value]
+    return with_inputs  # type: ignore[no-any-return]
 
 
 def _short_names(files: tuple[str, ...]) -> tuple[str, str]:

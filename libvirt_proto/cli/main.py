@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "decode": ("libvirt_proto.cli.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.cli.commands.relay:relay", "Show the messages between clients and a daemon."),
     "trace": ("libvirt_proto.cli.commands.trace:trace", "Show the messages of running daemons and clients."),
+    "top": ("libvirt_proto.cli.commands.top:top", "Show the busiest procedures and clients, live."),
     "stats": ("libvirt_proto.cli.commands.stats:stats", "Count and time the contents of captures."),
     "diagnose": ("libvirt_proto.cli.commands.diagnose:diagnose", "Find out what went wrong, and why."),
     "call": ("libvirt_proto.cli.commands.call:call", "Call a procedure of a daemon."),
@@ -53,7 +54,7 @@ COMMANDS: Final = {
 
 #: The commands in the groups of the help.
 GROUPS: Final = {
-    "Messages": ("decode", "stats", "diagnose", "trace", "relay", "call", "replay"),
+    "Messages": ("decode", "stats", "diagnose", "trace", "relay", "top", "call", "replay"),
     "Bytes": ("encode", "guess"),
     "Definitions": ("lookup", "list", "describe", "identify", "generate", "import", "diff", "lint"),
     "This tool": ("doctor", "completion"),
@@ -242,6 +243,7 @@ def main(traceback: bool) -> None:
       libvirt-proto stats libvirtd.log
       libvirt-proto relay --listen unix:/tmp/relay.sock --connect unix:/run/libvirt/libvirt-sock
       libvirt-proto trace --server-only
+      libvirt-proto top
       libvirt-proto lookup 66 auth_list
       libvirt-proto describe remote_nonnull_domain
       libvirt-proto generate systemtap -o tapset

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from . import options
 from .filter_options import context, filters
 from .status import Status
-from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, NoView, View
+from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, NoView, TimelineView, View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..compatibility import CompatibilityCheck
     from ..filters import Filter
     from ..metrics.counts import Metrics
+    from ..presenters.chrome_trace import ChromeTrace
     from ..presenters.clock import TimeStyle
     from ..presenters.style import Palette
     from ..redact.redactor import What
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FORMATS = ("pretty", "monitor", "jsonl")
+TRACE = "chrome-trace"
+FORMATS = ("pretty", "monitor", "jsonl", TRACE)
 
 
 class OutputOptions(msgspec.Struct, frozen=True):
@@ -56,6 +58,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
     wide: bool = False
     redact: What | None = None
     times: TimeStyle = "relative"
+    #: The document of `chrome-trace`, None for other formats.
+    trace: ChromeTrace | None = None
     #: What counts all messages meanwhile, and whether only that is wanted.
     metrics: Metrics | None = None
     silent: bool = False
@@ -90,6 +94,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
                 fit=self.output is None and not self.wide,
                 redact=self.redact,
             )
+        if self.trace is not None:
+            return TimelineView(self.trace)
         make = ExchangesView if self.exchanges else MessagesView
         return make(
             self.format,
@@ -119,23 +125,41 @@ class OutputOptions(msgspec.Struct, frozen=True):
             from ..api.capture import observe
 
             observe(capture, self.metrics.add)
+        with self.document(out, status):
+            try:
+                with closing(view.take(capture)) as lines:
+                    if live:
+                        for line in lines:
+                            out.write(line)
+                            out.flush()
+                    else:
+                        out.writelines(lines)
+            finally:  # also after an interrupt: calls without a reply may be what the user waited for
+                capture.close()
+                if self.metrics is not None:
+                    self.metrics.finish()
+                for text in view.finish(capture):
+                    out.write(text)
+                out.flush()
+                status.shown += capture.shown
+                for notice in as_of.notices() if as_of else ():
+                    status.notice(notice)
+
+    @contextmanager
+    def document(self, out: BinaryIO, status: Status) -> Iterator[None]:
+        """Write what precedes and follows the output of all sources in the block, also after an interrupt.
+        In a block of the same, do nothing."""
+        trace = self.trace
+        if trace is None or trace.is_open:
+            yield
+            return
+        out.write(trace.begin())
         try:
-            with closing(view.take(capture)) as lines:
-                if live:
-                    for line in lines:
-                        out.write(line)
-                        out.flush()
-                else:
-                    out.writelines(lines)
-        finally:  # also after an interrupt: calls without a reply may be what the user waited for
-            capture.close()
-            if self.metrics is not None:
-                self.metrics.finish()
-            for text in view.finish(capture):
-                out.write(text)
+            yield
+        finally:
+            out.write(trace.end())
             out.flush()
-            status.shown += capture.shown
-            for notice in as_of.notices() if as_of else ():
+            for notice in trace.notices():
                 status.notice(notice)
 
     def _as_of(self) -> CompatibilityCheck | None:
@@ -197,7 +221,8 @@ def show(command: Command) -> Command:
         "format_",
         type=options.Format(*FORMATS, text="pretty", json="jsonl"),
         metavar="FORMAT",
-        help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message."
+        help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message;"
+        " chrome-trace, with --exchanges: a timeline for Perfetto, chrome://tracing and the Firefox Profiler."
         " Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(
@@ -247,12 +272,42 @@ def show(command: Command) -> Command:
     ) -> Any:
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
         old = None if as_of is None else options.open_registry(as_of)
+        trace = None
+        if format_ == TRACE:
+            _check_trace(exchanges, times)
+            trace = _trace(registry, redact, acl=acl, absolute=times == "absolute")
         shown = OutputOptions(
-            registry, filter, format_, full, color, output, exchanges, acl, old, redact=redact, times=times
+            registry,
+            filter,
+            format_,
+            full,
+            color,
+            output,
+            exchanges,
+            acl,
+            old,
+            redact=redact,
+            times=times,
+            trace=trace,
         )
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]
+
+
+def _check_trace(exchanges: bool, times: TimeStyle) -> None:
+    """Raise click.UsageError for options that a timeline does not support."""
+    if not exchanges:
+        raise click.UsageError(f"--format {TRACE} shows calls with their replies: add --exchanges")
+    if times not in ("relative", "absolute"):
+        raise click.UsageError(f"--format {TRACE} requires --time relative or absolute, got {times}")
+
+
+def _trace(registry: Registry, redact: What | None, *, acl: bool, absolute: bool) -> ChromeTrace:
+    from ..access import Accesses
+    from ..presenters.chrome_trace import ChromeTrace
+
+    return ChromeTrace(registry, Accesses(registry) if acl else None, redact, absolute=absolute)
 
 
 def _on_terminal(output: Path | None) -> bool:

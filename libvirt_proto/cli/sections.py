@@ -27,9 +27,9 @@ SECTIONS: Final = {
     ),
     "Output": (
         "--format", "--exchanges", "--stats", "--diagnose", "--rule", "--ignore RULE", "--time", "--acl",
-        "--as-of", "--top", "--all", "--full", "--wide", "--json-schema", "--pretty-json", "--list-releases",
-        "--list-rules", "--fail-on", "--redact", "--color", "--output", "--write", "--check", "--force",
-        "--quiet", "--debug",
+        "--as-of", "--sort", "--window", "--interval", "--count", "--top", "--all", "--full", "--wide",
+        "--json-schema", "--pretty-json", "--list-releases", "--list-rules", "--fail-on", "--redact",
+        "--color", "--output", "--write", "--check", "--force", "--quiet", "--debug",
     ),
     "Metrics": ("--metrics", "--metrics-file"),
     "Definitions": ("--release", "--defs", "--package", "--define"),

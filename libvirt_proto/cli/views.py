@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..api.capture import Capture
     from ..api.messages import CapturedExchange
     from ..diagnose.findings import Diagnosis
+    from ..presenters.chrome_trace import ChromeTrace
     from ..presenters.clock import Clock, TimeStyle
     from ..presenters.native_lines import NativeLines
     from ..presenters.style import Palette
@@ -176,6 +177,31 @@ class ExchangesView:
             yield self._present(each.exchange)
             if self._native is not None:
                 self._native.learn_exchange(each.exchange)
+
+
+class TimelineView:
+    """Exchanges and events in a trace, which other sources of the command share."""
+
+    def __init__(self, trace: ChromeTrace) -> None:
+        self._trace = trace
+
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Return the events of each exchange as it is complete, and others between them."""
+        from ..api.capture import timeline_of
+
+        trace = self._trace
+        trace.source(capture.name)
+        for item in timeline_of(capture, trace.reach):
+            if isinstance(item, Captured):
+                yield trace.message(item)
+            elif isinstance(item, ConnectionEvent):
+                yield trace.event(item)
+            else:
+                yield trace.exchange(item.exchange)
+
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Return the exchanges that an interruption left open."""
+        return (self._trace.exchange(each.exchange) for each in capture.unfinished())
 
 
 class NoView:

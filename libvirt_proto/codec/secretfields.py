@@ -81,10 +81,16 @@ def parameter_kind(name: str) -> Kind | None:
     return "secret" if name in table("parameters")["secret"] or name_looks_secret(name) else None
 
 
+def entry(field: str) -> Entry | None:
+    """The entry of a field (`struct.field`); None if it is not listed."""
+    return next((entry for entry in entries() if entry.matches(field)), None)
+
+
 @cache
 def kind(field: str) -> Kind | None:
     """The kind of a field (`struct.field`); None if it is not listed."""
-    return next((entry.kind for entry in entries() if entry.matches(field)), None)
+    found = entry(field)
+    return None if found is None else found.kind
 
 
 def field_looks_secret(field: str) -> bool:

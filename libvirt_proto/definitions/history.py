@@ -37,9 +37,12 @@ def lookup(key: Key) -> Facts:
 
 
 def parts(type_: str) -> Mapping[str, Facts]:
-    """The history of a type's fields or members, only of those with a separate history."""
-    found = (tuple(key.split(" ")) for key in _data().FACTS)
-    return {key[2]: lookup(key) for key in found if key[0] in ("field", "member") and key[1] == type_}
+    """The history of a type's fields or members, only of those with a separate history; the type may go by an
+    older name."""
+    found = [tuple(key.split(" ")) for key in _data().FACTS]
+    key = ("type", type_)
+    name = key[1] if key in found else former().get(key, key)[1]
+    return {key[2]: lookup(key) for key in found if key[0] in ("field", "member") and key[1] == name}
 
 
 def find_former(name: str) -> Iterator[tuple[Key, Facts]]:

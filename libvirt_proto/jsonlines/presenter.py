@@ -189,8 +189,8 @@ class JsonLinesPresenter:
     def event(self, event: ConnectionEvent) -> bytes:
         """Return the line of an event."""
         conn = None if event.connection is None else connection_name(event.connection)
-        details = {_utf8(name): _utf8(text) for name, text in event.details}
-        return self._encode(EventLine(_utf8(event.kind), event.time_ns, conn, details)) + b"\n"
+        details = {utf8(name): utf8(text) for name, text in event.details}
+        return self._encode(EventLine(utf8(event.kind), event.time_ns, conn, details)) + b"\n"
 
     def line(self, captured: Captured) -> MessageLine:
         """Return the object of a line."""
@@ -233,7 +233,7 @@ class JsonLinesPresenter:
             line.missing = message.missing if message.missing > 0 else None
         if captured.sightings:
             line.sightings = tuple(
-                replace(each, recording=_utf8(each.recording)) for each in captured.sightings
+                replace(each, recording=utf8(each.recording)) for each in captured.sightings
             )
         if self._accesses is not None:
             line.access = self._accesses.of(captured) or msgspec.UNSET
@@ -259,10 +259,10 @@ def _identity(payload: Any) -> Any:
 
 def connection_name(connection: Connection) -> str:
     """Return the name of the connection, in UTF-8."""
-    return _utf8(str(connection))
+    return utf8(str(connection))
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
     """Return text that is valid UTF-8, for JSON: a socket's path may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
 

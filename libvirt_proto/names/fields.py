@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from ..codec.types import Definitions, Integer, Named, declared_parts, resolved
 from .fieldindex import FIELDS
 from .public import enums, names
 
@@ -46,6 +47,33 @@ def meanings(struct: str) -> Mapping[str, Meaning]:
     meaning."""
     fields = FIELDS.get(struct, {})
     return {name: _meaning(fields, data) for name, data in fields.items()}
+
+
+def known_fields(definitions: Definitions, reference: Named) -> Mapping[str, Any]:
+    """Return field → data of FIELDS, for the fields of a struct (or the discriminant of a union) in some
+    definitions.
+
+    A type in a user's definitions may have the name of a libvirt type: only integer fields are considered,
+    and fields whose `key` is not a field, too.
+    """
+    known = FIELDS.get(reference.name, {})
+    if not known:
+        return known
+    # A discriminant comes first; of two parts with one name it counts.
+    parts = reversed(declared_parts(definitions.definition(reference).node))
+    fields = {part.name: resolved(part.node, definitions) for part in parts}
+    return {
+        name: data
+        for name, data in known.items()
+        if isinstance(fields.get(name), Integer)
+        and key(name) not in fields
+        and (not isinstance(data, Mapping) or isinstance(fields.get(data["by"]), Integer))
+    }
+
+
+def key(field: str) -> str:
+    """Return the key of the names of a field's numbers."""
+    return f"{field}_name"
 
 
 def enums_of(struct: str) -> Mapping[str, tuple[str, ...]]:

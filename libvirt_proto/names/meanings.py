@@ -1,8 +1,4 @@
-"""Fields of a type whose numbers have names in the public libvirt API, and the keys of these names.
-
-A type in a user's definitions may have the name of a libvirt type: only integer fields are considered, and a
-key never replaces a field of the same name.
-"""
+"""Fields of a type whose numbers have names in the public libvirt API, and these names."""
 
 from __future__ import annotations
 
@@ -11,31 +7,17 @@ from functools import cache
 from typing import Any
 
 from ..codec.type_table import TypeTable
-from ..codec.types import Integer, Named, declared_parts, resolved
-from .fields import Bits, By, Meaning, OneOf, meanings
+from ..codec.types import Named
+from .fields import Bits, By, Meaning, OneOf, key, known_fields, meanings
 
-
-def key(field: str) -> str:
-    """Return the key of the names of a field's numbers."""
-    return f"{field}_name"
+__all__ = ["key", "meanings_of", "name_of"]
 
 
 @cache
 def meanings_of(types: TypeTable, reference: Named) -> Mapping[str, Meaning]:
     """Return field → meaning of a struct or a union; of a union, only the discriminant can have one."""
-    known = meanings(reference.name)
-    if not known:
-        return known
-    # A discriminant comes first; of two parts with one name it counts.
-    parts = reversed(declared_parts(types.definition(reference).node))
-    fields = {part.name: resolved(part.node, types) for part in parts}
-    return {
-        name: meaning
-        for name, meaning in known.items()
-        if isinstance(fields.get(name), Integer)
-        and key(name) not in fields
-        and (not isinstance(meaning, By) or isinstance(fields.get(meaning.field), Integer))
-    }
+    known = known_fields(types, reference)
+    return {name: meaning for name, meaning in meanings(reference.name).items() if name in known}
 
 
 def name_of(meaning: Meaning, number: int, fields: Mapping[str, Any]) -> str | tuple[str | int, ...] | None:

@@ -20,13 +20,17 @@ _SEPARATORS: Final = " _./:-"
 
 class Column(NamedTuple):
     """A column. `drop` is the order in which columns are left out, lowest number first; None is never left
-    out. Cells of a column with `cut` are cut if necessary, the last such column first."""
+    out. Cells of a column with `cut` are cut if necessary, the last such column first. A column grows to
+    `wanted` if there is space, the last one first. `colours` are the prefixes of a Palette for its cells;
+    empty: none has a colour."""
 
     head: str
     cells: Sequence[str]
     drop: int | None = None
     right: bool = True
     cut: bool = False
+    wanted: int = 0
+    colours: Sequence[str] = ()
 
     @property
     def width(self) -> int:
@@ -44,11 +48,15 @@ def lines(columns: Sequence[Column], width: int, palette: Palette = PLAIN) -> It
         if not droppable:
             break
         shown.remove(min(droppable, key=lambda column: column.drop or 0))
-    widths = _cut_widths(shown, width)
+    widths = _fitting_widths(shown, width)
     cells = [
         [_aligned(cell, size, right=column.right) for cell in (column.head, *column.cells)]
         for column, size in zip(shown, widths, strict=True)
     ]
+    for column, texts in zip(shown, cells, strict=True):
+        for number, colour in enumerate(column.colours, 1):
+            if colour:
+                texts[number] = f"{colour}{texts[number]}{palette.off}"
     head, *rows = (_GAP.join(row).rstrip() for row in zip(*cells, strict=True))
     yield f"{palette.field}{head}{palette.off}"
     yield from rows
@@ -101,12 +109,15 @@ def _total(columns: Sequence[Column], widths: Sequence[int]) -> int:
     return sum(widths) + len(_GAP) * (len(columns) - 1)
 
 
-def _cut_widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Return the widths of the columns, of which those that can be cut are."""
+def _fitting_widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Return the widths of the columns, of which those that can be cut are, and others grow."""
     widths = [column.width for column in columns]
     for least in (_SHORT, _LEAST):
         for number in reversed(range(len(columns))):
             over = _total(columns, widths) - width
             if over > 0 and columns[number].cut:
                 widths[number] = max(min(widths[number], least), widths[number] - over)
+    for number in reversed(range(len(columns))):
+        free = max(0, width - _total(columns, widths))
+        widths[number] += min(free, max(0, columns[number].wanted - widths[number]))
     return widths

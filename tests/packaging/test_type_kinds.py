@@ -28,6 +28,7 @@ EXCEPTIONS: Final[Mapping[str, str]] = {
     "codegen/libvirt_proto_codegen/targets/python/calls.py": "generates code that calls typedefs",
     "codegen/libvirt_proto_codegen/targets/python/scope.py": "generates annotations",
     "codegen/libvirt_proto_codegen/targets/python/types.py": "generates classes of definitions",
+    "codegen/libvirt_proto_codegen/targets/registry/types.py": "describes types, does not traverse them",
     "codegen/libvirt_proto_codegen/targets/structs.py": "prints C declarations, which nest inside out",
 }  # fmt: skip
 

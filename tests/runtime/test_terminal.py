@@ -90,6 +90,19 @@ COMMANDS: Final = tuple(
     stats strace/NAME
     stats --format json messages/NAME
     stats --format json strace/NAME
+    top NAME
+    top --format text garbage/NAME
+    top --window NAME messages/NAME
+    top --format text messages/NAME
+    top --format text strace/NAME
+    top --format text log/NAME
+    top --format json messages/NAME
+    call NAME
+    call -c NAME connect_get_uri
+    call -c test:///?socket=none/NAME connect_get_uri
+    call -c test:///?NAME=1 connect_get_uri
+    call -c test:///default connect_get_uri NAME
+    call -c test:///default connect_get_uri @NAME
     encode NAME
     encode -o none/NAME lines/NAME
     encode lines/NAME

@@ -31,6 +31,7 @@ from .sources import complete_release, load
 _ALL = {**TARGETS, **PROBE_TARGETS}
 _DEFAULT = f"{', '.join(DEFAULT_TARGETS[:-1])} and {DEFAULT_TARGETS[-1]}"
 _NOTHING = "nothing was generated"
+_STDOUT = Path("-")
 _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
 
@@ -59,7 +60,8 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
 
     \b
     Files go to DIR. With one TARGET they are in DIR itself (by default generated/TARGET), with several
-    in DIR/TARGET (by default generated/TARGET).
+    in DIR/TARGET (by default generated/TARGET). For a target with one file, -o - prints it; the registry's
+    schema does not count.
 
     \b
     Examples:
@@ -71,6 +73,7 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
       libvirt-proto generate bpftrace -o bt               bt/rpc-monitor.bt, …, which need no tapset
       libvirt-proto generate structs --defs src -o src    src/remote_protocol-structs, … (libvirt's own)
       libvirt-proto generate structs --defs src -o src --check
+      libvirt-proto generate registry -o - | jq -c '.programs[] | [.name, .number]'
       libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
       libvirt-proto generate python --defs file.x -o filedemo
       libvirt-proto generate python -o filedemo --defs file.x --check
@@ -103,7 +106,7 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     "--output",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The output folder.",
+    help="The output folder; - prints the only file of a target.",
 )
 @click.option(
     "--define",
@@ -144,7 +147,13 @@ def generate(
             "--library requires the target probes or bpftrace, and --all-probes the target probes"
         )
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
+    printed = output == _STDOUT
+    if printed and (check or len(names) > 1):
+        raise click.UsageError("-o - requires exactly one target, without --check")
     made = _artefacts(names, release, defs, dict(defines), libraries, all_probes, quiet)
+    if printed:
+        _print(names[0], made[names[0]])
+        return
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -244,6 +253,14 @@ def _check(target: str, artefacts: tuple[Artefact, ...], place: Path, quiet: boo
     if not found and not quiet:
         click.echo(printable(f"{target}: {_files(len(artefacts))} in {place} are current"))
     return not found
+
+
+def _print(target: str, artefacts: tuple[Artefact, ...]) -> None:
+    """Print the only file of a target, without its JSON Schema; raises click.UsageError if it has several."""
+    texts = [artefact.text for artefact in artefacts if not artefact.path.endswith(".schema.json")]
+    if len(texts) != 1:
+        raise click.UsageError(f"{target} has {_files(len(texts))}; write them to a folder (-o DIR)")
+    click.echo(texts[0], nl=False)
 
 
 def _summary(target: str, count: int, place: Path, changes: list[Difference]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 from libvirt_proto.codec.history import KINDS, Event, Key, Provenance, Span
@@ -58,6 +59,26 @@ class History:
             return facts.since
         above = owner(key)
         return self.since(above) if above is not None else Span(by=self.first)
+
+    def current(self, key: Key) -> Key:
+        """Return the key by which the history knows a thing that may have an older name."""
+        if key in self.facts or key[0] in ("program", "procedure"):
+            return key
+        if key in self._former:
+            return self._former[key]
+        above = owner(key)
+        now = above if above is None else self.current(above)
+        return key if now is None or now == above else self.current((key[0], now[1], key[2]))
+
+    @cached_property
+    def _former(self) -> Mapping[Key, Key]:
+        """The keys that things had before they were renamed, with their present keys."""
+        return {
+            (*key[:-1], str(event.before)): key
+            for key, known in self.facts.items()
+            for event in known.events
+            if event.kind == "renamed" and key[0] not in ("program", "procedure")
+        }
 
 
 def owner(key: Key) -> Key | None:

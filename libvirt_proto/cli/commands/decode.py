@@ -80,6 +80,7 @@ def decode(
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
+      libvirt-proto decode --exchanges --format chrome-trace -o trace.json capture.pcap
       libvirt-proto decode --as-of 1.2.9 -o /dev/null capture.pcap
 
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
@@ -90,7 +91,7 @@ def decode(
     if merge and inputs.record is not None:
         raise click.UsageError("--merge and -w exclude each other: record each of the files separately")
     if jobs > 1 and len(inputs.files) > 1:
-        _check_jobs(inputs, merge)
+        _check_jobs(inputs, show, merge)
     if show.metrics is not None and (merge or len(inputs.files) > 1 or not inputs.is_live(inputs.files[0])):
         raise click.UsageError(
             "metrics require one input that goes on: --follow, standard input (-), or a FIFO"
@@ -102,6 +103,7 @@ def decode(
         destination(show.output) as out,
         status,
         stopping(inputs.follow),
+        show.document(out, status),
     ):
         if merge:
             with inputs.merged(
@@ -144,8 +146,10 @@ def _file(
         show.write(capture, out, status, live=inputs.is_live(file))
 
 
-def _check_jobs(inputs: Inputs, merge: bool) -> None:
+def _check_jobs(inputs: Inputs, show: OutputOptions, merge: bool) -> None:
     """Raise click.UsageError for options that several processes do not support."""
+    if show.trace is not None:
+        raise click.UsageError(f"--format {show.format} requires --jobs 1: its files have one timeline")
     if merge:
         raise click.UsageError("--merge requires --jobs 1")
     if inputs.record is not None:

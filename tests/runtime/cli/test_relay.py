@@ -20,6 +20,7 @@ from libvirt_proto.capture.address import listen, parse
 from libvirt_proto.cli import main as cli
 from tests.support.frames import frame, text, word
 from tests.support.relays import COMMAND, PATIENCE, connect, relay
+from tests.support.trace_events import read
 
 #: Two calls whose replies have no payload, as answered by the daemon below.
 CLOSES = [frame(serial=serial, proc=2) for serial in range(2)]
@@ -101,6 +102,17 @@ def test_applies_filters_to_output_and_recording(tmp_path: Path) -> None:
     assert f"unix:pid {os.getpid()}-{tmp_path}/back" in shown[0]
     again = CliRunner().invoke(cli.main, ["decode", "--format", "jsonl", str(record)])
     assert [json.loads(line)["serial"] for line in again.stdout.splitlines()] == [0, 0, 1, 1]
+
+
+def test_timeline_ends_with_the_relay(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{tmp_path}/front", server, "--exchanges", "--format", "chrome-trace") as running,
+    ):
+        converse(running.address, *CLOSES)
+        status, out, err = running.end()
+    assert [event["args"]["serial"] for event in read(out.encode()).of("X")] == [0, 1]
+    assert (status, err) == (0, "── 4 messages, 1 connection, no problems\n")
 
 
 def test_messages_are_shown_immediately(tmp_path: Path) -> None:
