@@ -212,7 +212,7 @@ class ClientCore:
 
     @property
     def error(self) -> ProtocolError | None:
-        """What the server sent that no server sends."""
+        """The violation of the protocol by the server that ended the connection."""
         return self._frames.error
 
     @property

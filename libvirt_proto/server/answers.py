@@ -1,4 +1,4 @@
-"""What a server sends after a call, as data, and the choice of it for each call."""
+"""Answers of a server as data: the messages that follow a call, and the choice of them for each call."""
 
 from __future__ import annotations
 

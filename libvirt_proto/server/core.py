@@ -66,7 +66,7 @@ class ServerCore:
 
     @property
     def error(self) -> ProtocolError | None:
-        """What the client sent that no client sends."""
+        """The violation of the protocol by the client that ended the connection."""
         return self._frames.error
 
     def receive(self, data: bytes, fds: Sequence[int] = ()) -> list[Received]:

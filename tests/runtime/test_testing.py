@@ -16,7 +16,8 @@ from libvirt_proto import ConnectionLost, LibvirtError, ProtocolError, connect_s
 from libvirt_proto.generated import remote
 from libvirt_proto.testing import Drop, Failure, Raw, Reply, ScriptedServer
 from tests.support.frames import frame, word
-from tests.support.replays import ask, connect
+from tests.support.relays import client as connect
+from tests.support.replays import ask
 
 DOMAIN = remote.RemoteNonnullDomain("vm1", bytes(16), 1)
 CAPTURE = Path(__file__).parents[1] / "captures" / "virsh-domname.pcap"

@@ -1,4 +1,4 @@
-"""Recordings of conversations for replay, and raw clients of its servers."""
+"""Recordings of conversations for replay, and what raw clients do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from libvirt_proto.capture.address import Address
 from libvirt_proto.capture.pcap.recorder import Recorder
 from libvirt_proto.events import Chunk, Connection, Direction
 
-PATIENCE = 20.0
 SECOND = 10**9
 
 
@@ -51,16 +49,6 @@ def pcapng(said: Iterable[Said], *, closed: bool = True) -> bytes:
         recorder.add(Chunk(connection, "c2s", last, b"", end=True))
         recorder.add(Chunk(connection, "s2c", last, b"", end=True))
     return file.getvalue()
-
-
-def connect(address: Address) -> socket.socket:
-    """A connection to a server."""
-    if address.transport == "unix":
-        one = socket.socket(socket.AF_UNIX)
-        one.settimeout(PATIENCE)
-        one.connect(address.path)
-        return one
-    return socket.create_connection((address.name, address.port), PATIENCE)
 
 
 def receive(one: socket.socket) -> bytes:

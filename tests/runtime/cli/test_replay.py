@@ -3,70 +3,41 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from libvirt_proto.capture.address import Address, parse
 from libvirt_proto.cli import main as cli
 from tests.support.frames import frame
-from tests.support.replays import PATIENCE, ask, connect
+from tests.support.relays import Running, connect, listening
+from tests.support.replays import ask
 
-COMMAND = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "replay"]
 CAPTURE = Path(__file__).parents[2] / "captures" / "virsh-domname.pcap"
 
 
-@contextmanager
-def replay(*words: str) -> Iterator[tuple[subprocess.Popen[str], Address, str]]:
-    """The running command, its address, and the rest of its first line."""
-    with subprocess.Popen(
-        [*COMMAND, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # As in a shell script with `&`.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    ) as process:
-        try:
-            assert process.stderr is not None
-            said = process.stderr.readline()
-            assert said.startswith("listening on "), said + process.stderr.read()
-            address, _, rest = said.removeprefix("listening on ").partition(", ")
-            yield process, parse(address), rest
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str, str]:
-    process.send_signal(number)
-    out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
+def replay(listen: str) -> AbstractContextManager[Running]:
+    return listening("replay", CAPTURE, "--listen", listen)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("listen", ["unix:{}/s", "tcp::0", "tcp:127.0.0.1:0"])
 def test_ends_cleanly_on_signals(tmp_path: Path, listen: str, number: signal.Signals) -> None:
-    with replay(str(CAPTURE), "--listen", listen.format(tmp_path)) as (process, address, rest):
-        assert rest == f"replaying 8 calls of {CAPTURE}\n"
-        address = Address(address.transport, address.name or "localhost", address.port)
-        with connect(address) as one:
+    with replay(listen.format(tmp_path)) as running:
+        assert running.what == f"replaying 8 calls of {CAPTURE}\n"
+        with connect(running.address.replace("tcp::", "tcp:localhost:")) as one:
             assert ask(one, frame(proc=66))
-            assert end(process, number) == (0, "", "")
+            assert running.end(number) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unrecorded_calls_are_listed_and_the_status_is_1() -> None:
-    with replay(str(CAPTURE), "--listen", "tcp:127.0.0.1:0") as (process, address, _):
-        with connect(address) as one:
+    with replay("tcp:127.0.0.1:0") as running:
+        with connect(running.address) as one:
             for proc in (157, 157, 59, 0x7FFFFFFF):
                 ask(one, frame(proc=proc))
-        status, _, err = end(process, signal.SIGTERM)
+        status, _, err = running.end()
     assert status == 1
     assert err == (
         "replay: error: 4 calls without a recorded answer: connect_get_hostname (1),"
@@ -75,11 +46,11 @@ def test_unrecorded_calls_are_listed_and_the_status_is_1() -> None:
 
 
 def test_hostile_clients_are_reported_a_limited_number_of_times() -> None:
-    with replay(str(CAPTURE), "--listen", "tcp:127.0.0.1:0") as (process, address, _):
+    with replay("tcp:127.0.0.1:0") as running:
         for _ in range(30):
-            with connect(address) as one:
+            with connect(running.address) as one:
                 assert ask(one, b"GET / HTTP/1.0\r\n\r\n") == b""
-        status, _, err = end(process, signal.SIGTERM)
+        status, _, err = running.end()
     assert status == 0
     assert err.count("replay: warning: a connection was closed: ") == err.count("\n") == 20
 

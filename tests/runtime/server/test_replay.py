@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import libvirt_proto
 from libvirt_proto import LibvirtError, connect_sync, decode_message
 from libvirt_proto.server.replay import MAX_CONNECTIONS, MAX_FRAME
 from libvirt_proto.testing import ReplayServer, replay_server
 from tests.support.conversations import procedure
 from tests.support.frames import frame, text, word
-from tests.support.replays import Said, ask, client, connect, pcapng, receive, server
+from tests.support.relays import client as connect
+from tests.support.replays import Said, ask, client, pcapng, receive, server
 
 HOSTNAME = procedure("connect_get_hostname")
 TYPE = procedure("connect_get_type")
@@ -63,6 +65,26 @@ def test_equal_calls_get_their_answers_in_order_then_the_last_again() -> None:
     assert found == [
         frame(name, proc=HOSTNAME, type_=1, serial=serial) for serial, name in enumerate(names, 40)
     ]
+
+
+@pytest.mark.parametrize("name", ["tour.pcap", "stream-events-keepalive.pcap", "virsh-domname.pcap"])
+@pytest.mark.parametrize("order", ["any", "recorded"])
+def test_every_recorded_call_gets_its_reply(captures: Path, name: str, order: str) -> None:
+    """Descriptors excepted. Streams and events come between the replies."""
+    with libvirt_proto.open(captures / name) as capture:
+        exchanges = [each for each in capture.exchanges() if each.outcome in ("ok", "error")]
+    connections = {each.connection.id for each in exchanges}
+    with replay_server(captures / name, order=order) as running, ExitStack() as stack:
+        clients = {each: stack.enter_context(connect(running.address)) for each in sorted(connections)}
+        for each in sorted(exchanges, key=lambda each: each.call.n if each.call else 0):
+            assert each.call is not None
+            assert each.reply is not None
+            one = clients[each.connection.id]
+            one.sendall(libvirt_proto.encode_message(each.call.message))
+            while (got := decode_message(receive(one), "s2c")).header.type != 1:
+                pass
+            assert got == each.reply.message
+        assert running.unrecorded == {}
 
 
 def test_unrecorded_call_gets_an_error_that_names_it_and_is_counted() -> None:
