@@ -31,8 +31,6 @@ _SETUP: Final = {
     "connect_unregister_close_callback": b"",
 }
 _SETUP_OF: Final = {"remote": tuple(_SETUP), "admin": ("connect_open", "connect_close")}
-#: A recorded list would ask for SASL or polkit.
-_AUTH_LIST: Final = "auth_list"
 
 NO_DESCRIPTORS: Final = "descriptors cannot be replayed"
 
@@ -111,7 +109,6 @@ class Setup:
 
     def __init__(self, registry: Registry) -> None:
         self._answers: dict[tuple[int, int, int], Answer] = {}
-        self._auth_list: tuple[int, int, int] | None = None
         for program in registry.programs():
             for name in _SETUP_OF.get(program.name, ()):
                 if (procedure := program.by_name.get(name)) is None:
@@ -119,16 +116,10 @@ class Setup:
                 numbers = program.number, program.version, procedure.number
                 frame = encode_message(Message(reply_header(program, procedure), 0, data=_SETUP[name]))
                 self._answers[numbers] = Answer([Send(frame)])
-                if name == _AUTH_LIST:
-                    self._auth_list = numbers
 
     def default(self, header: Header) -> Answer | None:
         """Return the answer to such a call that is not recorded; None for other calls."""
         return self._answers.get((header.prog, header.vers, header.proc))
-
-    def always(self, header: Header) -> bool:
-        """Return whether a recorded answer is ignored."""
-        return (header.prog, header.vers, header.proc) == self._auth_list
 
 
 class Recorded:
@@ -163,14 +154,11 @@ class Recorded:
 
     def answer(self, call: Call) -> Answer | str:
         """Return what follows a call in any order."""
-        header = call.header
-        default = self._setup.default(header)
-        answers = None if self._setup.always(header) else self._by_key.get(call.key)
-        if answers:
+        if answers := self._by_key.get(call.key):
             position = self._given[call.key]
             self._given[call.key] = min(position + 1, len(answers) - 1)
             return self.checked(call, answers[position])
-        return default or self.refuse(call, "this call was not recorded")
+        return self._setup.default(call.header) or self.refuse(call, "this call was not recorded")
 
     def checked(self, call: Call, answer: Answer) -> Answer | str:
         """Return an answer, or why it cannot be sent."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..registry import Registry
 
 #: Maximum number of recorded messages, and of their bytes.
-MAX_MESSAGES: Final = 1_000_000
+MAX_MESSAGES: Final = 500_000
 MAX_BYTES: Final = 256 * 1024 * 1024
 #: Procedures of authentication: clients are told that there is none.
 _AUTHENTICATION: Final = frozenset(
