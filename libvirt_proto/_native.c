@@ -1350,6 +1350,7 @@ static PyType_Spec plan_spec = {"libvirt_proto._native.Plan", sizeof(PlanObject)
 #define HEADER_END 28
 
 typedef struct Talk Talk; /* a connection whose calls are paired with their replies */
+typedef struct Columns Columns; /* rows of messages */
 
 typedef struct {
     uint8_t key[MAX_KEY];
@@ -1359,6 +1360,8 @@ typedef struct {
     Out pending, conn;
     PyObject *connection; /* for objects */
     Talk *talk; /* NULL without */
+    uint64_t batch; /* of rows: the one in which the connection has the code */
+    uint32_t code;
 } Lane;
 
 /* The part of a header that decides about a line: program, version, procedure, type, status, and the direction. */
@@ -1373,7 +1376,8 @@ typedef struct {
 enum { TEXT, NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA, SLOTS };
 /* In the line of an exchange also these; values of messages are those of the call, or OF_REPLY. */
 enum {
-    EXCHANGE = SLOTS, LATENCY, TOOK, OVERTAKEN, OVERTAKEN_TEXT, NAME_TEXT, NAME_JSON, UUID_TEXT, EXCHANGE_SLOTS,
+    EXCHANGE = SLOTS, LATENCY, TOOK, OVERTAKEN, OVERTAKEN_TEXT, NAME_TEXT, NAME_JSON, UUID_TEXT,
+    ERROR_CODE, ERROR_JSON, EXCHANGE_SLOTS,
     OF_REPLY = 32
 };
 
@@ -1389,8 +1393,17 @@ typedef struct {
     uint32_t first, count, checks; /* parts of the line; after them, steps of the check */
     PyObject *fields; /* for objects: program, version, procedure, type, status, name of the payload's type */
     uint32_t exchange_first, exchange_count; /* of a reply: parts of the line of its exchange */
-    uint8_t exchange_known;
+    uint8_t exchange_known, routine;
 } Kind;
+
+/* A message that is being read, or kept. */
+typedef struct {
+    const Kind *kind;
+    const uint8_t *frame;
+    uint32_t length;
+    int64_t time_ns;
+    uint64_t n, packet;
+} Said;
 
 typedef struct {
     PyObject_HEAD
@@ -1418,6 +1431,15 @@ typedef struct {
     size_t call_bytes;
     uint64_t exchanges, presented;
     Out closed;
+    /* For routine exchanges: whether there are such kinds, rows and frames of a scan, the connections of the rows, and
+     * the last message if it is a call that may begin another row: its lane (NULL: it is none), and its place. */
+    int routine;
+    Out rows, frames;
+    PyObject *connections;
+    Said call;
+    const Lane *call_lane;
+    size_t call_frame;
+    Columns *columns; /* for rows; else NULL */
 } Scanner;
 
 static inline uint64_t mixed(uint64_t state, uint64_t word)
@@ -1677,6 +1699,525 @@ static int put_line(Scanner *self, const Lane *lane, const Kind *kind, const uin
     return OK;
 }
 
+/* ---- rows of messages ---- */
+
+/* Columns as Arrow lays them out: values in the machine's byte order, bits of those that are there, ends of texts.
+ * Their order is that of ROW in libvirt_proto/tables/rows.py. A batch is full with this many rows or bytes of texts,
+ * which the messages of a packet may exceed. */
+#define MAX_ROWS 65536
+#define MAX_ROW_BYTES ((size_t)16 << 20)
+enum {
+    C_NUMBER, C_TIME, C_PACKET, C_MISSING, WIDE_COLUMNS, /* eight bytes; the next ones have four */
+    C_CONN = WIDE_COLUMNS, C_LENGTH, C_SERIAL, C_FDS, C_CODE,
+    KIND_COLUMNS, /* from here on, the kind of a message determines the value */
+    TEXT_COLUMNS = KIND_COLUMNS + 9,
+    C_PAYLOAD = TEXT_COLUMNS, C_DATA, C_PROBLEM, C_ERROR, COLUMNS
+};
+#define TEXTS (COLUMNS - TEXT_COLUMNS)
+
+struct Columns {
+    PyObject_HEAD
+    uint8_t *values[TEXT_COLUMNS];
+    uint8_t *valid[COLUMNS]; /* a bit for each row */
+    uint8_t has_null[COLUMNS];
+    int32_t *ends[TEXTS]; /* one more than rows */
+    Out texts[TEXTS];
+    size_t rows, room;
+    size_t usual, usual_texts[TEXTS]; /* room of the last batch */
+    PyObject *conns; /* name of a connection -> its code in this batch */
+    uint64_t batch;  /* from 1 */
+    PyObject *memory; /* the class of what a batch is taken in */
+};
+
+static int columns_grow(Columns *to)
+{
+    const size_t room = to->room ? 2 * to->room : to->usual;
+    for (size_t i = 0; i < COLUMNS; i++) {
+        uint8_t *valid = PyMem_Realloc(to->valid[i], room / 8);
+        if (valid == NULL)
+            return NO_MEMORY;
+        to->valid[i] = valid;
+    }
+    for (size_t i = 0; i < TEXT_COLUMNS; i++) {
+        uint8_t *values = PyMem_Realloc(to->values[i], room * (i < WIDE_COLUMNS ? 8 : 4));
+        if (values == NULL)
+            return NO_MEMORY;
+        to->values[i] = values;
+    }
+    for (size_t i = 0; i < TEXTS; i++) {
+        int32_t *ends = PyMem_Realloc(to->ends[i], (room + 1) * sizeof *ends);
+        if (ends == NULL)
+            return NO_MEMORY;
+        to->ends[i] = ends;
+        ends[0] = 0;
+        if (!to->room && out_room(&to->texts[i], to->usual_texts[i]))
+            return NO_MEMORY;
+    }
+    to->room = room;
+    return OK;
+}
+
+static inline int columns_room(Columns *to) { return to->rows < to->room ? OK : columns_grow(to); }
+
+static int columns_full(const Columns *of)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < TEXTS; i++)
+        size += of->texts[i].size;
+    return of->rows >= MAX_ROWS || size >= MAX_ROW_BYTES;
+}
+
+/* Drop the rows from a number on, and texts of a row that is not complete. */
+static void columns_back_to(Columns *to, size_t rows)
+{
+    to->rows = rows;
+    for (size_t i = 0; i < TEXTS; i++)
+        to->texts[i].size = to->ends[i] ? (size_t)to->ends[i][rows] : 0;
+}
+
+static inline void set_valid(Columns *to, size_t column, int valid)
+{
+    uint8_t *bits = to->valid[column] + to->rows / 8;
+    const uint8_t bit = (uint8_t)(1 << to->rows % 8);
+    *bits = valid ? *bits | bit : *bits & (uint8_t)~bit;
+    to->has_null[column] |= !valid;
+}
+
+static inline void set_wide(Columns *to, size_t column, int64_t value)
+{
+    memcpy(to->values[column] + to->rows * sizeof value, &value, sizeof value);
+    set_valid(to, column, 1);
+}
+
+/* A value of four bytes, or null. */
+static inline void set_word(Columns *to, size_t column, uint32_t value, int valid)
+{
+    memcpy(to->values[column] + to->rows * sizeof value, &value, sizeof value);
+    set_valid(to, column, valid);
+}
+
+/* The end of the text that was written for a row, or null. */
+static inline void end_text(Columns *to, size_t column, int valid)
+{
+    const size_t text = column - TEXT_COLUMNS;
+    to->ends[text][to->rows + 1] = (int32_t)to->texts[text].size;
+    set_valid(to, column, valid);
+}
+
+/* The code of a connection in this batch, by its name. */
+static int code_of(Columns *to, PyObject *name, uint32_t *code)
+{
+    PyObject *known = PyDict_GetItemWithError(to->conns, name);
+    if (known == NULL) {
+        if (PyErr_Occurred())
+            return RAISED;
+        *code = (uint32_t)PyDict_Size(to->conns);
+        PyObject *number = PyLong_FromUnsignedLong(*code);
+        const int status = number == NULL || PyDict_SetItem(to->conns, name, number) < 0 ? RAISED : OK;
+        Py_XDECREF(number);
+        return status;
+    }
+    *code = (uint32_t)PyLong_AsUnsignedLong(known);
+    return OK;
+}
+
+static inline int code_of_lane(Columns *to, Lane *lane)
+{
+    if (lane->batch == to->batch)
+        return OK;
+    PyObject *name = PyUnicode_DecodeUTF8(lane->conn.data ? lane->conn.data : "", (Py_ssize_t)lane->conn.size, NULL);
+    const int status = name == NULL ? RAISED : code_of(to, name, &lane->code);
+    Py_XDECREF(name);
+    if (status == OK)
+        lane->batch = to->batch;
+    return status;
+}
+
+/* Code and message of a virNetMessageError, whose payload is valid: rpc/reported.py. The text is NULL without one. */
+static int take_reported(const uint8_t *payload, const uint8_t *end, uint32_t *code, const uint8_t **text, uint32_t *size)
+{
+    Cursor in = cursor(payload, end);
+    uint32_t domain, present;
+    *text = NULL;
+    if (take_word(&in, code) || take_word(&in, &domain) || take_word(&in, &present) || present > 1)
+        return REFUSED;
+    return present && (take_word(&in, size) || take_padded(&in, *size, text)) ? REFUSED : OK;
+}
+
+/* The same in a row; refused if it is not UTF-8. */
+static int put_reported(Columns *to, const uint8_t *payload, const uint8_t *end)
+{
+    uint32_t code, size = 0;
+    const uint8_t *text;
+    size_t sequence;
+    if (take_reported(payload, end, &code, &text, &size))
+        return REFUSED;
+    set_word(to, C_CODE, code, 1);
+    set_valid(to, C_ERROR, text != NULL);
+    if (text == NULL)
+        return OK;
+    for (const uint8_t *at = text; at < text + size; at += sequence)
+        if (!(sequence = *at < 0x80 ? 1 : utf8_size(at, text + size)))
+            return REFUSED;
+    return put(&to->texts[C_ERROR - TEXT_COLUMNS], text, size);
+}
+
+/* The code, or the message as JSON, of an error in the line of an exchange. */
+static int put_error(Out *out, uint32_t slot, const uint8_t *payload, const uint8_t *end)
+{
+    uint32_t code, size = 0;
+    const uint8_t *text;
+    if (take_reported(payload, end, &code, &text, &size))
+        return REFUSED;
+    if (slot == ERROR_CODE)
+        return put_signed(out, (int32_t)code);
+    return text ? put_string(out, text, size) : put(out, "null", 4);
+}
+
+/* The texts of a row: payload or data, and the error that a message reports. */
+static int put_texts(const Scanner *self, Columns *to, const Kind *kind, Cursor *in)
+{
+    Out *payload = &to->texts[C_PAYLOAD - TEXT_COLUMNS];
+    const size_t before = payload->size;
+    int64_t number;
+    int status = OK;
+    if (kind->row == ANY) {
+        status = put(&to->texts[C_DATA - TEXT_COLUMNS], in->at, left(in));
+        in->at = in->end;
+    }
+    else if (kind->row != NONE) {
+        const uint8_t *first = in->at;
+        status = take_value(self->plan, kind->row, in, payload, &number, 0);
+        if (!status && kind->failed)
+            status = put_reported(to, first, in->end);
+    }
+    if (payload->size - before == 4 && memcmp(payload->data + before, "null", 4) == 0)
+        payload->size = before; /* no value, as in Python */
+    set_valid(to, C_PAYLOAD, payload->size > before);
+    return status ? status : in->at == in->end ? OK : REFUSED;
+}
+
+/* The row of a message. */
+static int put_row(Scanner *self, Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length, int64_t time_ns,
+                   uint64_t packet)
+{
+    Columns *to = self->columns;
+    Cursor in = cursor(frame + HEADER_END, frame + length);
+    int status;
+    if (kind->count) {
+        if ((status = columns_room(to)) || (status = code_of_lane(to, lane)))
+            return status;
+        set_word(to, C_CODE, 0, 0);
+        set_valid(to, C_ERROR, 0);
+        if ((status = put_texts(self, to, kind, &in))) {
+            columns_back_to(to, to->rows);
+            return status;
+        }
+        set_wide(to, C_NUMBER, (int64_t)self->messages + 1);
+        set_wide(to, C_TIME, time_ns);
+        set_wide(to, C_PACKET, (int64_t)packet);
+        set_wide(to, C_MISSING, 0);
+        set_word(to, C_CONN, lane->code, 1);
+        set_word(to, C_LENGTH, length, 1);
+        set_word(to, C_SERIAL, word_at(frame + 20), 1);
+        set_word(to, C_FDS, 0, 0);
+        const Part *codes = self->parts + kind->first;
+        for (size_t i = 0; i < TEXT_COLUMNS - KIND_COLUMNS; i++)
+            set_word(to, KIND_COLUMNS + i, codes[i].text, codes[i].length != 0);
+        set_valid(to, C_DATA, kind->row == ANY);
+        set_valid(to, C_PROBLEM, 0);
+        for (size_t i = 0; i < TEXTS; i++)
+            to->ends[i][to->rows + 1] = (int32_t)to->texts[i].size;
+        to->rows++;
+    }
+    else {
+        if ((status = check_steps(self, kind, &in)))
+            return status;
+        if (in.at != in.end && kind->row != ANY)
+            return REFUSED;
+    }
+    self->messages++;
+    self->shown += kind->count > 0;
+    self->failures += kind->failed;
+    return OK;
+}
+
+/* Values that a kind of messages has in common, as parts: text is the value, length 0 for null. */
+static int add_codes(Scanner *self, PyObject *codes, Py_ssize_t count)
+{
+    if (count && count != TEXT_COLUMNS - KIND_COLUMNS) {
+        PyErr_SetString(PyExc_ValueError, "expected the values of a kind");
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *code = PyTuple_GetItem(codes, i);
+        Part *part = self->parts + self->part_count + i;
+        *part = (Part){TEXT, 0, code != Py_None};
+        if (part->length && (part->text = (uint32_t)PyLong_AsUnsignedLongMask(code)) == UINT32_MAX && PyErr_Occurred())
+            return 0;
+    }
+    self->part_count += (size_t)count;
+    return 1;
+}
+
+/* ---- rows as Python objects ---- */
+
+/* Memory of a batch, which its arrays share. */
+typedef struct {
+    PyObject_HEAD
+    void *data;
+    Py_ssize_t size;
+} Memory;
+
+static int memory_buffer(PyObject *object, Py_buffer *view, int flags)
+{
+    const Memory *self = (const Memory *)object;
+    return PyBuffer_FillInfo(view, object, self->data ? self->data : (void *)HEX, self->size, 1, flags); /* not NULL */
+}
+
+static void memory_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyMem_Free(((Memory *)object)->data);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_doc, "Memory of a batch of rows."},
+    {Py_tp_dealloc, memory_dealloc},
+    {Py_bf_getbuffer, memory_buffer},
+    {0, NULL},
+};
+
+static PyType_Spec memory_spec = {"libvirt_proto._native.Memory", sizeof(Memory), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, memory_slots};
+
+/* A Memory of the first bytes of an array, which it owns from then on. */
+static PyObject *memory_of(const Columns *of, void *array, size_t size)
+{
+    PyTypeObject *type = (PyTypeObject *)of->memory;
+    Memory *self = (Memory *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self == NULL)
+        return NULL;
+    void **place = array;
+    self->data = *place;
+    self->size = (Py_ssize_t)size;
+    *place = NULL;
+    return (PyObject *)self;
+}
+
+static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":Columns", names))
+        return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Columns *self = (Columns *)allocate(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->batch = 1;
+    self->usual = 1024;
+    PyObject *module = PyType_GetModule(type);
+    self->memory = module == NULL ? NULL : PyObject_GetAttrString(module, "Memory");
+    if (self->memory == NULL || (self->conns = PyDict_New()) == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    if (!PyType_Check(self->memory) ||
+        PyType_GetSlot((PyTypeObject *)self->memory, Py_tp_dealloc) != (void *)memory_dealloc) {
+        Py_DECREF(self);
+        PyErr_SetString(PyExc_TypeError, "the module has another Memory");
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+/* Free the arrays that are there. */
+static void columns_free(Columns *of)
+{
+    for (size_t i = 0; i < COLUMNS; i++)
+        PyMem_Free(of->valid[i]);
+    for (size_t i = 0; i < TEXT_COLUMNS; i++)
+        PyMem_Free(of->values[i]);
+    for (size_t i = 0; i < TEXTS; i++) {
+        PyMem_Free(of->ends[i]);
+        out_free(&of->texts[i]);
+    }
+}
+
+static void columns_dealloc(PyObject *object)
+{
+    Columns *self = (Columns *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    columns_free(self);
+    Py_XDECREF(self->conns);
+    Py_XDECREF(self->memory);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+static Py_ssize_t columns_length(PyObject *object) { return (Py_ssize_t)((Columns *)object)->rows; }
+
+/* A text of any size that the ends of texts can have. */
+static int put_large(Out *out, const char *data, Py_ssize_t size)
+{
+    if ((size_t)size > (size_t)INT32_MAX - out->size)
+        return REFUSED;
+    if ((size_t)size > out->room - out->size) {
+        size_t room = out->size + (size_t)size;
+        room += room / 2;
+        char *grown = PyMem_Realloc(out->data, room);
+        if (grown == NULL)
+            return NO_MEMORY;
+        out->data = grown;
+        out->room = room;
+    }
+    return put(out, data, (size_t)size);
+}
+
+/* A value of a row that Python has made. */
+static int append_value(Columns *to, size_t column, PyObject *value)
+{
+    const int valid = value != Py_None;
+    int64_t number = 0;
+    int status = OK;
+    if (column >= TEXT_COLUMNS) {
+        const char *data = NULL;
+        Py_ssize_t size = 0;
+        if (valid && PyBytes_Check(value)) {
+            data = PyBytes_AsString(value);
+            size = PyBytes_Size(value);
+        }
+        else if (valid && (!PyUnicode_CheckExact(value) || (data = PyUnicode_AsUTF8AndSize(value, &size)) == NULL))
+            return REFUSED;
+        if (valid && (status = put_large(&to->texts[column - TEXT_COLUMNS], data, size)))
+            return status;
+        end_text(to, column, valid);
+        return OK;
+    }
+    if (column == C_CONN) {
+        uint32_t code;
+        if (!PyUnicode_CheckExact(value)) /* another class could run Python code in a look-up */
+            return REFUSED;
+        if ((status = code_of(to, value, &code)))
+            return status;
+        set_word(to, column, code, 1);
+        return OK;
+    }
+    if (valid && (!PyLong_Check(value) || integer_of(value, INT64_MIN, INT64_MAX, &number)))
+        return REFUSED;
+    if (column < WIDE_COLUMNS) {
+        set_wide(to, column, number);
+        set_valid(to, column, valid);
+        return OK;
+    }
+    if (number < INT32_MIN || number > UINT32_MAX)
+        return REFUSED;
+    set_word(to, column, (uint32_t)number, valid);
+    return OK;
+}
+
+static PyObject *columns_append(PyObject *object, PyObject *row)
+{
+    Columns *self = (Columns *)object;
+    if (!PyTuple_Check(row) || PyTuple_Size(row) != COLUMNS) {
+        PyErr_SetString(PyExc_TypeError, "expected a tuple with the values of a row");
+        return NULL;
+    }
+    int status = columns_room(self);
+    for (size_t i = 0; !status && i < COLUMNS; i++)
+        status = append_value(self, i, PyTuple_GetItem(row, (Py_ssize_t)i));
+    if (status == OK) {
+        self->rows++;
+        Py_RETURN_NONE;
+    }
+    columns_back_to(self, self->rows);
+    if (status == NO_MEMORY)
+        return PyErr_NoMemory();
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "a value of a row is out of range");
+    return NULL;
+}
+
+static PyObject *columns_is_full(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(columns_full((const Columns *)object));
+}
+
+/* (bits or None, values) of a column, or (bits or None, ends, texts). */
+static PyObject *column_of(Columns *of, size_t column)
+{
+    const size_t rows = of->rows, text = column - TEXT_COLUMNS;
+    PyObject *valid = of->has_null[column] ? memory_of(of, &of->valid[column], (rows + 7) / 8) : Py_NewRef(Py_None);
+    if (valid == NULL)
+        return NULL;
+    if (column < TEXT_COLUMNS)
+        return Py_BuildValue("(NN)", valid,
+                             memory_of(of, &of->values[column], rows * (column < WIDE_COLUMNS ? 8 : 4)));
+    Out *out = &of->texts[text];
+    const size_t size = out->size;
+    out->size = out->room = 0;
+    return Py_BuildValue("(NNN)", valid, memory_of(of, &of->ends[text], (rows + 1) * sizeof(int32_t)),
+                         memory_of(of, &out->data, size));
+}
+
+static PyObject *columns_take(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Columns *self = (Columns *)object;
+    PyObject *conns = PyDict_New(), *columns = NULL, *result = NULL;
+    if (conns == NULL)
+        return NULL;
+    if (columns_room(self)) { /* arrays that are there */
+        Py_DECREF(conns);
+        return PyErr_NoMemory();
+    }
+    Columns taken = *self; /* making objects may run Python code, which finds a new batch */
+    memset(self->values, 0, sizeof self->values);
+    memset(self->valid, 0, sizeof self->valid);
+    memset(self->has_null, 0, sizeof self->has_null);
+    memset(self->ends, 0, sizeof self->ends);
+    memset(self->texts, 0, sizeof self->texts);
+    self->rows = self->room = 0;
+    self->usual = taken.room;
+    for (size_t i = 0; i < TEXTS; i++) /* a large message was unusual */
+        self->usual_texts[i] = taken.texts[i].room < 2 * MAX_ROW_BYTES ? taken.texts[i].room : 0;
+    self->conns = conns;
+    self->batch++;
+    columns = PyTuple_New(COLUMNS);
+    for (size_t i = 0; columns != NULL && i < COLUMNS; i++) {
+        PyObject *column = column_of(&taken, i);
+        if (column == NULL || PyTuple_SetItem(columns, (Py_ssize_t)i, column) < 0)
+            Py_CLEAR(columns);
+    }
+    if (columns != NULL)
+        result = Py_BuildValue("(nNO)", (Py_ssize_t)taken.rows, columns, taken.conns);
+    columns_free(&taken);
+    Py_DECREF(taken.conns);
+    return result;
+}
+
+static PyMethodDef columns_methods[] = {
+    {"append", columns_append, METH_O,
+     "append(row)\n--\n\nAdd a row: integers, the name of the connection, and texts; None is null."},
+    {"is_full", columns_is_full, METH_NOARGS, "is_full()\n--\n\nReturn whether the batch should be taken."},
+    {"take", columns_take, METH_NOARGS,
+     "take()\n--\n\nReturn the rows, and begin a new batch: (number, columns, name of a connection -> its code). A column"
+     " has bits of the values that are there, or None for all; and values, or ends of texts and texts."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot columns_slots[] = {
+    {Py_tp_doc, "Columns()\n--\n\nRows of messages, in batches."},
+    {Py_tp_new, columns_new},
+    {Py_tp_dealloc, columns_dealloc},
+    {Py_sq_length, columns_length},
+    {Py_tp_methods, columns_methods},
+    {0, NULL},
+};
+
+static PyType_Spec columns_spec = {"libvirt_proto._native.Columns", sizeof(Columns), 0, Py_TPFLAGS_DEFAULT, columns_slots};
+
 /* ---- objects of messages ---- */
 
 /* A Header (rpc/message.py). */
@@ -1775,14 +2316,6 @@ typedef struct {
     uint8_t key[EXCHANGE_KEY];
     uint8_t over; /* perhaps */
 } Other;
-
-typedef struct {
-    const Kind *kind;
-    const uint8_t *frame;
-    uint32_t length;
-    int64_t time_ns;
-    uint64_t n, packet;
-} Said;
 
 typedef struct {
     Said said;
@@ -2070,6 +2603,7 @@ static int put_exchange(Scanner *self, const Lane *lane, const Said *call, const
             if (overtaken && !(status = put(out, " overtaken=", 11)))
                 status = put_unsigned(out, overtaken);
             break;
+        case ERROR_CODE: case ERROR_JSON: status = put_error(out, slot, payload, end); break;
         case NAME_TEXT: case NAME_JSON: case UUID_TEXT: status = put_subject(self, out, part, slot, said); break;
         default: status = REFUSED;
         }
@@ -2170,13 +2704,110 @@ static int take_message(Scanner *self, Talk *talk, const Lane *lane, const Kind 
     return OK;
 }
 
-static inline int put_message(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+/* ---- routine exchanges ---- */
+
+/* A call and its reply, if they are two messages in succession, of kinds that Python calls routine. routine.py reads
+ * these rows, in the byte order of the machine. */
+typedef struct {
+    uint64_t n, call_packet, reply_packet, frame;
+    int64_t call_ns, reply_ns;
+    uint32_t call_length, reply_length, serial, connection, call_kind, reply_kind;
+} RoutineRow;
+#define MAX_ROUTINE_LENGTH 65536u
+#define MAX_ROUTINE_NS 100000000
+
+/* The number of a connection among those of the rows, or -1. */
+static Py_ssize_t row_connection(Scanner *self, PyObject *connection)
+{
+    const Py_ssize_t count = PyList_Size(self->connections);
+    if (count > 0 && PyList_GetItem(self->connections, count - 1) == connection)
+        return count - 1;
+    return PyList_Append(self->connections, connection) < 0 ? -1 : count;
+}
+
+/* The call that has no reply in the next message becomes an object; if it cannot, (message, time, connection, packet,
+ * frame). */
+static int release_call(Scanner *self)
+{
+    const Said call = self->call;
+    const Lane *lane = self->call_lane;
+    const uint8_t *frame = (const uint8_t *)self->frames.data + self->call_frame;
+    self->call_lane = NULL;
+    self->messages--; /* it is the last one */
+    int status = put_object(self, lane, call.kind, frame, call.length, call.time_ns, call.packet);
+    if (status != REFUSED)
+        return status;
+    self->messages++;
+    self->shown++;
+    return append(self->found, Py_BuildValue("(KLOKy#)", (unsigned long long)call.n, (long long)call.time_ns,
+                                             lane->connection, (unsigned long long)call.packet, frame,
+                                             (Py_ssize_t)call.length));
+}
+
+static int is_routine_call(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length)
+{
+    return kind->routine && kind->fields != NULL && lane->direction == 0 && length <= MAX_ROUTINE_LENGTH && word_at(frame + 16) == 0 &&
+           valid_payload(self, kind, frame, length);
+}
+
+static int is_routine_reply(const Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame,
+                            uint32_t length, int64_t time_ns)
+{
+    const Said *call = &self->call;
+    const uint8_t *sent = (const uint8_t *)self->frames.data + self->call_frame;
+    int64_t latency;
+    return kind->routine && kind->fields != NULL && lane->direction == 1 && lane->connection == self->call_lane->connection &&
+           length <= MAX_ROUTINE_LENGTH && word_at(frame + 16) == 1 && memcmp(sent + 4, frame + 4, 12) == 0 &&
+           memcmp(sent + 20, frame + 20, 4) == 0 && !__builtin_sub_overflow(time_ns, call->time_ns, &latency) &&
+           latency >= 0 && latency < MAX_ROUTINE_NS && valid_payload(self, kind, frame, length);
+}
+
+/* A message while rows are written. */
+static int put_routine(Scanner *self, const Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
+                       int64_t time_ns, uint64_t packet)
+{
+    int status;
+    if (self->call_lane != NULL && is_routine_reply(self, lane, kind, frame, length, time_ns)) {
+        const Said *call = &self->call;
+        const Py_ssize_t number = row_connection(self, lane->connection);
+        if (number < 0)
+            return RAISED;
+        const RoutineRow row = {call->n, call->packet, packet, self->call_frame, call->time_ns, time_ns, call->length, length,
+                          word_at(frame + 20), (uint32_t)number, (uint32_t)(call->kind - self->kinds),
+                          (uint32_t)(kind - self->kinds)};
+        if ((status = put(&self->frames, frame, length)) || (status = put(&self->rows, &row, sizeof row)))
+            return status;
+        self->call_lane = NULL;
+        self->messages++;
+        self->shown += 2;
+        self->held += length;
+        return OK;
+    }
+    if (self->call_lane != NULL && (status = release_call(self)))
+        return status;
+    if (!is_routine_call(self, lane, kind, frame, length))
+        return put_object(self, lane, kind, frame, length, time_ns, packet);
+    const size_t place = self->frames.size;
+    if ((status = put(&self->frames, frame, length)))
+        return status;
+    self->call = (Said){kind, NULL, length, time_ns, ++self->messages, packet};
+    self->call_lane = lane;
+    self->call_frame = place;
+    self->held += length;
+    return OK;
+}
+
+static inline int put_message(Scanner *self, Lane *lane, const Kind *kind, const uint8_t *frame, uint32_t length,
                               int64_t time_ns, uint64_t packet)
 {
     if (lane->talk && !lane->talk->given_back)
         return take_message(self, lane->talk, lane, kind, frame, length, time_ns, packet);
     if (self->pairing && lane->talk == NULL)
         stop_after(self);
+    if (self->routine)
+        return put_routine(self, lane, kind, frame, length, time_ns, packet);
+    if (self->columns)
+        return put_row(self, lane, kind, frame, length, time_ns, packet);
     return self->found ? put_object(self, lane, kind, frame, length, time_ns, packet)
                        : put_line(self, lane, kind, frame, length, time_ns, packet);
 }
@@ -2188,11 +2819,16 @@ typedef struct {
     size_t written;
     Py_ssize_t found;
     uint64_t messages, shown, failures;
+    size_t rows, routine_rows, frames, call_frame;
+    const Lane *call_lane;
+    Said call;
 } Mark;
 
 static Mark mark(const Scanner *self)
 {
-    Mark at = {self->out.size, self->found ? PyList_Size(self->found) : 0, self->messages, self->shown, self->failures};
+    Mark at = {self->out.size, self->found ? PyList_Size(self->found) : 0, self->messages, self->shown,
+               self->failures, self->columns ? self->columns->rows : 0, self->rows.size, self->frames.size,
+               self->call_frame, self->call_lane, self->call};
     return at;
 }
 
@@ -2202,6 +2838,13 @@ static void back_to(Scanner *self, const Mark *at)
     self->messages = at->messages;
     self->shown = at->shown;
     self->failures = at->failures;
+    self->rows.size = at->routine_rows;
+    self->frames.size = at->frames;
+    self->call_frame = at->call_frame;
+    self->call_lane = at->call_lane;
+    self->call = at->call;
+    if (self->columns)
+        columns_back_to(self->columns, at->rows);
     if (self->found && PyList_Size(self->found) > at->found) {
         PyObject *type, *value, *trace;
         PyErr_Fetch(&type, &value, &trace);
@@ -2385,7 +3028,10 @@ static int take_packet(Scanner *self, uint32_t link, const uint8_t *data, size_t
 /* Stop now and then, so that output flows and signals are seen. */
 #define MAX_BATCH ((size_t)1 << 20)
 
-static inline int is_full(const Scanner *self) { return self->out.size >= MAX_BATCH || self->held >= MAX_BATCH; }
+static inline int is_full(const Scanner *self)
+{
+    return self->out.size >= MAX_BATCH || self->held >= MAX_BATCH || (self->columns && columns_full(self->columns));
+}
 
 typedef struct {
     uint32_t link;
@@ -2496,6 +3142,7 @@ static int scanner_traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->message);
     Py_VISIT(self->header);
     Py_VISIT(self->found);
+    Py_VISIT(self->connections);
     for (uint32_t i = 0; i < self->lane_count; i++)
         Py_VISIT(self->lanes[i].connection);
     for (uint32_t i = 0; i < self->kind_count; i++)
@@ -2532,6 +3179,7 @@ static void scanner_dealloc(PyObject *object)
     Py_XDECREF(self->directions[1]);
     Py_XDECREF(self->empty);
     Py_XDECREF(self->found);
+    Py_XDECREF(self->connections);
     PyMem_Free(self->lanes);
     PyMem_Free(self->lane_slots);
     PyMem_Free(self->free_lanes);
@@ -2541,19 +3189,26 @@ static void scanner_dealloc(PyObject *object)
     out_free(&self->text);
     out_free(&self->out);
     out_free(&self->closed);
+    out_free(&self->rows);
+    out_free(&self->frames);
     Py_XDECREF(self->plan_object);
+    Py_XDECREF((PyObject *)self->columns);
     PyObject_GC_Del(object);
     Py_DECREF(type);
 }
 
 static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *plan, *captured = NULL, *message = NULL, *header = NULL;
+    PyObject *plan, *captured = NULL, *message = NULL, *header = NULL, *columns = NULL;
     unsigned int fault_names;
-    static char *names[] = {"plan", "fault_names", "captured", "message", "header", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI|OOO:Scanner", names, &plan, &fault_names, &captured, &message,
-                                     &header))
+    static char *names[] = {"plan", "fault_names", "captured", "message", "header", "columns", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OI|OOOO:Scanner", names, &plan, &fault_names, &captured, &message,
+                                     &header, &columns))
         return NULL;
+    if (columns != NULL && (header != NULL || PyType_GetSlot(Py_TYPE(columns), Py_tp_dealloc) != (void *)columns_dealloc)) {
+        PyErr_SetString(PyExc_TypeError, "expected Columns, without classes of messages");
+        return NULL;
+    }
     if (PyType_GetSlot(Py_TYPE(plan), Py_tp_dealloc) != (void *)plan_dealloc) {
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
         return NULL;
@@ -2575,6 +3230,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     self->plan_object = Py_NewRef(plan);
     self->plan = of;
     self->fault_names = fault_names;
+    self->columns = (Columns *)Py_XNewRef(columns);
     self->lanes = PyMem_Calloc(MAX_LANES, sizeof *self->lanes);
     self->lane_slots = PyMem_Calloc(2 * MAX_LANES, sizeof *self->lane_slots);
     self->free_lanes = PyMem_Calloc(MAX_LANES, sizeof *self->free_lanes);
@@ -2593,7 +3249,9 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         self->directions[1] = PyUnicode_InternFromString("s2c");
         self->empty = PyTuple_New(0);
         self->found = PyList_New(0);
-        if (self->directions[0] == NULL || self->directions[1] == NULL || self->empty == NULL || self->found == NULL) {
+        self->connections = PyList_New(0);
+        if (self->directions[0] == NULL || self->directions[1] == NULL || self->empty == NULL || self->found == NULL ||
+            self->connections == NULL) {
             Py_DECREF(self);
             return NULL;
         }
@@ -2672,9 +3330,8 @@ static int add_part(Scanner *self, PyObject *item, Part *part)
     return slot != TEXT && slot < EXCHANGE_SLOTS && (slot < NAME_TEXT || slot > UUID_TEXT) && (slot != FAULT || self->fault_names);
 }
 
-/* Add the parts of the line of an exchange; 0 with an exception. */
-/* Add the first parts of a tuple, with slots below `slots`. There is room for the steps of a check after them. */
-static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t slots)
+/* Make room for parts, and for the steps of a check after them; 0 with an exception. */
+static int room_for_parts(Scanner *self, Py_ssize_t count)
 {
     if (self->part_count + (size_t)count + MAX_STEPS > self->part_room) {
         size_t room = 2 * (self->part_room + (size_t)count + MAX_STEPS);
@@ -2686,6 +3343,14 @@ static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t 
         self->parts = grown;
         self->part_room = room;
     }
+    return 1;
+}
+
+/* Add the first parts of a tuple, with slots below `slots`; 0 with an exception. */
+static int add_parts(Scanner *self, PyObject *parts, Py_ssize_t count, uint32_t slots)
+{
+    if (!room_for_parts(self, count))
+        return 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         Part *part = self->parts + self->part_count + i;
         if (!add_part(self, PyTuple_GetItem(parts, i), part) || part->slot >= slots) {
@@ -2729,7 +3394,7 @@ static PyObject *scanner_learn(PyObject *object, PyObject *args)
         count = 0;
     }
     const size_t first = self->part_count;
-    if (!add_parts(self, parts, count, SLOTS))
+    if (self->columns ? !room_for_parts(self, count) || !add_codes(self, parts, count) : !add_parts(self, parts, count, SLOTS))
         return NULL;
     kind->key = words;
     kind->row = row;
@@ -2770,6 +3435,41 @@ static PyObject *scanner_learn_exchange(PyObject *object, PyObject *args)
     kind->exchange_count = (uint32_t)count;
     kind->exchange_known = 1;
     Py_RETURN_TRUE;
+}
+
+static PyObject *scanner_learn_routine(PyObject *object, PyObject *args)
+{
+    Scanner *self = (Scanner *)object;
+    const char *key;
+    Py_ssize_t key_size;
+    if (!PyArg_ParseTuple(args, "y#:learn_routine", &key, &key_size) || is_busy(self))
+        return NULL;
+    if (key_size != KIND_KEY) {
+        PyErr_SetString(PyExc_ValueError, "no such kind");
+        return NULL;
+    }
+    const KindKey words = kind_key((const uint8_t *)key, (const uint8_t *)key + 16, (uint8_t)key[20]);
+    const uint16_t number = self->kind_slots[kind_slot(self, &words)];
+    Kind *kind = number ? self->kinds + number - 1 : NULL;
+    if (kind == NULL || kind->fields == NULL || kind->row == ANY || kind->failed)
+        Py_RETURN_NONE;
+    kind->routine = 1;
+    self->routine = 1;
+    return PyLong_FromLong(number - 1);
+}
+
+static PyObject *scanner_routine(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Scanner *self = (Scanner *)object;
+    if (is_busy(self))
+        return NULL;
+    if (self->connections == NULL)
+        Py_RETURN_NONE;
+    PyObject *connections = PyList_AsTuple(self->connections);
+    return connections == NULL
+               ? NULL
+               : Py_BuildValue("(y#y#N)", self->rows.data ? self->rows.data : "", (Py_ssize_t)self->rows.size,
+                               self->frames.data ? self->frames.data : "", (Py_ssize_t)self->frames.size, connections);
 }
 
 /* A lane that is not in use. NULL: there is none. */
@@ -2823,6 +3523,7 @@ static PyObject *scanner_open(PyObject *object, PyObject *args)
     lane->connection = self->found == NULL ? NULL : Py_NewRef(connection);
     lane->next = next;
     lane->packet = 0;
+    lane->batch = 0;
     lane->direction = (uint8_t)direction;
     self->lane_slots[slot] = (uint16_t)(lane - self->lanes + 1);
     Py_RETURN_TRUE;
@@ -2961,7 +3662,8 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     }
     const uint8_t *first = buffer.buf;
     Packets of = {first + pos, first + buffer.len, blocks, big, faces, count, (size_t)limit};
-    if (self->found && PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0) {
+    if (self->found && (PyList_SetSlice(self->found, 0, PyList_Size(self->found), NULL) < 0 ||
+                        PyList_SetSlice(self->connections, 0, PyList_Size(self->connections), NULL) < 0)) {
         PyBuffer_Release(&buffer);
         return NULL;
     }
@@ -2971,10 +3673,15 @@ static PyObject *scanner_scan(PyObject *object, PyObject *args)
     self->packets = packets;
     self->shown = self->failures = self->held = self->presented = 0;
     self->has_data = 0;
-    self->closed.size = 0;
+    self->closed.size = self->rows.size = self->frames.size = 0;
+    self->call_lane = NULL;
     self->exchanges = exchanges;
     self->start_ns = start_ns;
-    const int status = scan_packets(self, &of);
+    int status = scan_packets(self, &of);
+    if (self->call_lane != NULL && (status == OK || status == REFUSED)) {
+        const int released = release_call(self);
+        status = released ? released : status;
+    }
     self->busy = 0;
     pos = of.at - first;
     const uint32_t left = status == REFUSED ? strays(self, of, most) : 0;
@@ -3002,6 +3709,11 @@ static PyMethodDef scanner_methods[] = {
     {"learn_exchange", scanner_learn_exchange, METH_VARARGS,
      "learn_exchange(key, parts)\n--\n\nAdd the line of the exchanges that a learned kind of reply completes, () for those"
      " that are not shown; False if it is known."},
+    {"learn_routine", scanner_learn_routine, METH_VARARGS,
+     "learn_routine(key)\n--\n\nLet messages of a learned kind of call or reply be in rows where they follow each other;"
+     " return the number of the kind, None if it is none."},
+    {"routine", scanner_routine, METH_NOARGS,
+     "routine()\n--\n\nRoutine exchanges of the last scan: (rows, frames, connections)."},
     {"pair", scanner_pair, METH_VARARGS,
      "pair(key, id, conn, keys)\n--\n\nPair the calls of a connection from now on, except for those that are open (program,"
      " version, serial); False unless both directions are open."},
@@ -3038,9 +3750,9 @@ static PyType_Spec scanner_spec = {"libvirt_proto._native.Scanner", sizeof(Scann
 
 static int module_exec(PyObject *module)
 {
-    PyType_Spec *specs[] = {&plan_spec, &scanner_spec};
-    const char *names[] = {"Plan", "Scanner"};
-    for (size_t i = 0; i < 2; i++) {
+    PyType_Spec *specs[] = {&plan_spec, &scanner_spec, &memory_spec, &columns_spec};
+    const char *names[] = {"Plan", "Scanner", "Memory", "Columns"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         PyObject *type = PyType_FromModuleAndSpec(module, specs[i], NULL);
         if (type == NULL || PyModule_AddObjectRef(module, names[i], type) < 0) {
             Py_XDECREF(type);

@@ -177,6 +177,7 @@ class NoticeCode(StrEnum):
     # Live inputs
     BAD_EVENT = "bad-event", "The record of a probe cannot be read."
     LOST_EVENTS = "lost-events", "The kernel's trace buffer was full and events were lost."
+    PROCESS_ENDED = "process-ended", "The processes of `--pid` have ended, and the trace with them."
     NO_PAYLOADS = (
         "no-payloads",
         "Message bytes are not where they are expected in this build of libvirt; only headers are shown.",

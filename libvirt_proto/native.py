@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ._native import Plan, Scanner
+    from ._native import Columns, Plan, Scanner
 
-    __all__ = ["PURE", "Plan", "Scanner", "core", "state"]
+    __all__ = ["PURE", "Columns", "Plan", "Scanner", "core", "state"]
 
 #: The variable that switches the native core off.
 PURE: Final = "LIBVIRT_PROTO_PURE"

@@ -16,11 +16,13 @@ from .events import Captured, Connection, Direction
 from .native import core
 from .native_plan import has_file
 from .native_types import NativeTypes, native_types
+from .routine import RoutineKind
 from .rpc.message import Header, Message, MessageDecoder, Status, Type, settled_place
 from .rpc.wire import MAX_FRAME, MIN_FRAME, REMOTE_PROGRAM, START
+from .session import stream_direction
 
 if TYPE_CHECKING:
-    from .native import Scanner
+    from .native import Columns, Scanner
     from .registry import Registry
 
 #: Messages after which the native core is worth it: with the plan in a file, and with one that is built
@@ -36,6 +38,13 @@ _ANY_BYTES: Final = 0xFFFFFFFE
 _FAILED: Final = Status.VIR_NET_ERROR
 #: Data of a stream.
 _DATA: Final = (Type.VIR_NET_STREAM, Status.VIR_NET_CONTINUE)
+#: Calls, and replies without an error.
+_ROUTINE: Final = frozenset(
+    (
+        (Type.VIR_NET_CALL, "c2s", Status.VIR_NET_OK),
+        (Type.VIR_NET_REPLY, "s2c", Status.VIR_NET_OK),
+    )
+)
 #: A security layer may begin after these.
 _SASL: Final = frozenset((68, 69))
 
@@ -95,6 +104,8 @@ class Learning:
 
     #: Whether the core gives messages as objects.
     objects = False
+    #: Where it writes rows instead, if it does.
+    columns: Columns | None = None
 
     def __init__(self, registry: Registry) -> None:
         self.scanner: Scanner | None = None
@@ -159,7 +170,8 @@ class Learning:
         assert native is not None
         self._types = native_types(self._registry)
         classes = (Captured, Message, Header) if self.objects else ()
-        self.scanner = native.Scanner(self._types.plan, self._types.fault_names, *classes)
+        rows = {} if self.columns is None else {"columns": self.columns}
+        self.scanner = native.Scanner(self._types.plan, self._types.fault_names, *classes, **rows)
 
 
 def _key(header: Header, direction: Direction) -> bytes:
@@ -187,6 +199,39 @@ class NativeMessages(Learning):
 
     def hide(self, captured: Captured) -> None:
         """Do nothing: filters see every message."""
+
+
+class RoutineMessages(NativeMessages):
+    """The native core of a pass that gives messages, and routine exchanges as rows: those of procedures that
+    `takes` accepts."""
+
+    def __init__(self, registry: Registry, takes: Callable[[Header], bool]) -> None:
+        super().__init__(registry)
+        #: By the number of a kind.
+        self.routine: dict[int, RoutineKind] = {}
+        self._takes = takes
+        self._tried: set[bytes] = set()
+
+    def learn(self, captured: Captured) -> None:
+        """Learn the kind of a message that Python has read."""
+        super().learn(captured)
+        message, direction = captured.message, captured.direction
+        if self.scanner is None or direction is None:
+            return
+        header = message.header
+        key = _key(header, direction)
+        if key in self._tried or key not in self._known:
+            return
+        self._tried.add(key)
+        if (header.type, direction, header.status) in _ROUTINE and self._is_simple(header):
+            number = self.scanner.learn_routine(key)
+            if number is not None:
+                self.routine[number] = RoutineKind(header, message.payload_type)
+
+    def _is_simple(self, header: Header) -> bool:
+        """Return whether a procedure is accepted, and opens no stream."""
+        procedure = self._registry.procedure(header.prog, header.vers, header.proc)
+        return procedure is not None and stream_direction(procedure) is None and self._takes(header)
 
 
 def _fields(captured: Captured) -> tuple[Any, ...] | None:

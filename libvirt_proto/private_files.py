@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -43,6 +45,8 @@ _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_LINKS: Final = 40
 #: How often a name is looked up again that somebody else changes meanwhile.
 _TRIES: Final = 10
+#: Seconds between looks for the reader of a FIFO.
+_PAUSE: Final = 0.05
 
 
 class NotPrivateError(PermissionError):
@@ -68,6 +72,37 @@ def replace(path: Path, data: bytes) -> None:
     these and for what the rule above forbids of folders, and OSError.
     """
     _walk(path, partial(_replace, data))
+
+
+def open_fifo(path: Path, patience: float = math.inf) -> int:
+    """Return a descriptor for writing to a FIFO, once it has a reader, for which it waits up to `patience`
+    seconds. Nothing else is opened, created or emptied.
+
+    Raises NotPrivateError for what is not a FIFO, and for one that others own or can read; OSError.
+    """
+    place = os.open(path, _LOOK)
+    try:
+        status, name = os.fstat(place), os.fspath(path)
+        if not stat.S_ISFIFO(status.st_mode):
+            raise NotPrivateError(name, "expected a FIFO; create one with mkfifo")
+        if not _is_trusted(status):
+            raise NotPrivateError(name, f"the FIFO belongs to {_owner(status)}; create your own")
+        if status.st_mode & _OTHERS:
+            raise NotPrivateError(name, "other users can open the FIFO; create it with mkfifo -m 600")
+        end = time.monotonic() + patience
+        while True:
+            try:
+                # The same file, whatever has its name by now.
+                file = os.open(f"/proc/self/fd/{place}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno != errno.ENXIO or time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                os.set_blocking(file, True)
+                return file
+    finally:
+        os.close(place)
 
 
 @contextmanager

@@ -36,6 +36,8 @@ MAX_CLOSED: Final = 65536
 #: keeps add (MAX_CALLS in _native.c).
 _MAX_LENT: Final = 8192
 _MAX_LENT_BYTES: Final = 32 * 1024 * 1024
+#: Bytes of a call that is answered at once (MAX_ROUTINE_LENGTH in _native.c).
+_MAX_ROUTINE_BYTES: Final = 65536
 #: Maximum number of open exchanges of a connection of which it pairs calls.
 _MAX_OTHERS: Final = 64
 
@@ -71,7 +73,8 @@ _OK, _ERROR, _CONTINUE = int(Status.VIR_NET_OK), int(Status.VIR_NET_ERROR), int(
 _HOLE: Final = int(Type.VIR_NET_STREAM_HOLE)
 #: Connection, program, version, serial.
 _Key = tuple[int, int, int, int]
-_PACKED_KEY: Final = Struct("=IIII")
+#: Connection, program, version and serial of an exchange.
+PACKED_KEY: Final = Struct("=IIII")
 _OPEN_KEY: Final = Struct(">III")
 
 
@@ -240,6 +243,27 @@ class Sessions:
             self._sort()
             done.append(self._close(self._open[self._open.oldest], "given-up"))
         return done
+
+    def takes(self, connection: int) -> bool:
+        """Return whether `add_routine` may add exchanges of a connection."""
+        calls = self._connections.get(connection)
+        return (
+            calls is not None
+            and not calls.open
+            and self._pairing is None
+            and len(self._open) < self._open.limit
+            and self._open_bytes <= MAX_OPEN_BYTES - _MAX_ROUTINE_BYTES
+        )
+
+    def add_routine(self, connection: int, keys: bytes, lowest: int, last_n: int) -> None:
+        """Add calls of a connection that were answered at once: their keys, packed, their lowest serial, and
+        the number of the last message."""
+        calls = self._connections[connection]
+        self._connections.move_to_end(connection)
+        calls.lowest = lowest if calls.lowest is None else min(calls.lowest, lowest)
+        calls.sent += len(keys) // PACKED_KEY.size
+        calls.last_n = last_n
+        self.add_closed(keys)
 
     def finish(self) -> list[Exchange]:
         """End the input, and return the exchanges that are still open."""
@@ -423,7 +447,7 @@ class _Closed:
 
     def add_packed(self, keys: bytes) -> int:
         """Add the keys of exchanges, and return their number."""
-        added = len(keys) // _PACKED_KEY.size
+        added = len(keys) // PACKED_KEY.size
         if added:
             self._packed.append((self._count, keys))
             self._count += added
@@ -434,7 +458,7 @@ class _Closed:
     def __contains__(self, key: _Key) -> bool:
         while self._packed:
             number, keys = self._packed.popleft()
-            for each in _PACKED_KEY.iter_unpack(keys):
+            for each in PACKED_KEY.iter_unpack(keys):
                 number += 1
                 if self._numbers.get(each, 0) < number:
                     self._put(each, number)

@@ -38,12 +38,15 @@ class Release(NamedTuple):
     packages: tuple[str, ...]
 
 
-_PACKAGES: Final = ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients")
+_PACKAGES: Final = ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "tshark")
 RELEASES: Final = (
     Release("9.0.0", ("bookworm",), (*_PACKAGES, "libvirt-daemon-system")),
     Release("11.3.0", ("trixie",), (*_PACKAGES, "libvirt-daemon-plugin-lockd")),
     Release("12.9.0", ("trixie", "trixie-backports"), (*_PACKAGES, "libvirt-daemon-plugin-lockd")),
 )
+
+#: The file in a root with the packages that were installed.
+_INSTALLED: Final = "installed-packages"
 
 #: Runs a command in a root.
 _IN_ROOT: Final = (*debian.ISOLATED, "sh", "-c", 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"')
@@ -93,7 +96,7 @@ def _root(release: Release) -> Path:
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
+        if not _is_current(release, root):
             debian.check_prerequisites("debootstrap", "unshare")
             print(f"Installing libvirt {release.version} in Debian {release.suites[0]}", flush=True)
             partial = CACHE / f"{release.version}.partial"
@@ -104,8 +107,15 @@ def _root(release: Release) -> Path:
                 _install(release, partial, mirror)
             except debian.DebianError as error:
                 raise UnavailableError(str(error)) from None
+            shutil.rmtree(root, ignore_errors=True)
             partial.rename(root)
     return root
+
+
+def _is_current(release: Release, root: Path) -> bool:
+    """Return whether a root has all packages of a release."""
+    installed = root / _INSTALLED
+    return installed.exists() and installed.read_text().split() == [*release.packages]
 
 
 def _install(release: Release, root: Path, mirror: str) -> None:
@@ -139,6 +149,7 @@ def _install(release: Release, root: Path, mirror: str) -> None:
         *(*_IN_ROOT, str(root), "apt-get", "install"),
         *("--yes", "--no-install-recommends", *release.packages),
     )
+    (root / _INSTALLED).write_text("\n".join(release.packages))
 
 
 def _run(roots: list[Path], arguments: list[str]) -> int:

@@ -142,7 +142,7 @@ def _generated(folder: Path, targets: Container[str | None]) -> list[str]:
     return [
         path.name
         for path in folder.iterdir()
-        if path.suffix in (".py", ".stp", ".bt")
+        if path.suffix in (".py", ".stp", ".bt", ".lua")
         and MARK in _first_lines(path)[0]
         and _target(_first_lines(path)) in targets
     ]

@@ -21,6 +21,7 @@ TARGETS: Final[Mapping[str, str]] = {
     "python": "a Python package: types, decoders, encoders, procedures",
     "systemtap": "libvirt_functions.stp: program, procedure, type and status numbers to names",
     "scripts": "SystemTap scripts for RPC, event loop, QEMU's monitor, locks, stacks (see their heads)",
+    "wireshark": "libvirt_rpc.lua: a dissector for Wireshark, of all programs on any port (--install)",
     "structs": "remote_protocol-structs and its siblings: the layout files that lock libvirt's ABI",
     "registry": "registry.json: all definitions as data for other languages, and its JSON Schema",
 }

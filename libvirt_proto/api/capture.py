@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, cast, runtime_checkable
 
 from .. import registry as registries
 from ..capture import stream
@@ -16,13 +16,16 @@ from ..errors import CaptureError
 from ..events import Captured, Closed, ConnectionEvent, Item, Lines, LogLine, Notice, ProbeEvent, Seen
 from ..filters import Filter, Selection, is_of_kinds
 from ..native import core
-from ..native_kinds import NativeMessages
-from ..rpc.message import MessageDecoder, Status
+from ..native_kinds import NativeMessages, RoutineMessages
+from ..routine import RoutineExchanges
+from ..rpc.message import Header, MessageDecoder, Status
 from ..session import Exchange, Sessions, is_paired
 from .messages import CapturedExchange, CapturedMessage, Context
 from .source import Input, Source
 
 if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
     from ..capture.pairing import PairingLanes
     from ..capture.pcap.recorder import Recorder
     from ..diagnose.diagnoser import Diagnoser
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from ..presenters.native_lines import NativeExchanges
     from ..redact.redactor import What
     from ..registry import Registry
+    from ..tables.exchanges import ExchangeTable
+    from ..tables.messages import MessageTable
 
 #: Notices that are kept; `notice_counts` counts all.
 MAX_NOTICES: Final = 10_000
@@ -51,6 +56,17 @@ class Collector(Protocol):
 
     def read(self, messages: int, start_ns: int | None, /) -> None:
         """Note the number of messages of the input, before any filter, and when it began."""
+
+
+@runtime_checkable
+class RoutineCollector(Collector, Protocol):
+    """Figures that may count routine exchanges without their messages."""
+
+    def takes(self, header: Header, /) -> bool:
+        """Return whether exchanges of a procedure may be RoutineExchanges."""
+
+    def routine(self, exchanges: RoutineExchanges, /) -> None:
+        """Add routine exchanges."""
 
 
 class Capture:
@@ -138,6 +154,18 @@ class Capture:
         """
         return self._exchanges(self._begin())
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the messages that pass the filter as a stream of record batches (docs/tables.md): pandas,
+        polars, DuckDB and pyarrow read it. It is a pass, which ends with the stream.
+
+        Requires pyarrow (`pip install 'libvirt-proto[arrow]'`); raises ImportError without it.
+        """
+        try:
+            from ..tables.arrow import MESSAGES, stream
+        except ImportError as error:
+            raise ImportError(f"{error}: install libvirt-proto[arrow]", name=error.name) from None
+        return stream(MESSAGES, self._batches()).__arrow_c_stream__(requested_schema)
+
     def unfinished(self) -> Iterator[CapturedExchange]:
         """Return an iterator over the exchanges that were open where a pass was interrupted, once."""
         sessions, self._sessions = self._sessions, None
@@ -156,12 +184,17 @@ class Capture:
     def measure(self, collector: Collector) -> None:
         """Add the messages that pass the filter, others of the same calls, and all events, to figures over
         several inputs."""
-        items = self._begin(whole_calls=True)
+        rows = None if self._filters or not isinstance(collector, RoutineCollector) else collector
+        items = self._begin(whole_calls=True, takes=None if rows is None else rows.takes)
         self._diagnoser = collector.diagnoser
         try:
-            for item in self._selected(items, all_events=True):
+            counted: Iterator[_Event | RoutineExchanges] = self._selected(items, all_events=True)
+            for item in counted:
                 assert not isinstance(item, Lines)
-                collector.add(item)
+                if not isinstance(item, RoutineExchanges):
+                    collector.add(item)
+                elif rows is not None:
+                    rows.routine(item)
             self._check(items)
         finally:
             items.close()  # which counts what was read
@@ -179,12 +212,16 @@ class Capture:
 
     def examine(self, diagnoser: Diagnoser) -> None:
         """Add all messages, events and notices to a diagnosis of several inputs."""
-        items = self._begin()
+        items = self._begin(takes=diagnoser.takes)
         self._diagnoser = diagnoser
+        examined: Iterator[_Event | RoutineExchanges] = items
         try:
-            for item in items:
+            for item in examined:
                 assert not isinstance(item, Lines)
-                diagnoser.add(item)
+                if isinstance(item, RoutineExchanges):
+                    diagnoser.routine(item)
+                else:
+                    diagnoser.add(item)
             self._check(items)
         finally:
             items.close()
@@ -228,9 +265,15 @@ class Capture:
     # The parts of a pass
 
     def _begin(
-        self, *, whole_calls: bool = False, lanes: Lanes | None = None, batches: bool = False
+        self,
+        *,
+        whole_calls: bool = False,
+        lanes: Lanes | None = None,
+        batches: bool = False,
+        takes: Callable[[Header], bool] | None = None,
     ) -> Generator[_Event]:
-        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines."""
+        """Begin a pass. With `batches`, messages that the native core reads stay together, in Lines.
+        Exchanges of procedures that `takes` accepts may be RoutineExchanges."""
         if self._closed:
             raise CaptureError(f"{self.name}: the capture is closed")
         if self._begun and not self._repeatable:
@@ -247,10 +290,21 @@ class Capture:
         self._selection = None if self._filter is None else Selection(self._filter, whole_calls=whole_calls)
         self._native = None
         if lanes is None and self._redact is None and core() is not None:
-            self._native = NativeMessages(self.registry)
-            lanes = Lanes(self._native)
+            if takes is None:
+                self._native = NativeMessages(self.registry)
+                lanes = Lanes(self._native)
+            else:
+                from ..capture.routine import RoutineLanes
+
+                self._native = routine = RoutineMessages(self.registry, takes)
+                lanes = RoutineLanes(routine)
         self._pass = self._events(self._read(lanes), batches)
         return self._pass
+
+    @property
+    def _filters(self) -> bool:
+        """True if each message is looked at."""
+        return self._filter is not None or self._on_message is not None
 
     def _end_pass(self) -> None:
         if self._pass is not None:
@@ -372,6 +426,26 @@ class Capture:
             if not isinstance(item, (Closed, LogLine)):
                 yield item
         self._check(items)
+
+    def _add_messages(self, table: MessageTable) -> Iterator[None]:
+        presenting = table.begin(self.name)
+        for item in self.timeline() if presenting is None else self._lines(presenting):
+            if isinstance(item, Captured):
+                table.add(item)
+                if presenting is not None:
+                    presenting.learn(item)
+            yield
+
+    def _batches(self) -> Iterator[RecordBatch]:
+        """Yield the messages of a pass as record batches."""
+        from ..tables.messages import MessageTable
+
+        table = MessageTable(self.registry)
+        for _ in self._add_messages(table):
+            if table.is_full():
+                yield table.take()
+        if len(table):
+            yield table.take()
 
     def _exchanges(self, items: Generator[_Event]) -> Iterator[CapturedExchange]:
         sessions = self._sessions = Sessions(self.registry)
@@ -501,6 +575,24 @@ def lines_of(
     """Return the `timeline` of a capture, in which the native core presents what it can: it leaves Lines
     instead of messages."""
     return capture._lines(presenting)
+
+
+def add_messages(capture: Capture, table: MessageTable) -> Iterator[None]:
+    """Add the messages of a capture to a table, a few at each step."""
+    return capture._add_messages(table)
+
+
+def add_exchanges(capture: Capture, table: ExchangeTable) -> Iterator[None]:
+    """Add the exchanges of a capture to a table, a few at each step."""
+    native = table.begin(capture.name)
+    for each in capture.exchanges() if native is None else capture._exchange_lines(native):
+        if isinstance(each, bytes):
+            table.add_lines(each)
+        else:
+            table.add(each.exchange)
+            if native is not None:
+                native.learn_exchange(each.exchange)
+        yield
 
 
 def exchange_lines_of(capture: Capture, presenting: NativeExchanges) -> Iterator[CapturedExchange | bytes]:

@@ -138,6 +138,8 @@ class Lanes(NoLanes):
         if half is None or not half.plain or half.connection is None or half.next < 0:
             return True
         connection, direction = half.connection, half.direction
+        if connection.side is not None:  # the core's lines do not show sides
+            return True
         pending = self.reader.pending(connection.id, direction)
         if pending is None:
             return True

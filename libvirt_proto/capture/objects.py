@@ -33,7 +33,8 @@ MESSAGES: Final[Mapping[str, tuple[Side, Direction]]] = {
 }
 #: By `isServer`.
 _TLS_SIDES: Final[dict[str, Side]] = {"0": "client", "1": "server"}
-_NEW: Final[dict[str, Side]] = {"client_new": "client", "server_client_new": "server"}
+#: Kinds of reports of a new client object, which name its socket.
+NEW: Final[Mapping[str, Side]] = {"client_new": "client", "server_client_new": "server"}
 _DISPOSE: Final[dict[str, Side]] = {"client_dispose": "client", "server_client_dispose": "server"}
 
 #: None is an unknown one.
@@ -127,8 +128,8 @@ class Objects:
         """Yield the items of a report that is not a message. `values` are its words, `details` those of the
         event. Raises ObjectError."""
         client = values.get("client", "")
-        if kind in _NEW:
-            key = process, _NEW[kind], _object(client)
+        if kind in NEW:
+            key = process, NEW[kind], _object(client)
             yield from self._close(key, time_ns)  # its end was not reported
             yield from self._open(key, time_ns, values.get("sock", ""))
         elif kind == "socket_new":

@@ -32,6 +32,7 @@ from .detect import (
 from .follow import Following
 from .lanes import Lanes, NoLanes
 from .pcap.file import PCAPNG_MAGIC, DamagedCaptureError, Packet, read_pcap, read_pcapng
+from .pcap.origin import Origin
 from .pcap.packet import SegmentDecoder
 from .pcap.tcp import LIBVIRT_PORTS, TcpReassembler
 from .stop import Stop
@@ -447,7 +448,7 @@ def _unreadable(error: BaseException) -> Notice:
 
 def _packets(
     source: Input, kind: Literal["pcap", "pcapng"], lanes: Lanes | None
-) -> Iterator[list[Packet] | Lines | Notice]:
+) -> Iterator[list[Packet] | Lines | Notice | Origin]:
     """Yield packets of a capture and of each file that replaces it, with Notices between them. Raises
     DamagedCaptureError if the last one is truncated or damaged."""
     while True:
@@ -469,7 +470,7 @@ def _packets(
 
 
 def _connections(
-    batches: Iterator[list[Packet] | Lines | Notice], ports: frozenset[int], lanes: NoLanes
+    batches: Iterator[list[Packet] | Lines | Notice | Origin], ports: frozenset[int], lanes: NoLanes
 ) -> Iterator[Item]:
     """Yield the Chunks of the connections in packets. Notices: those of `_passed_over`, and `no-libvirt` (a
     note) if there was nothing else."""
@@ -480,6 +481,9 @@ def _connections(
     time_ns, damage, unread, empty = None, None, None, True
     try:
         for batch in batches:
+            if isinstance(batch, Origin):
+                tcp.origin = batch
+                continue
             if isinstance(batch, (Notice, Lines)):
                 if isinstance(batch, Lines):
                     time_ns = batch.time_ns

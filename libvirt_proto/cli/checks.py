@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
@@ -29,6 +29,8 @@ _PROGRAMS: Final[tuple[tuple[str, str, dict[str, str]], ...]] = (
     ("strace", "recordings without root", {}),
     ("git", "diff git:REV:PATH", {}),
 )
+#: The file of `generate wireshark`.
+_DISSECTOR: Final = "libvirt_rpc.lua"
 #: Package manager → the command that installs.
 _INSTALL: Final = {
     "apt": "apt install",
@@ -61,14 +63,16 @@ class Check(msgspec.Struct, frozen=True):
 
 
 def checks() -> Iterator[Check]:
-    """Yield all checks. Nothing is changed, mounted or started."""
+    """Yield all checks. Nothing is changed or mounted; only tshark is run, for its folders."""
     yield _definitions()
     yield _generator()
     yield _root()
     yield _tracefs()
+    yield _bpf()
     yield from _probes()
     yield _socket()
     yield from map(_program, _PROGRAMS)
+    yield from _wireshark()
     yield _native()
 
 
@@ -133,6 +137,19 @@ def _tracefs() -> Check:
     return Check("tracefs", "ok", str(root), use)
 
 
+def _bpf() -> Check:
+    from ..capture.probes import bpf
+
+    use = "trace of whole messages; without it, trace uses tracefs"
+    if os.geteuid() != 0:
+        return Check("BPF", "ok", "which only root can use", use)
+    problem = bpf.problem()
+    if problem is None:
+        return Check("BPF", "ok", "the kernel runs programs at probes", use)
+    fix = "boot Linux 5.8 or newer with CONFIG_BPF_EVENTS, without lockdown"
+    return Check("BPF", "missing", problem, use, fix)
+
+
 def _probes() -> Iterator[Check]:
     """Check the probes of the libraries that processes have loaded, or of the installed one."""
     from ..capture.probes.errors import TraceError
@@ -190,6 +207,28 @@ def _program(program: tuple[str, str, dict[str, str]]) -> Check:
     return Check(
         name, "missing", "not installed", use, _install(packages.get(manager, packages.get("", name)))
     )
+
+
+def _wireshark() -> Iterator[Check]:
+    """Check the parts for Wireshark, if it is installed."""
+    from ..wireshark_folders import NoFoldersError, extcap_folder, lua_folder
+    from . import wireshark
+
+    with suppress(NoFoldersError):
+        script = lua_folder() / _DISSECTOR
+        yield _part("dissector", script, script.is_file(), "messages", "libvirt-proto generate wireshark")
+    with suppress(NoFoldersError):
+        folder = extcap_folder()
+        there = wireshark.is_installed(folder)
+        yield _part("interface", folder / wireshark.LAUNCHER, there, "live messages", "libvirt-proto extcap")
+
+
+def _part(name: str, file: Path, there: bool, use: str, command: str) -> Check:
+    """Check a file for Wireshark, which a command installs."""
+    use = f"{use} in Wireshark"
+    if there:
+        return Check(name, "ok", str(file), use)
+    return Check(name, "missing", f"no {file.name} in {file.parent}", use, f"{command} --install")
 
 
 def _manager() -> str:

@@ -78,7 +78,7 @@ CONDITIONS: Final = dict(
         _condition(
             "--slower-than",
             "slower_than",
-            "Calls that took at least this long (50ms), or have no reply.",
+            "Calls that took at least this (50ms), or lack a reply.",
             metavar="TIME",
             callback=_checked(duration_ns),
         ),

@@ -18,7 +18,7 @@ from ..capture.stop import Stop
 from ..errors import SourceError
 from ..events import Item, Notice, NoticeCode
 from .options import redacted_note
-from .output import create
+from .output import create, destination, is_standard_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ class Inputs(msgspec.Struct, frozen=True):
                 raise click.UsageError(
                     f"{file}: expected a file, got a socket; use a relay to show its messages: {hint}"
                 )
-            for written in (output, self.record):
+            for written in (output, None if is_standard_output(self.record) else self.record):
                 if written is not None and written.is_file() and _is_same(file, written):
                     raise click.UsageError(f"{written} is also an input; choose another output")
         check_record(self.record, output)
@@ -249,23 +249,31 @@ def _unreadable(text: str, redact: What | None) -> Notice:
 
 
 @contextmanager
-def recording(path: Path | None, redact: What | None = None) -> Iterator[Recorder | None]:
-    """Yield a Recorder that writes to a new file; None for None. The file's comment notes `redact`."""
+def recording(
+    path: Path | None, redact: What | None = None, stop: Stop | None = None
+) -> Iterator[Recorder | None]:
+    """Yield a Recorder that writes to a new file, or for `-` to standard output (with `stop` as `destination`
+    does); None for None. The file's comment notes `redact`."""
     if path is None:
         yield None
         return
     from ..capture.pcap.recorder import Recorder
 
-    with create(path) as file:
+    with destination(None, stop) if is_standard_output(path) else create(path) as file:
         yield Recorder(file, redacted_note(redact))
 
 
 def check_record(record: Path | None, output: Path | None) -> None:
-    """Raise click.UsageError for a recording with the same destination as the messages."""
+    """Raise click.UsageError for a recording with the same destination as the messages, or for a terminal."""
     if record is None:
         return
-    if str(record) == "-":
-        raise click.UsageError("-w cannot write to standard output, which is for messages; give it a file")
+    if is_standard_output(record):
+        if sys.stdout.isatty():
+            raise click.UsageError(
+                "-w - writes a capture, and standard output is a terminal: pipe it to another program"
+                " (| wireshark -k -i -)"
+            )
+        return
     taken = _is_same_fd(sys.stdout, record) if output is None else record.resolve() == output.resolve()
     if taken or (output is not None and output.is_file() and record.exists() and record.samefile(output)):
         raise click.UsageError(f"{record} is also the output; choose another file")

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "decode": ("libvirt_proto.cli.commands.decode:decode", "Show the messages in captures, traces and logs."),
     "relay": ("libvirt_proto.cli.commands.relay:relay", "Show the messages between clients and a daemon."),
     "trace": ("libvirt_proto.cli.commands.trace:trace", "Show the messages of running daemons and clients."),
+    "extcap": ("libvirt_proto.cli.commands.extcap:extcap", "Capture live messages in Wireshark."),
     "top": ("libvirt_proto.cli.commands.top:top", "Show the busiest procedures and clients, live."),
     "stats": ("libvirt_proto.cli.commands.stats:stats", "Count and time the contents of captures."),
     "diagnose": ("libvirt_proto.cli.commands.diagnose:diagnose", "Find out what went wrong, and why."),
@@ -54,7 +55,7 @@ COMMANDS: Final = {
 
 #: The commands in the groups of the help.
 GROUPS: Final = {
-    "Messages": ("decode", "stats", "diagnose", "trace", "relay", "top", "call", "replay"),
+    "Messages": ("decode", "stats", "diagnose", "trace", "extcap", "relay", "top", "call", "replay"),
     "Bytes": ("encode", "guess"),
     "Definitions": ("lookup", "list", "describe", "identify", "generate", "import", "diff", "lint"),
     "This tool": ("doctor", "completion"),

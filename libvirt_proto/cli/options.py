@@ -291,7 +291,7 @@ record = click.option(
     "record",
     metavar="FILE",
     type=PathOption(dir_okay=False),
-    help="Record the input as a pcapng capture that only you can read.",
+    help="Record as a private pcapng capture; - is standard output.",
 )
 
 

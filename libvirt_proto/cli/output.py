@@ -28,14 +28,17 @@ _MOMENT: Final = 0.1
 
 
 def destination(output: Path | None, stop: Stop | None = None) -> AbstractContextManager[BinaryIO]:
-    """Yield a new file, or standard output for None. Once `stop` is set, a pipe without a reader is no longer
-    waited for: writing raises BrokenPipeError, and the remaining output is lost. This is for commands that
-    must end promptly."""
+    """Yield a new file, or standard output for None; with `stop`, it is `stoppable`."""
     if output is not None:
         return guarded(create(output))
-    if stop is None:
-        return _standard_output()
-    return guarded(cast(BinaryIO, io.BufferedWriter(_Stoppable(stop))))
+    return _standard_output() if stop is None else guarded(stoppable(sys.stdout.fileno(), stop))
+
+
+def stoppable(descriptor: int, stop: Stop) -> BinaryIO:
+    """Return a file that writes to a descriptor, which stays open. Once `stop` is set, a pipe without room is
+    not waited for: writing raises BrokenPipeError, and the remaining output is lost. This is for commands
+    that must end promptly."""
+    return cast(BinaryIO, io.BufferedWriter(_Stoppable(descriptor, stop)))
 
 
 def create(path: Path) -> BinaryIO:
@@ -47,6 +50,11 @@ def create(path: Path) -> BinaryIO:
         return private_files.create(path)
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {reason(error)}") from None
+
+
+def is_standard_output(path: Path | None) -> bool:
+    """Return whether a path is `-`."""
+    return str(path) == "-"
 
 
 def check_reader(out: BinaryIO) -> None:
@@ -69,12 +77,12 @@ def _standard_output() -> AbstractContextManager[BinaryIO]:
 
 
 class _Stoppable(io.RawIOBase):
-    """Standard output that a stop request can interrupt."""
+    """An open file whose writes a stop request can interrupt."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, descriptor: int, stop: Stop) -> None:
         super().__init__()
         self._stop = stop
-        self._fd = sys.stdout.fileno()
+        self._fd = descriptor
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
         #: Deadline of the reader; None until a stop was requested.

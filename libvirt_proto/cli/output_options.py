@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,8 +15,19 @@ from msgspec.structs import replace
 
 from . import options
 from .filter_options import context, filters
+from .output import is_standard_output
+from .signals import delayed
 from .status import Status
-from .views import DiagnosisView, ExchangesView, FiguresView, MessagesView, NoView, TimelineView, View
+from .views import (
+    DiagnosisView,
+    ExchangesView,
+    FiguresView,
+    MessagesView,
+    NoView,
+    TableView,
+    TimelineView,
+    View,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +45,9 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 TRACE = "chrome-trace"
-FORMATS = ("pretty", "monitor", "jsonl", TRACE)
+#: Formats whose output is one table of all sources.
+TABLES = ("arrow", "parquet")
+FORMATS = ("pretty", "monitor", "jsonl", TRACE, *TABLES)
 
 
 class OutputOptions(msgspec.Struct, frozen=True):
@@ -76,10 +90,25 @@ class OutputOptions(msgspec.Struct, frozen=True):
         bar = talkative and not _on_terminal(self.output)
         return Status(options.palette(self.color, sys.stderr), bar=bar, summary=talkative or summary)
 
-    def view(self) -> View:
-        """Return the view of the messages of one source."""
+    def next_to(self, record: Path | None) -> OutputOptions:
+        """Return the options next to a recording: if that is standard output, messages go only to -o. Raises
+        click.UsageError for figures that would go nowhere."""
+        if not is_standard_output(record) or self.output is not None:
+            return self
+        if self.figures_of or self.diagnosis_of:
+            raise click.UsageError("-w - writes to standard output: give the figures a file with -o")
+        from pathlib import Path  # slow to load
+
+        return replace(self, output=Path(os.devnull))
+
+    def view(self) -> View | None:
+        """Return the view of the messages of one source; None for a table, whose view `document` yields."""
         if self.silent:
             return NoView()
+        if self.format in TABLES:
+            from ..tables import files, messages  # noqa: F401 - loaded before the first message
+
+            return None
         if self.diagnosis_of is not None:
             return DiagnosisView(
                 self.diagnosis_of, self.format, self.registry, self.palette, redact=self.redact
@@ -116,16 +145,18 @@ class OutputOptions(msgspec.Struct, frozen=True):
         live: bool = False,
         view: View | None = None,
     ) -> None:
-        """Write what is shown of a Capture, and close it; with `live`, flush each line."""
-        view = view or self.view()
-        as_of = self._as_of()
-        if as_of:
-            capture.watch(lambda captured: as_of.add(captured.message))
-        if self.metrics is not None:
-            from ..api.capture import observe
+        """Write what is shown of a Capture, and close it; with `live`, flush each line. `view` is that of a
+        `document`, or one for this Capture."""
+        with self.document(out, status, view) as shared:
+            view = shared or self.view()
+            assert view is not None
+            as_of = self._as_of()
+            if as_of:
+                capture.watch(lambda captured: as_of.add(captured.message))
+            if self.metrics is not None:
+                from ..api.capture import observe
 
-            observe(capture, self.metrics.add)
-        with self.document(out, status):
+                observe(capture, self.metrics.add)
             try:
                 with closing(view.take(capture)) as lines:
                     if live:
@@ -146,21 +177,42 @@ class OutputOptions(msgspec.Struct, frozen=True):
                     status.notice(notice)
 
     @contextmanager
-    def document(self, out: BinaryIO, status: Status) -> Iterator[None]:
+    def document(self, out: BinaryIO, status: Status, view: View | None = None) -> Iterator[View | None]:
         """Write what precedes and follows the output of all sources in the block, also after an interrupt.
-        In a block of the same, do nothing."""
+        Yield `view`, or the view that all of them share. In a block of the same, do nothing."""
+        if self.format in TABLES and view is None and not self.silent:
+            with self._table(out) as table:
+                yield table
+            return
         trace = self.trace
         if trace is None or trace.is_open:
-            yield
+            yield view
             return
         out.write(trace.begin())
         try:
-            yield
+            yield view
         finally:
             out.write(trace.end())
             out.flush()
             for notice in trace.notices():
                 status.notice(notice)
+
+    @contextmanager
+    def _table(self, out: BinaryIO) -> Iterator[TableView]:
+        view = None
+        try:
+            try:
+                with delayed():
+                    view = TableView(
+                        out, self.format, self.registry, exchanges=self.exchanges, redact=self.redact
+                    )
+                yield view
+            finally:
+                if view is not None:
+                    view.end()
+        finally:
+            if view is not None:  # after a signal that arrived before the end
+                view.end()
 
     def _as_of(self) -> CompatibilityCheck | None:
         if self.as_of is None:
@@ -195,6 +247,9 @@ def live_figures(name: str) -> Callable[[Command], Command]:
         ) -> Any:
             if diagnosis and (figures or show.exchanges or show.filter.active):
                 raise click.UsageError("--diagnose cannot be combined with filters, --stats or --exchanges")
+            if (figures or diagnosis) and show.format in TABLES:
+                option = "--diagnose" if diagnosis else "--stats"
+                raise click.UsageError(f"{option} and --format {show.format} exclude each other; use json")
             if figures and show.exchanges:
                 raise click.UsageError("--stats and --exchanges exclude each other")
             if figures and show.filter.context:
@@ -222,13 +277,13 @@ def show(command: Command) -> Command:
         type=options.Format(*FORMATS, text="pretty", json="jsonl"),
         metavar="FORMAT",
         help="pretty: with payloads; monitor: a line per message; jsonl (or json): an object per message;"
-        " chrome-trace, with --exchanges: a timeline for Perfetto, chrome://tracing and the Firefox Profiler."
+        " chrome-trace, with --exchanges: a timeline for Perfetto; arrow, parquet: a table."
         " Default: pretty on a terminal, otherwise jsonl.",
     )
     @click.option(
         "--exchanges",
         is_flag=True,
-        help="Show each call with its reply and stream, its outcome and latency.",
+        help="Show each call with reply, stream, outcome and latency.",
     )
     @click.option(
         "--time",
@@ -249,9 +304,7 @@ def show(command: Command) -> Command:
     @context
     @options.as_of
     @options.redact
-    @click.option(
-        "--full", is_flag=True, help="pretty: show errors, long strings, bytes and arrays completely."
-    )
+    @click.option("--full", is_flag=True, help="pretty: do not shorten errors, strings, bytes and arrays.")
     @options.colour
     @options.output
     @wraps(command)
@@ -271,6 +324,8 @@ def show(command: Command) -> Command:
         **rest: Any,
     ) -> Any:
         format_ = format_ or ("pretty" if _on_terminal(output) else "jsonl")
+        if format_ in TABLES:
+            _check_table(format_, output, acl)
         old = None if as_of is None else options.open_registry(as_of)
         trace = None
         if format_ == TRACE:
@@ -293,6 +348,18 @@ def show(command: Command) -> Command:
         return command(*args, show=shown, **rest)
 
     return with_show  # type: ignore[return-value]
+
+
+def _check_table(format_: str, output: Path | None, acl: bool) -> None:
+    """Raise click.UsageError for options that a table does not support, and without pyarrow."""
+    from importlib.util import find_spec
+
+    if find_spec("pyarrow") is None:
+        raise click.UsageError(f"--format {format_} requires pyarrow: pip install 'libvirt-proto[arrow]'")
+    if output is None and (format_ == "parquet" or _on_terminal(output)):
+        raise click.UsageError(f"--format {format_} requires -o FILE")
+    if acl:
+        raise click.UsageError(f"--acl and --format {format_} exclude each other; use jsonl")
 
 
 def _check_trace(exchanges: bool, times: TimeStyle) -> None:

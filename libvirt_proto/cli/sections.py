@@ -18,8 +18,8 @@ SECTIONS: Final = {
     "Arguments": ("--dom", "--net", "--pool", "--vol", "--template"),
     "Streams and events": ("--upload", "--download", "--follow EVENTS", "--count"),
     "Probes": (
-        "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--buffer",
-        "--probes", "--print-commands",
+        "--library", "--all-probes", "--pid", "--comm", "--client-only", "--server-only", "--side",
+        "--max-message", "--method", "--buffer", "--probes", "--print-commands",
     ),
     "Filters": (
         "--message", "--frame", "--serial", "--since", "--until", "--slower-than", "--object", "--program",
@@ -30,6 +30,12 @@ SECTIONS: Final = {
         "--as-of", "--sort", "--window", "--interval", "--count", "--top", "--all", "--full", "--wide",
         "--json-schema", "--pretty-json", "--list-releases", "--list-rules", "--fail-on", "--redact",
         "--color", "--output", "--write", "--check", "--force", "--quiet", "--debug",
+    ),
+    "Installation": ("--install", "--uninstall", "--folder"),
+    "Calls by Wireshark": (
+        "--extcap-interfaces", "--extcap-version", "--extcap-interface", "--extcap-dlts", "--extcap-config",
+        "--extcap-reload-option", "--extcap-capture-filter", "--extcap-control-in", "--extcap-control-out",
+        "--capture", "--fifo",
     ),
     "Metrics": ("--metrics", "--metrics-file"),
     "Definitions": ("--release", "--defs", "--package", "--define"),

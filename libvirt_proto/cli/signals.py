@@ -7,6 +7,7 @@ commands (a trace, a relay, a followed file) get a stop request and finish their
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -42,7 +43,10 @@ def interrupting() -> Iterator[None]:
         now = time.monotonic()
         if now - asked > _GRACE and not over:
             asked = now
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+            if _delay.active and _delay.number is None:
+                _delay.number = number
+                return
+            raise _interruption(number)
 
     with _handling(interrupt, {number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN}):
         try:
@@ -73,6 +77,37 @@ def stop_event() -> asyncio.Event:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             loop.add_signal_handler(number, stop.set)
     return stop
+
+
+@contextmanager
+def delayed() -> Iterator[None]:
+    """Let the next signal interrupt after the block, and only a second one within it: what the block writes
+    is complete, unless its reader has stalled. Other threads are never interrupted."""
+    if _delay.active or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _delay.active = True
+    try:
+        yield
+    finally:
+        _delay.active, number = False, _delay.number
+        _delay.number = None
+    if number is not None:
+        raise _interruption(number)
+
+
+class _Delay:
+    """A signal that waits for the end of a block."""
+
+    active = False
+    number: int | None = None
+
+
+_delay: Final = _Delay()
+
+
+def _interruption(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
 
 
 @contextmanager

@@ -5,27 +5,33 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeVar, get_args
 
 import click
 
+from ..rpc.wire import MAX_FRAME, MIN_FRAME
 from ..text import amount, printable
 from . import options, trace_shell
 from .output import check_reader
 from .signals import stopping
 
 if TYPE_CHECKING:
+    from ..capture.probes.live import Source
     from ..capture.probes.loaded import Binary
-    from ..capture.probes.plan import Plan, Probe, Sides
+    from ..capture.probes.plan import Probe, Sides, UprobeEvent
     from ..capture.probes.provider import Subject
+    from ..capture.probes.tracefs import Rejection
     from ..capture.stop import Stop
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: The ways of setting probes.
+Method = Literal["auto", "bpf", "tracefs"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 #: Total buffer size for all CPUs in KiB, and the minimum for each.
 _BUFFERS: Final = 64 << 10
@@ -42,7 +48,8 @@ _DRIVER: Final = "libvirt_driver_qemu.so"
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """The options of a trace. `buffer` is in KiB per CPU."""
+    """The options of a trace. `buffer` is in KiB per CPU, `limit` the maximum number of bytes of a message
+    (None: the default of the method)."""
 
     subject: Subject
     libraries: tuple[str, ...]
@@ -51,6 +58,8 @@ class Tracing:
     buffer: int
     print_commands: bool
     list_probes: bool
+    method: Method
+    limit: int | None
 
     @contextmanager
     def probes(self) -> Iterator[list[Probe]]:
@@ -99,49 +108,84 @@ class Tracing:
         if self.list_probes:
             _list(found, color, options.width(fit=not wide))
         elif self.print_commands:
-            steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids)
+            limit = self._windows_limit()
+            steps = plan("libvirt_proto", found, self.buffer, self.subject, sides, self.pids, limit)
             click.echo("\n".join(trace_shell.commands(steps)))
         return self.list_probes or self.print_commands
 
     @contextmanager
     def armed(
-        self, found: list[Probe], stop: Stop, out: BinaryIO, sides: Sides = "both"
-    ) -> Iterator[tuple[Path, Plan, Callable[[float], bool]]]:
-        """Set the probes, and remove them at the end. Yields the folder of the instance, the plan, and a
-        function that waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if
-        `out` has lost its reader. Raises TraceError."""
+        self, found: list[Probe], stop: Stop, outs: Sequence[BinaryIO], sides: Sides = "both"
+    ) -> Iterator[tuple[Source, Callable[[float], bool]]]:
+        """Set the probes, and remove them at the end. Yields the source of their records, and a function that
+        waits for some seconds and returns whether `stop` is set; it raises BrokenPipeError if one of `outs`
+        has lost its reader. Raises TraceError."""
         from ..capture.probes import tracefs
-        from ..capture.probes.plan import plan
+        from ..capture.probes.bpf import BpfError
 
         found = _of_this_machine(found)
         tracefs.check_pid_namespace()
         root = tracefs.find()
-        if root is None:
-            root = tracefs.mount()
-            click.echo(f"trace: mounted tracefs at {root}; it stays mounted", err=True)
-        leftovers = tracefs.remove_leftovers(root)
+        leftovers = [] if root is None else tracefs.remove_leftovers(root)
         if leftovers:
             what = amount(len(leftovers), "killed trace")
             click.echo(f"trace: removed what {what} left behind", err=True)
-        steps = plan(tracefs.own_group(), found, self.buffer, self.subject, sides, self.pids)
-
-        report(found, [binary for binary, _ in steps.files])
 
         def wait(seconds: float) -> bool:
-            check_reader(out)
+            for out in outs:
+                check_reader(out)
             return stop.wait(seconds)
 
-        with stopping(stop), tracefs.armed(root, steps) as (instance, rejected):
-            for binary, events in steps.files:
-                reasons = [
-                    f"{event.kind} at {event.definition.split()[0]} is skipped: the kernel rejects it"
-                    f""
-                    f" ({reason})"
-                    for event, reason in rejected
-                    if event in events
-                ]
-                _warn(binary.name, reasons)
-            yield instance, steps, wait
+        with stopping(stop), ExitStack() as armed:
+            source = None
+            if self.method != "tracefs":
+                try:
+                    source = self._arm_bpf(armed, found, sides)
+                except BpfError:
+                    if self.method == "bpf":
+                        raise
+            yield source or self._arm_tracefs(armed, found, sides), wait
+
+    def _windows_limit(self) -> int:
+        """Return the maximum number of bytes of a message with tracefs. Raises TraceError."""
+        from ..capture.probes.errors import TraceError
+        from ..capture.probes.plan import MAX_WINDOWS, WINDOW
+
+        limit = self.limit or WINDOW
+        if limit > MAX_WINDOWS:
+            raise TraceError(
+                f"--max-message {limit}: the maximum with tracefs is {MAX_WINDOWS}; doctor shows why the"
+                " kernel does not run BPF programs"
+            )
+        return limit
+
+    def _arm_bpf(self, armed: ExitStack, found: list[Probe], sides: Sides) -> Source:
+        from ..capture.probes import bpf
+
+        limit = self.limit or bpf.LIMIT
+        plan = bpf.plan(found, self.buffer, self.subject, sides, self.pids, limit)
+        source, rejected = armed.enter_context(bpf.armed(plan))
+        report(found, [binary for binary, _ in plan.files])
+        for binary, events in plan.files:
+            _warn_of_rejected(binary, [event for _, event in events], rejected)
+        return source
+
+    def _arm_tracefs(self, armed: ExitStack, found: list[Probe], sides: Sides) -> Source:
+        from ..capture.probes import tracefs
+        from ..capture.probes.plan import plan
+
+        limit = self._windows_limit()
+        root = tracefs.find()
+        if root is None:
+            root = tracefs.mount()
+            click.echo(f"trace: mounted tracefs at {root}; it stays mounted", err=True)
+        group = tracefs.own_group()
+        steps = plan(group, found, self.buffer, self.subject, sides, self.pids, limit)
+        report(found, [binary for binary, _ in steps.files])
+        source, rejected = armed.enter_context(tracefs.armed(root, steps))
+        for binary, events in steps.files:
+            _warn_of_rejected(binary, events, rejected)
+        return source
 
     def _binaries(self, files: ExitStack) -> list[Binary]:
         """Return the files whose probes are used; `files` closes them. Raises TraceError if there are
@@ -178,6 +222,15 @@ class Tracing:
         raise TraceError(f"no {library} with probes is loaded by {who}{yours}: {hint}")
 
 
+_max_message = click.option(
+    "--max-message",
+    "limit",
+    metavar="N",
+    type=click.IntRange(MIN_FRAME, MAX_FRAME),
+    help="Truncate messages after N bytes. Default: 65536; 2560 with tracefs.",
+)
+
+
 def tracing(subject: Subject) -> Callable[[Command], Command]:
     """Add the options of all traces, as parameter `tracing`."""
 
@@ -209,12 +262,19 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             "--buffer",
             metavar="KB",
             type=click.IntRange(64, 4 << 20),
-            help="Buffer size per CPU, in KiB. Default: 65536 divided by the number of CPUs.",
+            help="Buffer size per CPU in KiB. Default: 64 MiB for all.",
+        )
+        @click.option(
+            "--method",
+            metavar="HOW",
+            type=click.Choice(METHODS),
+            default="auto",
+            help="bpf (whole messages), tracefs (their beginnings), or auto (the default): bpf if possible.",
         )
         @click.option(
             "--print-commands",
             is_flag=True,
-            help="Print the steps as shell commands, and exit.",
+            help="Print the steps for tracefs as shell commands, and exit.",
         )
         @click.option("--probes", "list_probes", is_flag=True, help="List the probes, and exit.")
         @wraps(command)
@@ -226,17 +286,30 @@ def tracing(subject: Subject) -> Callable[[Command], Command]:
             buffer: int | None,
             print_commands: bool,
             list_probes: bool,
+            method: Method,
+            limit: int | None = None,
             **rest: Any,
         ) -> Any:
-            size = buffer or max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
-            # Process names may be any bytes, and are compared in this form.
-            names = tuple(os.fsencode(name).decode("utf-8", "backslashreplace") for name in comms)
-            asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes)
+            names = tuple(map(comparable, comms))
+            size = buffer or buffer_size()
+            asked = Tracing(subject, libraries, pids, names, size, print_commands, list_probes, method, limit)
             return command(*args, tracing=asked, **rest)
 
+        if subject == "rpc":
+            return _max_message(with_tracing)  # type: ignore[return-value]
         return with_tracing  # type: ignore[return-value]
 
     return decorate
+
+
+def buffer_size() -> int:
+    """Return the default size of a CPU's buffer, in KiB."""
+    return max(_LEAST, _BUFFERS // (os.cpu_count() or 1))
+
+
+def comparable(name: str) -> str:
+    """Return the name of a process in the form in which names are compared: they may be any bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -281,6 +354,16 @@ def _warn(subject: str, problems: Sequence[str]) -> None:
     if len(problems) > _WARNINGS:
         more = len(problems) - _WARNINGS
         click.echo(printable(f"trace: warning: {subject}: {more:,} more are skipped"), err=True)
+
+
+def _warn_of_rejected(binary: Binary, events: Iterable[UprobeEvent], rejected: Iterable[Rejection]) -> None:
+    own = set(events)
+    reasons = [
+        f"{event.kind} at {event.definition.split()[0]} is skipped: the kernel rejects it ({reason})"
+        for event, reason in rejected
+        if event in own
+    ]
+    _warn(binary.name, reasons)
 
 
 def report(found: Sequence[Probe], binaries: Sequence[Binary]) -> None:

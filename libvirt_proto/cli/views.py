@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, ParamSpec, Protocol
+from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Protocol
 
 from ..events import Captured, ConnectionEvent, Lines, ProbeEvent
 from .options import width
+from .signals import delayed
 from .statistics import rendered
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ..redact.redactor import What
     from ..registry import Registry
     from ..session import Exchange
+    from ..tables.exchanges import ExchangeTable
+    from ..tables.messages import MessageTable
 
 Arguments = ParamSpec("Arguments")
 
@@ -177,6 +180,63 @@ class ExchangesView:
             yield self._present(each.exchange)
             if self._native is not None:
                 self._native.learn_exchange(each.exchange)
+
+
+class TableView:
+    """Messages or exchanges of any number of Captures in one table, which is written to a file in the format
+    arrow or parquet."""
+
+    def __init__(
+        self,
+        out: BinaryIO,
+        format_: str,
+        registry: Registry,
+        *,
+        exchanges: bool,
+        redact: What | None = None,
+    ) -> None:
+        from ..api import capture
+        from ..tables.arrow import EXCHANGES, MESSAGES
+        from ..tables.files import TableFile
+
+        self._table: MessageTable | ExchangeTable
+        self._add: Callable[..., Iterator[None]]
+        if exchanges:
+            from ..tables.exchanges import ExchangeTable  # with all types
+
+            self._table, self._add = ExchangeTable(registry), capture.add_exchanges
+        else:
+            from ..tables.messages import MessageTable
+
+            self._table, self._add = MessageTable(registry), capture.add_messages
+        self._file = TableFile(out, format_, EXCHANGES if exchanges else MESSAGES, redact)
+        self._ended = False
+
+    def take(self, capture: Capture) -> Generator[bytes]:
+        """Write the batches that are complete, and return nothing."""
+        for _ in self._add(capture, self._table):
+            if self._table.is_full():
+                self._write()
+        yield from ()
+
+    def finish(self, capture: Capture) -> Iterable[bytes]:
+        """Add the exchanges that an interruption left open."""
+        for each in capture.unfinished():  # of a pass over exchanges
+            self._table.add(each.exchange)  # type: ignore[arg-type]
+        return ()
+
+    def end(self) -> None:
+        """Write what is left, and the end of the file, once."""
+        with delayed():
+            if not self._ended:
+                self._ended = True
+                self._write()
+                self._file.end()
+
+    def _write(self) -> None:
+        with delayed():  # an interrupted batch would be lost, or damage the file
+            if len(self._table):
+                self._file.write(self._table.take())
 
 
 class TimelineView:

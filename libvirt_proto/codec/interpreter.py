@@ -8,17 +8,19 @@ the encoder; C's filters accept any).
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
 
-from ..errors import BadValue, NotCanonical, OverLimit, ProtocolError
+from ..errors import BadValue, NotCanonical, OverLimit, ProtocolError, Truncated
 from . import primitives
 from . import types as xdr
 from .limits import MAX_DEPTH, MAX_REMARKS
 from .sizes import minimum_size
-from .values import Partial
+from .values import Partial, PartialText
 
 #: (bits, signed) → the functions that read and write it.
 _INTEGERS = {
@@ -38,8 +40,8 @@ _TOO_DEEP = "nests deeper than Python's stack"
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """The result of reading a value at a position.
 
-    `value` is a Partial (or a shorter list, or None) if reading stopped at `error`; `next` is the
-    position after the value, or of the error. `remarks` are sentences on non-canonical parts, each
+    `value` is a Partial (or a shorter list, a PartialText, or None) if reading stopped at `error`; `next` is
+    the position after the value, or of the error. `remarks` are sentences on non-canonical parts, each
     with its path: at most MAX_REMARKS, and one that counts the others.
     """
 
@@ -236,9 +238,25 @@ def _number(limit: xdr.Bound | None) -> int:
 def _read_string(data: bytes, pos: int, limit: int) -> tuple[str | bytes, int]:
     try:
         return primitives.read_string(data, pos, limit)
+    except Truncated as error:
+        if error.offset != pos and error.available:
+            size, start = primitives.read_unsigned_int(data, pos)
+            error.partial = _beginning(data[start : start + size], size)
+        raise
     except NotCanonical as error:
         error.value = primitives.text(error.value) if isinstance(error.value, bytes) else error.value
         raise
+
+
+def _beginning(seen: bytes, size: int) -> str | None:
+    """Return the beginning of a string of `size` bytes, without a character that broke off; the string itself
+    if only its padding is missing; None if it is not UTF-8."""
+    with suppress(UnicodeDecodeError):
+        if len(seen) == size:
+            return seen.decode()
+        text, used = codecs.utf_8_decode(seen)
+        return PartialText(text, size - used)
+    return None
 
 
 class _Writer(_Walk):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -25,3 +25,21 @@ class Partial(msgspec.Struct, frozen=True):
 
     name: str
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class PartialText(str):
+    """The beginning of a string that broke off; `missing` is the number of bytes after it."""
+
+    __slots__ = ("missing",)
+
+    missing: int
+
+    def __new__(cls, text: str, missing: int) -> Self:
+        """Build it from the text before the break."""
+        made = super().__new__(cls, text)
+        made.missing = missing
+        return made
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int]]:
+        """Return the parts of a copy."""
+        return type(self), (str(self), self.missing)

@@ -14,6 +14,7 @@ from typing import Final
 
 from ..bounded import BoundedDict
 from ..events import Captured, Connection, ConnectionEvent, Side
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
 from ..rpc.wire import REMOTE_PROGRAM
@@ -104,6 +105,14 @@ class Authentication(ErrorDetector):
     def wants(self, _header: Header) -> bool:
         """Return True: a call after an authentication shows that it has no security layer."""
         return True
+
+    def takes(self, header: Header) -> bool:
+        """Return whether a procedure does not authenticate."""
+        return header.prog != REMOTE_PROGRAM or header.proc not in _PROCEDURES
+
+    def ready(self, _peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether no call follows an authentication."""
+        return not self._mechanisms
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at calls that authenticate, and at the first ones after these."""

@@ -8,13 +8,17 @@ clocks may differ.
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterator, Sequence
 from heapq import heappush, heappushpop
+from operator import lt
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Connection
 
 if TYPE_CHECKING:
+    from ..routine import RoutineExchanges
     from ..session import Exchange
     from .detector import Recording
 
@@ -60,6 +64,26 @@ class _Seen(NamedTuple):
     @property
     def latency_ns(self) -> int:
         return self.reply_ns - self.call_ns
+
+
+class _Rows:
+    """Routine exchanges of a connection, without their messages."""
+
+    __slots__ = ("_connection", "_kinds", "_recording", "_rows")
+
+    def __init__(self, recording: Recording, exchanges: RoutineExchanges) -> None:
+        self._recording = recording
+        self._connection = exchanges.connection
+        self._kinds = exchanges.kinds
+        self._rows = exchanges.rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[_AnyKey, _Seen]]:
+        for row in self._rows:
+            key = (*self._kinds[row[10]].number, row[8], row[6], row[7])
+            yield key, _Seen(self._recording, self._connection, row[0], row[4], row[5])
 
 
 class Split(NamedTuple):
@@ -120,14 +144,19 @@ class BothEnds:
         #: The last recording, and whether there was another one before.
         self._last: Recording | None = None
         self._several = False
+        #: The only connection so far, and whether there are several; the last calls of it, their number and
+        #: serial.
+        self._alone: End | None = None
+        self._several_ends = False
+        self._first: deque[_Rows | list[tuple[_AnyKey, _Seen]]] = deque()
+        self._first_count = 0
+        self._serial = -1
 
     def add(self, recording: Recording, exchange: Exchange) -> None:
         """Add an exchange, and find its other end among those before."""
         call, reply = exchange.call, exchange.reply
         if call is None or reply is None or call.time_ns is None or reply.time_ns is None:
             return
-        if recording is not self._last:
-            self._several, self._last = self._last is not None, recording
         header = call.message.header
         key = (
             header.prog,
@@ -138,6 +167,53 @@ class BothEnds:
             reply.message.length,
         )
         seen = _Seen(recording, call.connection, call.n, call.time_ns, reply.time_ns)
+        if self._is_alone(recording, call.connection, (header.serial,)):
+            self._keep_alone([(key, seen)])
+        else:
+            self._add(key, seen)
+
+    def add_routine(self, recording: Recording, exchanges: RoutineExchanges) -> None:
+        """Add routine exchanges."""
+        rows = _Rows(recording, exchanges)
+        if self._is_alone(recording, exchanges.connection, exchanges.serials):
+            self._keep_alone(rows)
+        else:
+            for key, seen in rows:
+                self._add(key, seen)
+
+    def _is_alone(self, recording: Recording, connection: Connection, serials: Sequence[int]) -> bool:
+        """Return whether all calls so far are of one connection, and have ascending serials: each has a key
+        of its own, and none has another end."""
+        if self._several_ends:
+            return False
+        if self._alone is None:
+            self._alone = End(recording, connection)
+        if (
+            self._alone.recording is recording
+            and self._alone.connection.id == connection.id
+            and serials[0] > self._serial
+            and all(map(lt, serials, serials[1:]))
+        ):
+            self._serial = serials[-1]
+            return True
+        self._several_ends = True
+        for each in self._first:
+            for key, seen in each:
+                self._add(key, seen)
+        self._first.clear()
+        return False
+
+    def _keep_alone(self, calls: _Rows | list[tuple[_AnyKey, _Seen]]) -> None:
+        """Keep calls of the only connection, as many as can have another end."""
+        self._first.append(calls)
+        self._first_count += len(calls)
+        while self._first_count - len(self._first[0]) >= _MAX_CALLS:
+            self._first_count -= len(self._first.popleft())
+
+    def _add(self, key: _AnyKey, seen: _Seen) -> None:
+        recording = seen.recording
+        if recording is not self._last:
+            self._several, self._last = self._last is not None, recording
         # A recording of both ends does not depend on others.
         own = self._own.get((id(recording), *key))
         if own is not None and self._find(own, seen, same=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed
+from ..routine import RoutineExchanges, Row
 from ..text import amount, duration, listed
 from .bulk_calls import BULK, CONSTANT, EVENTS, NAME_LISTS, PROGRESS, Bulk
 from .detector import Detector, Recording, Sample
@@ -33,6 +34,8 @@ _LISTED: Final = 5
 #: Characters of an object's name that distinguish it.
 _NAME: Final = 128
 _MAX_KINDS: Final = 4_096
+#: Bytes of payloads whose objects are remembered.
+_MAX_NAMED: Final = 2_048
 
 #: A pause of a client that ends a round: longer than the work between two calls.
 _PAUSE_NS: Final = 20 * 10**6
@@ -231,6 +234,8 @@ class Chatter(Detector):
         self._clients: BoundedDict[int, _Client] = BoundedDict(_MAX_CLIENTS)
         #: The number of uses and objects of all clients; beyond a maximum, further ones are not counted.
         self._use_count = self._object_count = 0
+        #: The names of the objects of routine exchanges, by procedure and payloads.
+        self._names: BoundedDict[tuple[_Kind, bytes, bytes], str | None] = BoundedDict(_MAX_KINDS)
         self._polling: list[_Polling] = []
         self._one_by_one: list[_OneByOne] = []
         self._lookups: list[_Lookups] = []
@@ -251,14 +256,9 @@ class Chatter(Detector):
         kind = self._kinds.get(number) or self._new_kind(header)
         if not kind.reads:
             return
-        if kind.name in NAME_LISTS:
-            client.listed.add(NAME_LISTS[kind.name])
-        use = client.uses.get(number)
+        use = self._use(client, number, kind)
         if use is None:
-            if self._use_count >= _MAX_USES:
-                return
-            use = client.uses[number] = _Use(kind)
-            self._use_count += 1
+            return
         use.sample.add(call)
         if latency_ns is not None:
             use.total_ns += latency_ns
@@ -266,6 +266,54 @@ class Chatter(Detector):
             use.begin_round(client.rounds, time_ns)
         if kind.bulk is not None and exchange.outcome == "ok":
             self._count_object(use, call, reply)
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: numbers, times and the names of objects matter."""
+        return True
+
+    def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Count answered calls."""
+        client = self._clients.get(peer.connection.id) or self._new_client(peer)
+        client.calls += len(exchanges)
+        for row in exchanges.rows:
+            time_ns, latency_ns = row[4], row[5] - row[4]
+            client.add(time_ns, latency_ns)
+            of = exchanges.kinds[row[10]]
+            kind = self._kinds.get(of.number) or self._new_kind(of.header)
+            use = self._use(client, of.number, kind) if kind.reads else None
+            if use is None:
+                continue
+            use.sample.note(row[0], time_ns, peer.connection)
+            use.total_ns += latency_ns
+            if use.round != client.rounds:
+                use.begin_round(client.rounds, time_ns)
+            if kind.bulk is not None:
+                self._count_name(use, self._name(exchanges, row, kind))
+
+    def _use(self, client: _Client, number: _Number, kind: _Kind) -> _Use | None:
+        """Return the calls of a procedure by a client, or None without room."""
+        if kind.name in NAME_LISTS:
+            client.listed.add(NAME_LISTS[kind.name])
+        use = client.uses.get(number)
+        if use is None:
+            if self._use_count >= _MAX_USES:
+                return None
+            use = client.uses[number] = _Use(kind)
+            self._use_count += 1
+        return use
+
+    def _name(self, exchanges: RoutineExchanges, row: Row, kind: _Kind) -> str | None:
+        """Return the name of the object of an exchange."""
+        named = exchanges.reply_payload(row) if kind.looks_up else exchanges.call_payload(row)
+        key = kind, exchanges.call_payload(row), named
+        if key not in self._names:
+            reply = exchanges.reply(row).message if kind.looks_up else None
+            subject = self.recording.subject(exchanges.call(row).message, reply)
+            name = None if subject is None else str(subject)[:_NAME]
+            if len(key[1]) + len(named) > _MAX_NAMED:
+                return name
+            self._names.put(key, name)
+        return self._names[key]
 
     def closed(self, peer: Peer, closed: Closed) -> None:
         """Evaluate a connection that has ended."""
@@ -310,9 +358,11 @@ class Chatter(Detector):
 
     def _count_object(self, use: _Use, call: Captured, reply: Captured) -> None:
         subject = self.recording.subject(call.message, reply.message if use.kind.looks_up else None)
-        if subject is None:
+        self._count_name(use, None if subject is None else str(subject)[:_NAME])
+
+    def _count_name(self, use: _Use, name: str | None) -> None:
+        if name is None:
             return
-        name = str(subject)[:_NAME]
         found = use.named.get(name)
         if found is not None:
             found.count += 1

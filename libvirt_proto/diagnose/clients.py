@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine
+from ..rpc.message import Header
 from ..rpc.wire import REMOTE_PROGRAM
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
@@ -88,6 +89,10 @@ class Clients(Detector):
         header = captured.message.header
         if header.proc == _CLOSE and header.prog == REMOTE_PROGRAM and captured.connection.id in self._known:
             self._end(daemon(captured.connection), captured.time_ns)
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: only the first and the last messages of a connection matter."""
+        return True
 
     def first(self, peer: Peer, captured: Captured) -> None:
         """Note the first message of a connection, and its reply."""

@@ -22,6 +22,7 @@ from .rules import RULES
 
 if TYPE_CHECKING:
     from ..registry import Registry
+    from ..routine import RoutineExchanges
     from ..rpc.message import Message
     from ..session import Exchange
 
@@ -216,8 +217,11 @@ class Sample:
 
     def add(self, captured: Captured) -> None:
         """Add a message."""
+        self.note(captured.n, captured.time_ns, captured.connection)
+
+    def note(self, n: int, time_ns: int | None, connection: Connection) -> None:
+        """Add a message by its number, its time and its connection."""
         self.count += 1
-        time_ns = captured.time_ns
         if time_ns is not None:
             if self.start_ns is None or self.end_ns is None:
                 self.start_ns = self.end_ns = time_ns
@@ -226,8 +230,8 @@ class Sample:
             elif time_ns < self.start_ns:
                 self.start_ns = time_ns
         if len(self.numbers) < MAX_NUMBERS:
-            self.numbers.append(captured.n)
-            name = str(captured.connection)
+            self.numbers.append(n)
+            name = str(connection)
             if self.conn is None:
                 self.conn = name
             elif self.conn != name:
@@ -274,6 +278,23 @@ class Detector:
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at a call with its reply and stream, once these are complete, or cannot be completed."""
+
+    def sees(self, header: Header) -> bool:
+        """Return whether routine exchanges of a procedure, or their messages, are passed to it."""
+        message = overridden(self, "message") and not {"call", "reply"}.isdisjoint(self.roles)
+        return bool(message or (overridden(self, "exchange") and self.wants(header)))
+
+    def takes(self, _header: Header) -> bool:
+        """Return whether routine exchanges of a procedure may be passed to `routine`, all at once. The answer
+        is kept."""
+        return False
+
+    def ready(self, _peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether `routine` may replace `message` and `exchange` for routine exchanges now."""
+        return True
+
+    def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Look at routine exchanges of procedures that it takes; `peer` already contains them."""
 
     def event(self, peer: Peer | None, event: ConnectionEvent) -> None:
         """Look at an event of a connection."""

@@ -11,6 +11,7 @@ import msgspec
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, LogLine, Notice, NoticeCode, ProbeEvent
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..session import ROLES, Exchange, Sessions
 from .auth import Authentication
@@ -31,7 +32,7 @@ from .latency import Latency
 from .locks import StateChangeLocks
 from .monitor_commands import MonitorCommands
 from .other_protocols import OtherProtocols
-from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer
+from .peers import ENDING_EVENTS, ENDING_LINES, MAX_PEERS, Peer, closes
 from .permissions import Permissions
 from .request_limit import RequestLimit
 from .rules import RULES, Need
@@ -133,6 +134,26 @@ class Diagnoser:
         assert self._pass is not None
         self._pass.add(item, done)
 
+    def takes(self, header: Header) -> bool:
+        """Return whether exchanges of a procedure may be RoutineExchanges."""
+        assert self._pass is not None
+        return self._pass.takes(header)
+
+    def routine(self, exchanges: RoutineExchanges) -> None:
+        """Add routine exchanges of a procedure that `takes` accepts."""
+        assert self._pass is not None
+        self._pass.routine(exchanges)
+
+    def is_ready(self, exchanges: RoutineExchanges) -> bool:
+        """Return whether `add_routine` may add exchanges; otherwise add their messages."""
+        assert self._pass is not None
+        return self._pass.is_ready(exchanges)
+
+    def add_routine(self, exchanges: RoutineExchanges) -> None:
+        """Add exchanges that the caller has counted."""
+        assert self._pass is not None
+        self._pass.add_routine(exchanges)
+
     def exchanges(self, done: list[Exchange]) -> None:
         """Add exchanges that the caller has paired."""
         assert self._pass is not None
@@ -208,6 +229,7 @@ class _Pass:
             role: _hooks("message", [each for each in self._detectors if role in each.roles])
             for role in ROLES
         }
+        self._ready, self._rows = (_hooks(name, self._detectors) for name in ("ready", "routine"))
         #: Program, version, procedure → the hooks for its routine exchanges.
         self._routine: BoundedDict[tuple[int, int, int], list[Hook]] = BoundedDict(_MAX_PROCEDURES)
 
@@ -238,6 +260,47 @@ class _Pass:
             done = self._sessions.feed(item)
         if done:
             self.exchanges(done)
+
+    def takes(self, header: Header) -> bool:
+        """Return whether all detectors that see calls of a procedure take their numbers instead."""
+        return not closes(header) and all(each.takes(header) for each in self._detectors if each.sees(header))
+
+    def is_ready(self, exchanges: RoutineExchanges) -> bool:
+        """Return whether the numbers of exchanges are enough."""
+        peer = self._peers.get(exchanges.connection.id)
+        return (
+            peer is not None
+            and peer.connection.side is None
+            and not peer.waiting
+            and "c2s" in peer.heard
+            and "s2c" in peer.heard
+            and peer.first_ns is not None
+            and self.start_ns is not None
+            and "times" in self.seen
+            and "payloads" in self.seen
+            and all(hook(peer, exchanges) for hook in self._ready)
+        )
+
+    def add_routine(self, exchanges: RoutineExchanges) -> None:
+        """Pass exchanges to the detectors, and note what the recording has."""
+        recording, peer = self.recording, self._peers[exchanges.connection.id]
+        self._messages += 2 * len(exchanges)
+        peer.add_routine(exchanges)
+        recording.end_ns = recording.answered_ns = exchanges.replies_ns[-1]
+        recording.exchanges += len(exchanges)
+        recording.both_ends.add_routine(recording, exchanges)
+        for hook in self._rows:
+            hook(peer, exchanges)
+
+    def routine(self, exchanges: RoutineExchanges) -> None:
+        """Add routine exchanges, or their messages."""
+        ready = exchanges.once_ready(self._takes, lambda captured: self.add(captured, None))
+        if ready is not None:
+            ready.pair(self._sessions)
+            self.add_routine(ready)
+
+    def _takes(self, exchanges: RoutineExchanges) -> bool:
+        return self._sessions.takes(exchanges.connection.id) and self.is_ready(exchanges)
 
     def _add_event(self, event: ConnectionEvent) -> None:
         about = None if event.connection is None else self._peer(event.connection)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, Side
+from ..routine import RoutineExchanges
 from ..rpc.message import Header, Status
 from ..session import Exchange
 from ..text import amount, duration, listed, size
@@ -103,7 +104,7 @@ class Disconnects(Detector):
     def message(self, peer: Peer, captured: Captured) -> None:
         """Note a call of a short connection, and a call after the end of its connection."""
         if peer.calls <= _SHORT_CALLS:
-            self._storms.message(peer, captured)
+            self._storms.call(peer, captured.message.header, first=peer.calls == 1)
         if peer.broken is None or peer.connection.side != "client":
             return
         if captured is not peer.closing:
@@ -111,6 +112,21 @@ class Disconnects(Detector):
             idle = None if before is None or now is None else now - before
             if idle is None or idle >= _PAUSE_NS:
                 self._add("unnoticed", peer, captured, idle)
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: only numbers of calls, and calls after the end of their connection, matter."""
+        return True
+
+    def ready(self, peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether a connection is open."""
+        return peer.broken is None
+
+    def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Note calls of a short connection."""
+        before = peer.calls - len(exchanges)
+        if before < _SHORT_CALLS:
+            for at, row in enumerate(exchanges.rows[: _SHORT_CALLS - before], before):
+                self._storms.call(peer, exchanges.kinds[row[10]].header, first=at == 0)
 
     def wants(self, _header: Header) -> bool:
         """Return False: only streams, and calls without a reply matter."""
@@ -290,13 +306,12 @@ class _Storms:
         #: Calls of connections that are open.
         self._calls: BoundedDict[int, list[tuple[int, int]]] = BoundedDict(_MAX_ENDS)
 
-    def message(self, peer: Peer, captured: Captured) -> None:
+    def call(self, peer: Peer, header: Header, *, first: bool) -> None:
         """Note a call of a connection that may be short."""
-        header = captured.message.header
         key = header.prog, header.proc
         if key not in self._headers:
             self._headers.put(key, header)
-        if peer.calls == 1:
+        if first:
             self._calls.put(peer.connection.id, [])
         if (calls := self._calls.get(peer.connection.id)) is not None:
             calls.append(key)

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, ConnectionEvent, Direction, LogLine
+from ..routine import RoutineExchanges
+from ..rpc.message import Header
 from ..rpc.wire import KEEPALIVE_PROGRAM
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
@@ -152,6 +154,14 @@ class Keepalive(Detector):
             pings.unanswered = Sample()
         else:
             del self._pings[key]
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: calls matter only while pings are open."""
+        return True
+
+    def ready(self, _peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether no pings are open."""
+        return not self._pings
 
     def _ping(self, key: tuple[int, Direction], peer: Peer, captured: Captured) -> None:
         pings = self._pings.get(key)

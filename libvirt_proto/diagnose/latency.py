@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from heapq import heappush, heappushpop
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..text import amount, duration
 from .detector import Detector, Recording, Sample
@@ -131,6 +133,7 @@ class _Procedure:
         return self.priority == "high" and not self.first
 
 
+@lru_cache(4096)  # clocks have few different ones
 def _size(latency_ns: int) -> int:
     """Return four times the number of bits, plus the two bits after the first."""
     bits = latency_ns.bit_length()
@@ -209,18 +212,49 @@ class Latency(Detector):
         if last is None or time_ns - last >= _STALL_NS:
             self._consider(last, time_ns, peer)
 
-    def exchange(self, peer: Peer, exchange: Exchange) -> None:
-        """Count a latency."""
-        latency, call = exchange.latency_ns, exchange.call
-        if latency is None or latency < 0 or call is None or peer.connection.id in self.recording.copies:
-            return
-        header = call.message.header
+    def takes(self, _header: Header) -> bool:
+        """Return True: only latencies, and times without messages, matter."""
+        return True
+
+    def ready(self, peer: Peer, exchanges: RoutineExchanges) -> bool:
+        """Return whether the daemon sends messages all the time."""
+        last = self._last_ns
+        if last is None or self._stall is not None or peer.connection.id in self.recording.copies:
+            return False
+        if exchanges.end_ns - last < _STALL_NS and exchanges.end_ns - exchanges.start_ns < _STALL_NS:
+            return True
+        times = (last, *exchanges.replies_ns)
+        return all(now - before < _STALL_NS for before, now in pairwise(times))
+
+    def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Count latencies."""
+        self._last_ns = exchanges.replies_ns[-1]
+        if peer.connection.id not in self._busy:
+            self._busy.put(peer.connection.id, peer)
+        for kind, latencies in exchanges.latencies.items():
+            procedure = self._procedure(exchanges.kinds[kind].header)
+            procedure.count += len(latencies)
+            procedure.sizes.update(map(_size, latencies))
+            if procedure.objects and not procedure.first:
+                for row in exchanges.rows:
+                    if row[10] == kind:
+                        self._count_object(procedure, row[5] - row[4], exchanges.call(row))
+
+    def _procedure(self, header: Header) -> _Procedure:
         number = _number(header)
         procedure = self._procedures.get(number)
         if procedure is None:
             name, priority = self.recording.procedure(header), self.recording.priority(header)
             procedure = _Procedure(name, priority)
             self._procedures.put(number, procedure)
+        return procedure
+
+    def exchange(self, peer: Peer, exchange: Exchange) -> None:
+        """Count a latency."""
+        latency, call = exchange.latency_ns, exchange.call
+        if latency is None or latency < 0 or call is None or peer.connection.id in self.recording.copies:
+            return
+        procedure = self._procedure(call.message.header)
         procedure.count += 1
         procedure.sizes[_size(latency)] += 1
         if (latency >= procedure.kept_ns or procedure.objects) and not procedure.first:

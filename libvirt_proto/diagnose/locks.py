@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured, LogLine
+from ..routine import RoutineExchanges
+from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
 from ..session import Exchange
 from ..text import amount, clock, duration
@@ -129,6 +131,14 @@ class StateChangeLocks(Detector):
             self._starters.put(
                 (header.prog, header.proc), Call(self.recording, peer, exchange.call, exchange.reply)
             )
+
+    def takes(self, header: Header) -> bool:
+        """Return whether a procedure begins no asynchronous job."""
+        return (header.prog, header.proc) not in self._asynchronous
+
+    def ready(self, _peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether no call is known to hold a lock."""
+        return not self._held
 
     def line(self, line: LogLine) -> None:
         """Note jobs, refusals and the errors that follow them."""

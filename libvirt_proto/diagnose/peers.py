@@ -6,6 +6,7 @@ from typing import Final
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, Connection, ConnectionEvent, Direction, LogLine, Side
+from ..routine import RoutineExchanges, Undecoded
 from ..rpc.message import Header
 from ..rpc.wire import ADMIN_PROGRAM, REMOTE_PROGRAM
 from ..session import Role, role
@@ -44,6 +45,11 @@ def call_key(header: Header) -> CallKey:
     return header.prog, header.vers, header.serial
 
 
+def closes(header: Header) -> bool:
+    """Return whether a call closes its connection."""
+    return header.proc == _CLOSE and header.prog in _CLOSING
+
+
 def daemon(connection: Connection) -> str:
     """Return the name of the daemon of a connection: all connections in its log have the same one, whose
     names else have the address of an object."""
@@ -67,7 +73,7 @@ class Peer:
         self.messages = self.calls = 0
         self.first_ns: int | None = None
         self.last_ns: int | None = None
-        self.last: Captured | None = None
+        self._last: Captured | Undecoded | None = None
         self.role: Role = "other"
         self.heard: dict[Direction | None, int | None] = {}
         self.waiting: BoundedDict[CallKey, Captured] = BoundedDict(MAX_CALLS)
@@ -83,7 +89,7 @@ class Peer:
         """Count a message, and note calls and replies."""
         header, time_ns = captured.message.header, captured.time_ns
         self.messages += 1
-        self.last = captured
+        self._last = captured
         if time_ns is not None:
             if self.first_ns is None:
                 self.first_ns = time_ns
@@ -93,13 +99,31 @@ class Peer:
         self.role = part = role(header)
         if part == "call":
             self.calls += 1
-            if header.proc == _CLOSE and header.prog in _CLOSING:
+            if closes(header):
                 self.closing = captured
             self.waiting.put((header.prog, header.vers, header.serial), captured)
             if len(self.waiting) > self.most_waiting:
                 self.most_waiting = len(self.waiting)
         elif part == "reply":
             self.answered = self.waiting.pop((header.prog, header.vers, header.serial), None)
+
+    def add_routine(self, exchanges: RoutineExchanges) -> None:
+        """Count calls with their replies."""
+        self.messages += 2 * len(exchanges)
+        self.calls += len(exchanges)
+        self._last = exchanges.last
+        self.last_ns = self.heard["s2c"] = exchanges.replies_ns[-1]
+        self.heard["c2s"] = exchanges.calls_ns[-1]
+        self.answered = None
+        self.role = "reply"
+        self.most_waiting = max(1, self.most_waiting)
+
+    @property
+    def last(self) -> Captured | None:
+        """The last message."""
+        if isinstance(self._last, Undecoded):
+            self._last = self._last.captured()
+        return self._last
 
     def end(self, event: ConnectionEvent, line: LogLine | None) -> bool:
         """Note an event of the end, and the line before it if it states the reason; return whether it

@@ -11,6 +11,7 @@ from typing import Final
 
 from ..bounded import BoundedDict
 from ..events import Captured, LogLine
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..text import amount, duration
 from .detector import MAX_NUMBERS, Detector, Lines, Recording, Sample
@@ -81,6 +82,14 @@ class RequestLimit(Detector):
         if not peer.waiting or len(entry[1].steps) >= MAX_STEPS:
             del self._episodes[id_]
             self._evaluate(*entry)
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: calls matter only while others of their connection wait."""
+        return True
+
+    def ready(self, peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether none waits."""
+        return not self._episodes or peer.connection.id not in self._episodes
 
     def line(self, line: LogLine) -> None:
         """Note the daemon's warning, and a keepalive timeout soon after it."""

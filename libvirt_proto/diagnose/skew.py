@@ -17,6 +17,7 @@ from ..definitions import history
 from ..events import LogLine
 from ..names import public
 from ..names.fields import Bits, OneOf, meanings
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..rpc.reported import LibvirtError
 from ..rpc.statements import Statement
@@ -88,6 +89,19 @@ class VersionSkew(ErrorDetector):
     def wants(self, _header: Header) -> bool:
         """Return True: each answered procedure is one that a daemon knows."""
         return True
+
+    def takes(self, header: Header) -> bool:
+        """Return whether a procedure does not return a version."""
+        procedure = self.recording.registry.procedure(header.prog, header.vers, header.proc)
+        return procedure is not None and (procedure.ret_place or "").partition(".")[2] not in _VERSIONS
+
+    def ready(self, peer: Peer, exchanges: RoutineExchanges) -> bool:
+        """Return whether all procedures are known to be answered, and nothing was refused before."""
+        return (
+            not self._newer
+            and peer.connection.id not in self._last
+            and all(exchanges.kinds[kind].number in self._used for kind in exchanges.latencies)
+        )
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Look at errors, and note what a daemon knows."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ..bounded import BoundedDict
 from ..events import Captured, Direction
+from ..routine import RoutineExchanges
 from ..rpc.message import Status, Type
 from ..rpc.objects import NamedObject
 from ..rpc.reported import reported_error
@@ -122,6 +123,14 @@ class Streams(Detector):
             if flows is not None:
                 for flow in flows.values():
                     flow.others[captured.direction] += 1
+
+    def takes(self, header: Header) -> bool:
+        """Return whether a procedure opens no stream."""
+        return not self._opens(header)
+
+    def ready(self, _peer: Peer, _exchanges: RoutineExchanges) -> bool:
+        """Return whether no stream is open."""
+        return not self._open
 
     def wants(self, _header: Header) -> bool:
         """Return False: only streams matter."""

@@ -11,7 +11,8 @@ from typing import Final
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed, LogLine, Notice, NoticeCode, Side
-from ..rpc.message import Type
+from ..routine import RoutineExchanges
+from ..rpc.message import Header, Type
 from ..session import Exchange
 from ..text import amount, duration, listed
 from .detector import MAX_NUMBERS, Detector, Recording, Sample
@@ -246,6 +247,22 @@ class Unanswered(Detector):
                     self._missing_connections.add(peer.connection.id)
             elif exchange.outcome == "pending" and len(self._late) < _MAX_CALLS:
                 self._late.append((peer, exchange))
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: only latencies matter."""
+        return True
+
+    def ready(self, _peer: Peer, exchanges: RoutineExchanges) -> bool:
+        """Return whether there is room for all procedures."""
+        return len(self._slowest) + len(exchanges.latencies) <= self._slowest.limit
+
+    def routine(self, _peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Note the times that calls took."""
+        for kind, latencies in exchanges.latencies.items():
+            header, latency = exchanges.kinds[kind].header, max(latencies)
+            key = header.prog, header.proc
+            if latency > self._slowest.get(key, -1):
+                self._slowest.put(key, latency)
 
     def findings(self) -> Iterator[Finding]:
         """Report what happened to the calls."""

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from ..bounded import BoundedDict
 from ..events import Captured, Closed
+from ..routine import RoutineExchanges
 from ..rpc.message import Header
 from ..session import Exchange
 from ..text import amount, duration
@@ -128,6 +129,36 @@ class Workers(Detector):
             if server.episode is not None:
                 server.episode.end(key, time_ns)
             self._end(name, server)
+
+    def takes(self, _header: Header) -> bool:
+        """Return True: calls matter only while others wait."""
+        return True
+
+    def ready(self, peer: Peer, exchanges: RoutineExchanges) -> bool:
+        """Return whether none of the daemon waits, and there is room for all procedures."""
+        server = self._servers.get(daemon(peer.connection))
+        if server is None:
+            return all(self._priority(exchanges.kinds[kind].header) != "low" for kind in exchanges.latencies)
+        return (
+            server.episode is None
+            and not server.open
+            and len(server.usual) + len(exchanges.latencies) <= server.usual.limit
+        )
+
+    def routine(self, peer: Peer, exchanges: RoutineExchanges) -> None:
+        """Note the duration of calls of low priority."""
+        server = self._servers.get(daemon(peer.connection))
+        if server is None:
+            return
+        for kind, latencies in exchanges.latencies.items():
+            header = exchanges.kinds[kind].header
+            if self._priority(header) == "low":
+                procedure, took = (header.prog, header.proc), min(latencies)
+                server.usual.put(procedure, min(took, server.usual.get(procedure, took)))
+        for row in reversed(exchanges.rows):
+            if self._priority(exchanges.kinds[row[10]].header) == "low":
+                server.answered_ns = row[5]
+                return
 
     def exchange(self, peer: Peer, exchange: Exchange) -> None:
         """Note an answered call of high priority while others wait."""

@@ -7,12 +7,13 @@ import shlex
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import ceil, inf
+from math import ceil, gcd, inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from ..events import Captured, Closed, ConnectionEvent, LogLine, ProbeEvent
+from ..routine import RoutineExchanges
 from ..rpc.message import Header, Status
 from ..rpc.objects import ObjectFinder
 from ..rpc.reported import reported_code, reported_error
@@ -121,6 +122,42 @@ class Measure:
             self._exchange(exchange)
         if self.diagnoser is not None:
             self.diagnoser.add(item, done)
+
+    def takes(self, header: Header) -> bool:
+        """Return whether exchanges of a procedure may be RoutineExchanges."""
+        program, procedure = self._names(header)
+        noted = None if program is None or procedure is None else negotiation.note(program, procedure)
+        return noted in (None, negotiation.feature) and (
+            self.diagnoser is None or self.diagnoser.takes(header)
+        )
+
+    def routine(self, exchanges: RoutineExchanges) -> None:
+        """Add routine exchanges of a procedure that `takes` accepts."""
+        ready = exchanges.once_ready(self._is_ready, self.add)
+        if ready is not None:
+            self._add_routine(ready)
+
+    def _is_ready(self, exchanges: RoutineExchanges) -> bool:
+        id_ = exchanges.connection.id
+        return (
+            id_ in self._connections
+            and len(self._procedures) + len(exchanges.latencies) <= MAX_ROWS
+            and self._sessions.takes(id_)
+            and (self.diagnoser is None or self.diagnoser.is_ready(exchanges))
+        )
+
+    def _add_routine(self, exchanges: RoutineExchanges) -> None:
+        connection = self._connections[exchanges.connection.id]
+        _add_routine(connection, exchanges)
+        if gcd(self._resolution, *exchanges.calls_ns, *exchanges.replies_ns) != self._resolution:
+            for time_ns in (*exchanges.calls_ns, *exchanges.replies_ns):
+                if time_ns % self._resolution:
+                    self._resolution = min(self._resolution, resolution(time_ns))
+        self._limits.add_routine(exchanges)
+        self._routine(connection, exchanges)
+        exchanges.pair(self._sessions)
+        if self.diagnoser is not None:
+            self.diagnoser.add_routine(exchanges)
 
     def read(self, messages: int, start_ns: int | None) -> None:
         """Note how many messages the input had, before any filter, and when it began."""
@@ -252,6 +289,32 @@ class Measure:
         latency = exchange.latency_ns
         if latency is not None and latency > self._slow_ns:
             self._slow(latency, exchange)
+
+    def _routine(self, connection: ConnectionFigures, exchanges: RoutineExchanges) -> None:
+        """Add exchanges of a connection."""
+        before = self._totals.exchanges
+        self._outcomes["ok"] += len(exchanges)
+        noted = False
+        for kind, latencies in exchanges.latencies.items():
+            header = exchanges.kinds[kind].header
+            key = (header.prog, header.vers, header.proc)
+            calls = self._procedures.get(key)
+            if calls is None:
+                calls = _Calls(header, *self._names(header))
+                self._enter(self._procedures, key, calls)
+            calls.add_routine(latencies, *exchanges.sizes[kind])
+            noted = noted or calls.note is not None
+        if noted and not negotiation.is_full(connection):
+            for row in exchanges.rows:
+                calls = self._procedures.get(exchanges.kinds[row[10]].number)
+                if calls is not None and calls.note is not None:
+                    calls.note(connection, exchanges.exchange(row, before))
+        if any(max(latencies) > self._slow_ns for latencies in exchanges.latencies.values()):
+            for row in exchanges.rows:
+                self._totals.exchanges += 1
+                if row[5] - row[4] > self._slow_ns:
+                    self._slow(row[5] - row[4], exchanges.exchange(row, self._totals.exchanges))
+        self._totals.exchanges = before + len(exchanges)
 
     def _unsuccessful(self, exchange: Exchange, connection: ConnectionFigures | None) -> None:
         """Count errors, and a call without a reply."""
@@ -385,6 +448,14 @@ class _Calls:
             row.streams = row.streams or Streams()
             _add_stream(row.streams, exchange.stream)
 
+    def add_routine(self, latencies: list[int], bytes_c2s: int, bytes_s2c: int) -> None:
+        """Add calls and their replies, by their latencies in ns, and their lengths."""
+        row = self._row
+        row.calls += len(latencies)
+        row.bytes_c2s += bytes_c2s
+        row.bytes_s2c += bytes_s2c
+        self._latencies.extend(latencies)
+
     def figures(self) -> ProcedureFigures:
         """Build the row of the procedure."""
         if self._latencies:
@@ -415,6 +486,15 @@ def _add_stream(streams: Streams, stream: Stream) -> None:
     streams.aborted += stream.end == "aborted"
     streams.failed += stream.end == "error"
     streams.open += stream.end == "open"
+
+
+def _add_routine(row: ConnectionFigures, exchanges: RoutineExchanges) -> None:
+    row.messages += 2 * len(exchanges)
+    row.calls += len(exchanges)
+    row.bytes_c2s += sum(exchanges.call_lengths)
+    row.bytes_s2c += sum(exchanges.reply_lengths)
+    row.start_ns = _least(row.start_ns, exchanges.start_ns)
+    row.end_ns = exchanges.end_ns if row.end_ns is None else max(row.end_ns, exchanges.end_ns)
 
 
 def _add_connection(totals: Totals, row: ConnectionFigures) -> None:

@@ -14,13 +14,19 @@ from ..codec.type_table import TypeTable
 from ..codec.types import Bound
 from ..errors import OverLimit, ProtocolError
 from ..rpc.limits import longest_frame, most_descriptors
-from ..rpc.wire import MAX_FDS, MAX_FRAME
+from ..rpc.wire import MAX_FDS, MAX_FRAME, MIN_FRAME
 from .results import Closeness, Where
 
 if TYPE_CHECKING:
     from ..events import Captured
     from ..registry import Registry
+    from ..routine import RoutineExchanges
 
+#: Bytes of payloads that are known, with those of the objects around each, and the longest of them.
+_MAX_KNOWN: Final = 8 * 1024 * 1024
+_ENTRY: Final = 128
+_MAX_KNOWN_SIZE: Final = 4096
+_NONE: Final[frozenset[bytes]] = frozenset()
 _INDEX: Final = re.compile(r"\[\d+\]")
 
 
@@ -34,6 +40,9 @@ class LimitUsage:
         self._visitors: dict[TypeTable, _Walks] = {}
         #: By the type of a payload.
         self._walks: dict[str, Walk | None] = {}
+        #: The last payloads of routine exchanges, by their type, and their size.
+        self._known: dict[str, set[bytes]] = {}
+        self._known_size = 0
         #: The message that is being added.
         self._captured: Captured
         self._message = self._place("message", "message", longest_frame(registry) or MAX_FRAME)
@@ -56,6 +65,35 @@ class LimitUsage:
             self._over(name, message.error)
         elif walk is not None:
             walk(payload)
+
+    def add_routine(self, exchanges: RoutineExchanges) -> None:
+        """Add messages. Equal payloads of a kind are looked at once."""
+        longest = max(*exchanges.call_lengths, *exchanges.reply_lengths)
+        above = longest > self._message.threshold
+        kinds, frames, known = exchanges.kinds, exchanges.frames, self._known
+        for row in exchanges.rows:
+            place, between = row[3], row[3] + row[6]
+            type_ = kinds[row[10]].payload_type
+            if above or (
+                type_ is not None and frames[place + MIN_FRAME : between] not in known.get(type_, _NONE)
+            ):
+                self._note(type_, frames[place + MIN_FRAME : between])
+                self.add(exchanges.call(row))
+            type_ = kinds[row[11]].payload_type
+            payload = frames[between + MIN_FRAME : between + row[7]]
+            if above or (type_ is not None and payload not in known.get(type_, _NONE)):
+                self._note(type_, payload)
+                self.add(exchanges.reply(row))
+
+    def _note(self, type_: str | None, payload: bytes) -> None:
+        """Note a payload of a type."""
+        if type_ is None or len(payload) > _MAX_KNOWN_SIZE:
+            return
+        self._known_size += len(payload) + _ENTRY
+        if self._known_size > _MAX_KNOWN:
+            self._known.clear()
+            self._known_size = len(payload) + _ENTRY
+        self._known.setdefault(type_, set()).add(payload)
 
     def _walk(self, name: str) -> Walk | None:
         type_ = self._registry.type(name)

@@ -38,7 +38,7 @@ def note(program: str, procedure: str) -> Note | None:
     if procedure == "connect_close":
         return _closed
     if procedure == "connect_supports_feature":
-        return _feature
+        return feature
     if "event_" in procedure and "_register" in procedure:
         return partial(_registration, procedure)
     return None
@@ -87,13 +87,19 @@ def _closed(connection: ConnectionFigures, exchange: Exchange) -> None:
     connection.closed = exchange.outcome == "ok"
 
 
-def _feature(connection: ConnectionFigures, exchange: Exchange) -> None:
-    feature = _field(exchange.call, "feature")
-    if feature is None or len(connection.features) >= _MOST:
+def is_full(connection: ConnectionFigures) -> bool:
+    """Return whether a connection has no room for more features."""
+    return len(connection.features) >= _MOST
+
+
+def feature(connection: ConnectionFigures, exchange: Exchange) -> None:
+    """Note a question for a feature."""
+    number = _field(exchange.call, "feature")
+    if number is None or is_full(connection):
         return
     supported = _field(exchange.reply, "supported")
-    name = _name(exchange.call, "feature", feature)
-    connection.features.append(Feature(feature, name, None if supported is None else bool(supported)))
+    name = _name(exchange.call, "feature", number)
+    connection.features.append(Feature(number, name, None if supported is None else bool(supported)))
 
 
 def _registration(procedure: str, connection: ConnectionFigures, exchange: Exchange) -> None:

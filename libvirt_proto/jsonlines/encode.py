@@ -4,7 +4,7 @@
   name (only the discriminant for a void arm). Optional-data is null or the value.
 - Opaque data and quadruples are lower-case hex, a uuid 8-4-4-4-12.
 - An enum is the name of its member, or a number without a name.
-- A string that is not UTF-8 is {"base64": …}.
+- A string that is not UTF-8 is {"base64": …}, one that broke off {"cut": …} with its beginning.
 - Integers of any size, and the elements of `char x[32]`, are numbers. Floats that JSON lacks are "NaN",
   "Infinity" and "-Infinity", and "NaN(0x…)" with 64 bits for an unusual NaN.
 
@@ -24,7 +24,7 @@ from typing import Any
 
 from ..codec import types as xdr
 from ..codec.type_table import TypeTable
-from ..codec.values import Partial
+from ..codec.values import Partial, PartialText
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import XdrType
 from ..names.fields import Bits, By, Meaning, OneOf
@@ -56,7 +56,10 @@ def float_text(value: float) -> float | str:
 
 
 def string_text(value: str | bytes) -> str | dict[str, str]:
-    """Return a string, or an object with the bytes of one that is not UTF-8."""
+    """Return a string, or an object with the bytes of one that is not UTF-8, or the beginning of one that
+    broke off."""
+    if isinstance(value, PartialText):
+        return {"cut": str(value)}
     return {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
 
 

@@ -71,6 +71,12 @@ def known_fields(definitions: Definitions, reference: Named) -> Mapping[str, Any
     }
 
 
+def known_meanings(definitions: Definitions, reference: Named) -> Mapping[str, Meaning]:
+    """Return field → meaning of the same fields."""
+    known = known_fields(definitions, reference)
+    return {name: meaning for name, meaning in meanings(reference.name).items() if name in known}
+
+
 def key(field: str) -> str:
     """Return the key of the names of a field's numbers."""
     return f"{field}_name"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..codec.type_table import TypeTable
 from ..codec.types import Named
-from .fields import Bits, By, Meaning, OneOf, key, known_fields, meanings
+from .fields import Bits, By, Meaning, OneOf, key, known_meanings
 
 __all__ = ["key", "meanings_of", "name_of"]
 
@@ -16,8 +16,7 @@ __all__ = ["key", "meanings_of", "name_of"]
 @cache
 def meanings_of(types: TypeTable, reference: Named) -> Mapping[str, Meaning]:
     """Return field → meaning of a struct or a union; of a union, only the discriminant can have one."""
-    known = known_fields(types, reference)
-    return {name: meaning for name, meaning in meanings(reference.name).items() if name in known}
+    return known_meanings(types, reference)
 
 
 def name_of(meaning: Meaning, number: int, fields: Mapping[str, Any]) -> str | tuple[str | int, ...] | None:

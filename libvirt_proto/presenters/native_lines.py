@@ -27,6 +27,7 @@ NUMBER, TIME_NS, CLOCK, CONN, LENGTH, SERIAL, PAYLOAD, PACKET, FAULT, DATA = ran
 #: In the line of an exchange also one of these; values of messages are those of the call, or OF_REPLY. The
 #: name or the UUID of the subject comes with its place: row of the payload's type, and numbers of fields.
 EXCHANGE, LATENCY, TOOK, OVERTAKEN, OVERTAKEN_TEXT, NAME_TEXT, NAME_JSON, UUID_TEXT = range(11, 19)
+ERROR_CODE, ERROR_JSON = range(19, 21)
 OF_REPLY = 32
 Part = bytes | int | tuple[int, ...]
 Parts = tuple[Part, ...]
@@ -75,7 +76,7 @@ class JsonLines:
         pieces = re.split(rb"[\1\2]", self._presenter.placeholders(captured))
         value = PAYLOAD if captured.message.data is None else DATA
         slots = (NUMBER, TIME_NS, CONN, LENGTH, SERIAL, value, PACKET)
-        return _joined(pieces, slots) if len(pieces) == len(slots) + 1 else None
+        return joined(pieces, slots) if len(pieces) == len(slots) + 1 else None
 
 
 class MonitorLines:
@@ -103,11 +104,11 @@ class MonitorLines:
         pieces = [piece.replace(b"%%", b"%") for piece in re.split(rb"%[bd]", form.replace(b"%%", b"\0"))]
         if len(pieces) != 5 or b"\0" in form:
             return None
-        parts = _joined(pieces, (CLOCK, CONN, SERIAL, LENGTH))
+        parts = joined(pieces, (CLOCK, CONN, SERIAL, LENGTH))
         return parts if captured.message.header.status != 1 else (*parts[:-1], FAULT, b"\n")
 
 
-def _joined(pieces: list[bytes], slots: Parts) -> Parts:
+def joined(pieces: list[bytes], slots: Parts) -> Parts:
     """Return texts and values in turn, without empty texts."""
     every: list[Part] = [part for pair in zip(pieces, slots, strict=False) for part in pair] + [pieces[-1]]
     return tuple(part for part in every if part != b"")
@@ -182,7 +183,7 @@ class JsonExchanges:
         if not is_fixed or exchange.call is None or exchange.reply is None:
             return None
         call, reply = (self._messages.parts(each) for each in (exchange.call, exchange.reply))
-        places = _places(exchange, subject, types)
+        places = subject_places(exchange, subject, types)
         if call is None or reply is None or places is None:
             return None
         pieces = self._presenter.form(exchange, subject).split(b"\1")
@@ -194,11 +195,11 @@ class JsonExchanges:
             return None
         at = len(values)
         return (
-            *_joined(pieces[: at + 1], values),
+            *joined(pieces[: at + 1], values),
             *_object(call),
             pieces[at + 1],
             *(part if isinstance(part, bytes) else part | OF_REPLY for part in _object(reply)),
-            *_joined(pieces[at + 2 :], tuple(found)),
+            *joined(pieces[at + 2 :], tuple(found)),
         )
 
 
@@ -229,7 +230,7 @@ class MonitorExchanges:
         """Return the parts of a line."""
         is_fixed, subject = self._presenter.fixed_subject(exchange)
         form = self._presenter.form(exchange, subject) if is_fixed else None
-        places = _places(exchange, subject, types)
+        places = subject_places(exchange, subject, types)
         if form is None or places is None or self._bytes("0\n") != b"0\n":
             return None
         name, uuid = places
@@ -243,7 +244,7 @@ class MonitorExchanges:
         if len(pieces) != len(values) + 1:
             return None
         fault = (FAULT | OF_REPLY,) if exchange.failures else ()
-        return (*_joined(pieces, values), *fault, b"\n")
+        return (*joined(pieces, values), *fault, b"\n")
 
     def _bytes(self, text: str) -> bytes:
         return text.encode(self._encoding, "backslashreplace")
@@ -252,7 +253,7 @@ class MonitorExchanges:
 _Place = tuple[int, ...] | None
 
 
-def _places(exchange: Exchange, subject: Subject, types: NativeTypes) -> tuple[_Place, _Place] | None:
+def subject_places(exchange: Exchange, subject: Subject, types: NativeTypes) -> tuple[_Place, _Place] | None:
     """Return the places of the subject's name and UUID: OF_REPLY or 0, row, and fields. None if the core does
     not have the type."""
     if subject is None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..codec import types as xdr
 from ..codec.type_table import TypeTable
-from ..codec.values import Partial
+from ..codec.values import Partial, PartialText
 from ..codec.visitor import Visitor, parts
 from ..codec.xdrtype import XdrType
 from ..jsonlines.encode import float_text, member_names
@@ -233,6 +233,8 @@ class _Values(Visitor[_Shown, Any]):
         if shown != value and "\n" in shown:  # whole lines
             shown = shown[: shown.rindex("\n") + 1]
         rest = "" if shown == value else f"… {amount(len(value.encode()) - len(shown.encode()), 'more byte')}"
+        if isinstance(value, PartialText):
+            rest += f"{', ' if rest else '… '}{amount(value.missing, 'byte')} missing"
         if "\n" not in value.rstrip("\n"):
             text = quoted(shown)
             tail = f" {colour.quiet}{rest}{colour.off}" if rest else ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ..codec.values import Partial, PartialText
 from ..errors import Error
 from ..text import wire_text
 from .message import Status
@@ -19,7 +20,8 @@ class LibvirtError(Error):
     value; the client raises it.
 
     `code`, `domain` and `level` are numbers of virErrorNumber, virErrorDomain and virErrorLevel; the names
-    are None for numbers without one. The message's `payload` has all other fields.
+    are None for numbers without one. The message's `payload` has all other fields. `message` ends in "…" if
+    its end is missing.
     """
 
     def __init__(
@@ -58,23 +60,30 @@ class LibvirtError(Error):
 
 def reported_code(message: Message) -> int | None:
     """Return the code of the error that a message reports; None where `reported_error` is."""
-    return None if message.header.status != _ERROR else getattr(message.payload, "code", None)
+    return None if message.header.status != _ERROR else _field(message, "code")
+
+
+def _field(message: Message, name: str) -> Any:
+    """Return a field of the payload, also of one whose end is missing."""
+    payload = message.payload
+    if isinstance(payload, Partial):
+        return None if message.malformed else payload.fields.get(name)
+    return getattr(payload, name, None)
 
 
 def reported_error(message: Message) -> LibvirtError | None:
     """Return the error that a message reports; None for other messages, and for a report that is
     malformed."""
-    code, payload = reported_code(message), message.payload
+    code = reported_code(message)
     if code is None:
         return None
     from ..names.public import names  # slow to load
 
-    text = getattr(payload, "message", None)
-    domain, level = getattr(payload, "domain", None), getattr(payload, "level", None)
+    text, domain, level = (_field(message, name) for name in ("message", "domain", "level"))
     return LibvirtError(
         code,
         names("virErrorNumber").get(code),
-        None if text is None else wire_text(text),
+        None if text is None else wire_text(text) + ("…" if isinstance(text, PartialText) else ""),
         domain,
         None if domain is None else names("virErrorDomain").get(domain),
         level,

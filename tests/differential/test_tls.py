@@ -9,12 +9,14 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.differential import ours
+from tests.differential import ours, wireshark
 from tests.differential.certificates import CONFIGURATION
+from tests.differential.installation import MACHINE
 from tests.differential.libvirtd import Libvirtd, free_port, started
 from tests.support import packets
 
@@ -108,6 +110,22 @@ def test_records_decrypted_messages(session: Session, tmp_path: Path) -> None:
     kept = tmp_path / "kept.pcapng"
     ours.run(*options(session), "-w", kept, session.capture)
     assert said(ours.decode(kept)) == session.expected
+
+
+def test_dissector_in_wireshark_reads_decrypted_records(session: Session) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = folder / "keys"
+        keys.write_bytes(session.keys.read_bytes())
+        keys.chmod(0o644)
+        found = wireshark.tshark(MACHINE, folder).messages(
+            session.capture, "-o", f"tls.keylog_file:{keys}", "-o", "virrpc.ports:"
+        )
+    # TLS may give two records of one packet, so streams are compared without their order.
+    serials = sorted((int(each.fields["serial"].show), each.fields["procedure"].show) for each in found)
+    assert serials == sorted(
+        (line["serial"], line["procedure"]) for line in ours.decode(session.capture, *options(session)[3:])
+    )
 
 
 def test_decrypts_compressed_standard_input(session: Session, tmp_path: Path) -> None:

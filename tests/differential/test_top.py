@@ -41,7 +41,7 @@ def virsh_of(daemon: Libvirtd, folder: Path) -> subprocess.Popen[bytes]:
 def test_screen_of_a_live_daemon(tmp_path: Path) -> None:
     with started() as daemon, virsh_of(daemon, tmp_path) as virsh:
         name = Path(virsh.args[0]).name  # type: ignore[index]
-        pids = ("--pid", str(daemon.pid), "--pid", str(virsh.pid))
+        pids = ("--pid", str(daemon.pid), "--pid", str(virsh.pid), "--method", "tracefs")
         assert virsh.stdin is not None
         with Terminal("top", *pids, "--window", "60", "--interval", "0.5", columns=120, lines=40) as terminal:
             terminal.shows("q quit")

@@ -22,6 +22,7 @@ from libvirt_proto.capture.objects import MESSAGES
 from libvirt_proto.capture.pcap.tcp import LIBVIRT_PORTS
 from libvirt_proto.capture.probes.chosen import chosen
 from libvirt_proto.capture.probes.loaded import named
+from libvirt_proto.capture.probes.plan import WINDOW
 from libvirt_proto.capture.probes.provider import known_arguments
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.events import Chunk
@@ -29,11 +30,10 @@ from tests.differential import certificates as tls
 from tests.differential import ours
 from tests.differential.installation import MACHINE, Installation
 from tests.differential.libvirtd import PATIENCE, Libvirtd, free_port, started
-from tests.differential.tracing import Tracer, trace
+from tests.differential.tracing import METHODS, Tracer, trace
 
 pytestmark = [pytest.mark.system("libvirtd", "virsh", "tcpdump", "ss"), pytest.mark.usefixtures("tracing")]
 
-FITS = 2560
 HEADER = ("dir", "length", "prog", "program", "vers", "proc", "procedure", "type", "status", "serial")
 PAYLOAD = ("fds", "payload_type", "payload", "data", "spare", "error")
 
@@ -78,12 +78,13 @@ def lines(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
-def apart(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The messages of each direction: one thread may receive what another sends at the same time."""
+def apart(found: list[dict[str, Any]], fits: int = 1 << 16) -> dict[str, list[dict[str, Any]]]:
+    """The messages of each direction: one thread may receive what another sends at the same time. Of those
+    over `fits` bytes, the headers."""
     by_direction: dict[str, list[dict[str, Any]]] = {"c2s": [], "s2c": []}
     for line in found:
         if "event" not in line:
-            words = (*HEADER, *PAYLOAD) if line["length"] <= FITS else HEADER
+            words = (*HEADER, *PAYLOAD) if line["length"] <= fits else HEADER
             by_direction[line["dir"]].append({word: line[word] for word in words})
     return by_direction
 
@@ -136,12 +137,19 @@ def test_sets_every_probe_of_libvirt(installation: Installation) -> None:
 
 
 def both_sides(
-    daemon: Libvirtd, virsh: Virsh, uri: str, *command: str, folder: Path, capture: Path
+    daemon: Libvirtd,
+    virsh: Virsh,
+    uri: str,
+    *command: str,
+    folder: Path,
+    capture: Path,
+    method: str = "auto",
 ) -> dict[str, Path]:
     """Trace a command at both of its ends at once; the folder gets NAME.jsonl and NAME.pcapng."""
 
     def options(name: str, *more: str) -> list[str | Path]:
-        return ["--format", "jsonl", "-o", folder / f"{name}.jsonl", "-w", folder / f"{name}.pcapng", *more]
+        files = ("-o", folder / f"{name}.jsonl", "-w", folder / f"{name}.pcapng")
+        return ["--format", "jsonl", *files, "--method", method, *more]
 
     with (
         trace(*options("server", "--server-only", "--pid", str(daemon.pid))) as server,
@@ -165,23 +173,25 @@ def _wait_for(file: Path, text: str) -> None:
 
 
 @pytest.mark.releases
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("command", [("domname", "1"), ("dumpxml", "test"), ("capabilities",)])
 def test_messages_match_tcpdump(
-    libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path, command: tuple[str, ...]
+    libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path, command: tuple[str, ...], method: str
 ) -> None:
     capture = tmp_path / "capture.pcap"
     uri = f"test+tcp://127.0.0.1:{libvirtd.port}/default"
-    sides = both_sides(libvirtd, virsh, uri, *command, folder=tmp_path, capture=capture)
+    sides = both_sides(libvirtd, virsh, uri, *command, folder=tmp_path, capture=capture, method=method)
     captured = ours.decode(capture, "--port", str(libvirtd.port))
-    expected = apart(captured)
+    fits = 1 << 16 if method == "bpf" else WINDOW
+    expected = apart(captured, fits)
     assert sum(map(len, expected.values())) > 8
     for side in sides.values():
         traced = lines(side.with_suffix(".jsonl"))
-        assert apart(traced) == expected
+        assert apart(traced, fits) == expected
         for line in traced:
-            missing = max(0, line.get("length", 0) - FITS)
+            missing = max(0, line.get("length", 0) - fits)
             assert line.get("missing", 0) == missing
-        if all(line["length"] <= FITS for line in captured):
+        if all(line["length"] <= fits for line in captured):
             assert bytes_of(side.with_suffix(".pcapng")) == bytes_of(capture, libvirtd.port)
 
 
@@ -206,6 +216,27 @@ def test_figures_match_capture(libvirtd: Libvirtd, tmp_path: Path) -> None:
     assert ("domain_lookup_by_id", 2, 1) in {each[:3] for each in traced}
 
 
+def test_table_has_what_was_traced(libvirtd: Libvirtd, tmp_path: Path) -> None:
+    """A table of the daemon's side, compared with the packet capture."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    capture, output = tmp_path / "capture.pcap", tmp_path / "out.parquet"
+    options = ("--format", "parquet", "-o", output)
+    with libvirtd.recorded(capture), trace("--pid", str(libvirtd.pid), *options) as tracer:
+        libvirtd.virsh("domname", "1")
+        status, err = tracer.end(signal.SIGINT)
+    assert status == 0, err
+    columns = ("dir", "length", "procedure", "type", "serial", "payload_type")
+    found = parquet.read_table(output).to_pylist()
+    captured = ours.decode(capture, "--port", str(libvirtd.port))
+    for direction in ("c2s", "s2c"):
+        traced, sent = (
+            [tuple(each[name] for name in columns) for each in rows if each["dir"] == direction]
+            for rows in (found, captured)
+        )
+        assert traced == sent
+    assert len(found) == len(captured) > 8
+
+
 @pytest.mark.releases
 def test_connection_events(libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path) -> None:
     """Objects match, and addresses match the packets; closing the client ends the connection."""
@@ -216,7 +247,9 @@ def test_connection_events(libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path) -> 
     client, server = name.split("-")
     for side, path in sides.items():
         traced = lines(path.with_suffix(".jsonl"))
-        (conn,) = {line["conn"] for line in traced}
+        # A new socket has no connection yet, and only its side is known.
+        assert [line["event"] for line in traced if line["conn"] is None] == ["socket_new"]
+        (conn,) = {line["conn"] for line in traced} - {None}
         ends = [end.partition("@")[0] for end in conn.split("-")]
         assert ends == [client, server]
         kinds = Counter(line["event"] for line in traced if "event" in line)
@@ -267,6 +300,87 @@ def test_traces_tls_in_clear_text(
     done = ours.run("decode", "--port", str(port), encrypted)
     assert done.stdout == ""
     assert "[encrypted]" in done.stderr
+
+
+#: About 40 KB of XML.
+LARGE = "<domain type='test'><name>large</name><memory>8192</memory><os><type>hvm</type></os><description>{}\
+</description></domain>"
+
+
+@pytest.mark.releases
+@pytest.mark.system("certtool")
+@pytest.mark.parametrize("method", METHODS)
+def test_large_domain_over_tls(
+    installation: Installation, virsh: Virsh, certificates: Path, tmp_path: Path, method: str
+) -> None:
+    """Its definition is whole at both sides, and as virsh shows it."""
+    port, definition = free_port(), tmp_path / "large.xml"
+    definition.write_text(LARGE.format("a line of text &amp; ünicode\n" * 1400))
+    uri = f"test+tls://localhost:{port}/default?pkipath={certificates}"
+    with started(tls.CONFIGURATION.format(port=port, folder=certificates), installation) as daemon:
+        outputs = {side: tmp_path / side for side in ("server", "client")}
+        common = ("--format", "jsonl", "--method", method, "--max-message", "66000")
+        with (
+            trace("--server-only", "--pid", str(daemon.pid), *common, "-o", outputs["server"]) as server,
+            trace("--client-only", "--comm", virsh.name, *common, "-o", outputs["client"]) as client,
+        ):
+            # In one connection: the test driver forgets a domain with its last client.
+            said = run(virsh, uri, f"define {definition}; dumpxml large")
+            for tracer, output in ((server, outputs["server"]), (client, outputs["client"])):
+                _wait_for(output, '"connect_close","type":"reply"')
+                status, err = tracer.end()
+                assert (status, err.count("no problems")) == (0, 1), err
+    shown = said[said.index("<domain") :].rstrip("\n")
+    assert len(shown.encode()) > 40_000
+    for output in outputs.values():
+        found = {(line["procedure"], line["type"]): line for line in lines(output) if "event" not in line}
+        assert found["domain_get_xml_desc", "reply"]["payload"]["xml"].rstrip("\n") == shown
+        (define,) = [line for (name, type_), line in found.items() if "define" in name and type_ == "call"]
+        assert define["payload"]["xml"] == definition.read_text()
+        assert not any("missing" in line for line in found.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ends_with_its_processes(virsh: Virsh, tmp_path: Path, method: str) -> None:
+    """It reports the end, and what happened before it."""
+    with ExitStack() as stack:
+        daemons = [stack.enter_context(started()) for _ in range(2)]
+        pids = [word for daemon in daemons for word in ("--pid", str(daemon.pid))]
+        output = tmp_path / "out"
+        with trace(*pids, "--method", method, "--format", "jsonl", "-o", output) as tracer:
+            run(virsh, f"test+tcp://127.0.0.1:{daemons[0].port}/default", "domname", "1")
+            daemons[0].stop()
+            run(virsh, f"test+tcp://127.0.0.1:{daemons[1].port}/default", "domname", "1")
+            daemons[1].stop()
+            _, err = tracer.process.communicate(timeout=PATIENCE)
+    assert tracer.process.returncode == 0
+    assert f"processes {daemons[0].pid}, {daemons[1].pid} have ended, and the trace with" in err
+    assert "[process-ended]" in err
+    closed = [line for line in lines(output) if line.get("procedure") == "connect_close"]
+    assert len(closed) == 4
+
+
+@pytest.mark.releases
+@pytest.mark.parametrize("method", METHODS)
+def test_new_sockets_show_their_side(libvirtd: Libvirtd, virsh: Virsh, tmp_path: Path, method: str) -> None:
+    uri, capture = f"test+tcp://127.0.0.1:{libvirtd.port}/default", tmp_path / "capture"
+    for number, word in enumerate(("pretty", "monitor")):
+        output = tmp_path / word
+        options = ("--pid", str(libvirtd.pid), "--method", method, "--format", word, "-o", output)
+        with libvirtd.recorded(capture), trace(*options) as tracer:
+            run(virsh, uri, "domname", "1")
+            _wait_for(output, "server_client_dispose")
+            assert tracer.end()[0] == 0, number
+    (line,) = [each for each in (tmp_path / "monitor").read_text().splitlines() if " socket_new " in each]
+    assert " + S " in line
+    # The side is known, so the event belongs to a trace of this side.
+    for side, count in (("server", 1), ("client", 0)):
+        output = tmp_path / side
+        with trace("--pid", str(libvirtd.pid), f"--{side}-only", "--format", "jsonl", "-o", output) as tracer:
+            run(virsh, uri, "domname", "1")
+            _wait_until_idle(libvirtd)
+            assert tracer.end()[0] == 0
+        assert output.read_text().count('"socket_new"') == count
 
 
 @pytest.mark.releases
@@ -359,11 +473,12 @@ def test_traces_twenty_thousand_messages_at_full_speed(libvirtd: Libvirtd, tmp_p
     assert [line["serial"] for line in apart(found)["c2s"]] == sorted({line["serial"] for line in found})
 
 
-def test_lost_events_are_counted_exactly(libvirtd: Libvirtd, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_lost_events_are_counted_exactly(libvirtd: Libvirtd, tmp_path: Path, method: str) -> None:
     """With a small buffer, and a tracer that is stopped while the daemon continues."""
     needs_bindings()
     few, many = 10, 5_000
-    options = ("--pid", str(libvirtd.pid), "--format", "jsonl", "-o")
+    options = ("--pid", str(libvirtd.pid), "--method", method, "--format", "jsonl", "-o")
     with trace(*options, tmp_path / "few") as tracer:
         loop(libvirtd, few)
         _settled(tmp_path / "few")
@@ -409,12 +524,13 @@ def _wait_until_idle(libvirtd: Libvirtd) -> None:
 def test_removes_remains_of_killed_trace(libvirtd: Libvirtd, tmp_path: Path) -> None:
     pid = str(libvirtd.pid)
     with (
-        trace("--pid", pid, "-o", tmp_path / "one") as other,
-        trace("--pid", pid, "-o", tmp_path / "a") as dead,
+        trace("--pid", pid, "-o", tmp_path / "one", "--method", "tracefs") as other,
+        trace("--pid", pid, "-o", tmp_path / "a", "--method", "tracefs") as dead,
     ):
         dead.kill()
         assert len(dead.left) == 1
-        with trace("--pid", pid, "--format", "jsonl", "-o", tmp_path / "b") as next_:
+        options = ("--method", "tracefs", "--format", "jsonl", "-o", tmp_path / "b")
+        with trace("--pid", pid, *options) as next_:
             assert "left behind" in next_.said or dead.left == []
             assert dead.left == []
             assert len(other.left) == 1

@@ -14,6 +14,7 @@ import shlex
 import signal
 import struct
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from libvirt_proto.capture.probes import tracefs
 from libvirt_proto.capture.probes.loaded import loaded
@@ -29,7 +31,7 @@ from libvirt_proto.capture.probes.notes import read_notes
 from libvirt_proto.capture.probes.plan import plan, probes
 from tests.differential import ours
 from tests.differential.test_trace_program import CALL
-from tests.differential.tracing import PATIENCE, ours_in_tracefs, trace
+from tests.differential.tracing import METHODS, PATIENCE, ours_in_tracefs, trace
 from tests.support.frames import frame
 from tests.support.probes import COUNTER, MAPPER, NOTES, OTHERS, note, program
 
@@ -120,7 +122,8 @@ def mapping(mapper: Path, *files: str | bytes | Path) -> Iterator[Process]:
         yield process
 
 
-def test_library_name_cannot_select_another_file(counter: Path, folder: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_library_name_cannot_select_another_file(counter: Path, folder: Path, method: str) -> None:
     """`…/a:0x115b(0x3028)#/libvirt.so.0`: tracefs would parse the part before `#` as file and offsets."""
     with counter.open("rb") as file:
         (site,) = read_notes(file).sites
@@ -128,7 +131,7 @@ def test_library_name_cannot_select_another_file(counter: Path, folder: Path) ->
     place = installed(counter, folder / f"a:{site.offset:#x}({site.semaphore:#x})#")
     with running(counter) as victim, running(place, user=NOBODY) as attacker:
         assert (victim.ask(""), attacker.ask("")) == ("0", "0")
-        with trace("--pid", str(attacker.pid)) as tracer:
+        with trace("--method", method, "--pid", str(attacker.pid)) as tracer:
             assert victim.ask("") == "0"
             assert attacker.ask("") == "1"
             assert tracer.end()[0] == 0
@@ -272,7 +275,10 @@ def foreign(folder: Path, name: str) -> Path:
     return binary
 
 
-def test_unusable_libraries_do_not_end_the_trace(good: Path, mapper: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_unusable_libraries_do_not_end_the_trace(
+    good: Path, mapper: Path, tmp_path: Path, method: str
+) -> None:
     """Each is reported by name, whatever it contains, and the others are traced."""
     with TemporaryDirectory() as name:
         Path(name).chmod(0o755)
@@ -288,7 +294,7 @@ def test_unusable_libraries_do_not_end_the_trace(good: Path, mapper: Path, tmp_p
             running(good, user=NOBODY) as mine,
         ):
             pids = ("--pid", str(other.pid), "--pid", str(mine.pid))
-            with trace(*pids, "--format", "jsonl", "-o", output) as tracer:
+            with trace(*pids, "--method", method, "--format", "jsonl", "-o", output) as tracer:
                 assert mine.ask(f"t {len(CALL)} {CALL.hex()}") == "done"
                 said = tracer.said
                 status, err = tracer.end()
@@ -297,6 +303,8 @@ def test_unusable_libraries_do_not_end_the_trace(good: Path, mapper: Path, tmp_p
         assert (line["procedure"], f"[{mine.pid}]" in line["conn"]) == ("auth_list", True)
         for each, (_, words) in FOREIGN.items():
             lines = [line for line in said.splitlines() if f"{name}/{each}/{LIBRARY}: " in line]
+            if (each, method) == ("large", "bpf"):
+                words = None  # a displacement of 64 bits is possible, and wraps as in the processor
             assert bool(lines) == (words is not None), (each, said)
             assert words is None or any(words in line for line in lines), (each, lines)
             assert len(lines) <= 6
@@ -323,7 +331,8 @@ def left_by_ended_traces() -> list[str]:
     return [name for name in ours_in_tracefs() if not Path("/proc", name.split("_")[2]).exists()]
 
 
-def test_traces_file_on_two_overlays_once(good: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_traces_file_on_two_overlays_once(good: Path, tmp_path: Path, method: str) -> None:
     """As with containers of one image. Copies of a file are two files."""
     base = tmp_path / "base"
     base.mkdir()
@@ -347,7 +356,7 @@ def test_traces_file_on_two_overlays_once(good: Path, tmp_path: Path) -> None:
         places = [base / name / "merged" / LIBRARY for name in "ab"]
         with running(places[0]) as one, running(places[1]) as two, running(good) as copy:
             options = [word for process in (one, two, copy) for word in ("--pid", str(process.pid))]
-            with trace(*options, "--format", "jsonl", "-o", tmp_path / "out") as tracer:
+            with trace("--method", method, *options, "--format", "jsonl", "-o", tmp_path / "out") as tracer:
                 for process in (one, two, copy):
                     assert process.ask(f"t {len(CALL)} {CALL.hex()}") == "done"
                 assert tracer.end()[0] == 0
@@ -439,7 +448,8 @@ def test_monitor_text_is_escaped_on_terminal(folder: Path, options: list[str]) -
     assert unprintable(shown, options) == []
 
 
-def test_processes_fork_and_exec(good: Path, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_processes_fork_and_exec(good: Path, folder: Path, tmp_path: Path, method: str) -> None:
     """A child has a separate connection, and after exec there is a new one at the same address; the process
     id stays."""
     place, output = folder / f"again{os.getpid()}", tmp_path / "out"
@@ -447,7 +457,7 @@ def test_processes_fork_and_exec(good: Path, folder: Path, tmp_path: Path) -> No
     place.chmod(0o755)
     call = f"{len(CALL)} {CALL.hex()}"
     options = ("--library", place, "--comm", place.name, "--exchanges", "--format", "jsonl", "-o", output)
-    with running(place) as process, trace(*options) as tracer:
+    with running(place) as process, trace("--method", method, *options) as tracer:
         for line in (f"t {call}", f"f {call}", "x 0", f"t {call}", "X 0", f"t {call}"):
             assert process.ask(line) == "done"
         status, err = tracer.end()
@@ -461,13 +471,14 @@ def test_processes_fork_and_exec(good: Path, folder: Path, tmp_path: Path) -> No
     assert len({line["conn"] for line in lines}) == 4
 
 
-def test_process_exits_during_a_call(good: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_process_exits_during_a_call(good: Path, tmp_path: Path, method: str) -> None:
     """Killed, with the trace going on for another."""
     output = tmp_path / "out"
     call = f"t {len(CALL)} {CALL.hex()}"
     with running(good) as one, running(good) as two:
         options = ("--pid", str(one.pid), "--pid", str(two.pid), "--format", "jsonl", "-o", output)
-        with trace(*options, "--exchanges") as tracer:
+        with trace("--method", method, *options, "--exchanges") as tracer:
             assert (one.ask(call), two.ask(call)) == ("done", "done")
             os.kill(one.pid, signal.SIGKILL)
             assert two.ask(call) == "done"
@@ -585,7 +596,8 @@ def test_traces_inside_container(good: Path) -> None:
     assert "run this on the host" in done.stderr
 
 
-def test_forged_messages_do_not_end_the_trace(good: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_forged_messages_do_not_end_the_trace(good: Path, tmp_path: Path, method: str) -> None:
     """Lengths, numbers and payloads that libvirt never sends, and text without an end are reported, and other
     processes' messages are shown."""
     rng = random.Random(11)
@@ -608,7 +620,7 @@ def test_forged_messages_do_not_end_the_trace(good: Path, tmp_path: Path) -> Non
     output = tmp_path / "out"
     with running(good, user=NOBODY) as other, running(good) as mine:
         options = ("--pid", str(other.pid), "--pid", str(mine.pid), "--format", "jsonl", "-o", output)
-        with trace(*options, "-w", tmp_path / "record") as tracer:
+        with trace("--method", method, *options, "-w", tmp_path / "record") as tracer:
             for line in strange:
                 assert (other.ask(line), mine.ask(call)) == ("done", "done")
             status, err = tracer.end()
@@ -617,3 +629,59 @@ def test_forged_messages_do_not_end_the_trace(good: Path, tmp_path: Path) -> Non
     assert "expected len from 28 to 33554436, got 27" in err
     lines = [each for each in lines_of(output) if "event" not in each and f"[{mine.pid}]" in each["conn"]]
     assert [line["procedure"] for line in lines] == ["auth_list"] * len(strange)
+
+
+#: Root without the right to load programs; the files of tracefs only need the user.
+RIGHTS = "-sys_admin,-bpf,-perfmon"
+WITHOUT_BPF = ("setpriv", "--bounding-set", RIGHTS, "--inh-caps", RIGHTS)
+
+
+@pytest.mark.system("setpriv")
+def test_falls_back_to_tracefs(good: Path, tmp_path: Path) -> None:
+    """A kernel that allows no programs is not reported; `--method bpf` gives the reason."""
+    output = tmp_path / "out"
+    options = ("--library", str(good), "--format", "jsonl")
+    refused = subprocess.run(
+        [*WITHOUT_BPF, ours.COMMAND, "trace", *options, "--method", "bpf"], capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert "the kernel runs no BPF programs for traces: operation not permitted" in refused.stderr
+    checked = subprocess.run([*WITHOUT_BPF, ours.COMMAND, "doctor"], capture_output=True, text=True).stdout
+    assert re.search(r"^missing +BPF ", checked, re.MULTILINE)
+    words = [*WITHOUT_BPF, ours.COMMAND, "trace", *options, "-o", output]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process, running(good) as mine:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "begin\n"
+        assert len([name for name in ours_in_tracefs() if f"_{process.pid}_" in name]) == 1
+        assert mine.ask(f"t {len(CALL)} {CALL.hex()}") == "done"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert '"auth_list"' in output.read_text()
+
+
+def test_bpf_writes_nothing_to_tracefs(good: Path, tmp_path: Path) -> None:
+    """Nothing stays, also after SIGKILL: neither programs nor breakpoints."""
+    with running(good) as mine, trace("--pid", str(mine.pid), "--method", "bpf") as tracer:
+        assert tracer.left == []
+        assert semaphore(mine.pid, good) == 1
+        tracer.kill()
+        end = time.monotonic() + PATIENCE
+        while semaphore(mine.pid, good):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def semaphore(pid: int, binary: Path) -> int:
+    """The kernel's count of users of a probe, in the memory of a process."""
+    with binary.open("rb") as file:
+        elf = ELFFile(file)
+        symbols = elf.get_section_by_name(".symtab")
+        (symbol,) = symbols.get_symbol_by_name("libvirt_rpc_client_msg_rx_semaphore")
+        address = symbol["st_value"]
+        base = 0
+        if elf["e_type"] == "ET_DYN":
+            maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            base = int(next(line for line in maps if line.endswith(str(binary))).partition("-")[0], 16)
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(base + address)
+        return int.from_bytes(memory.read(2), "little")

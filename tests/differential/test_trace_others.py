@@ -171,21 +171,27 @@ def test_monitor_messages(others: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.system("gcc")
-def test_monitor_lines_of_any_length(others: Path, tmp_path: Path) -> None:
-    """3,023 bytes and the terminating zero byte fit an event; longer lines lose only their end."""
-    lengths = [0, 1, 7, 8, 511, 512, 513, 2559, 2560, 3022, 3023, 3024, 4039, 4070, 4094, 4095, 4096, 60_000]
+@pytest.mark.parametrize(("method", "fits"), [("bpf", 65_534), ("tracefs", 3023)])
+def test_monitor_lines_of_any_length(others: Path, tmp_path: Path, method: str, fits: int) -> None:
+    """3,023 bytes and the terminating zero byte fit an event of tracefs; longer lines lose only their end."""
+    lengths = [0, 1, 7, 8, 126, 127, 128, 511, 512, 513, 2559, 2560, 3022, 3023, 3024, 4094, 4095, 4096]
+    lengths += [60_000, 65_534, 65_535, 65_536, 65_537]
     texts = [
         json.dumps({"a": "x" * (length - 9)}).encode() if length > 10 else b"x" * length for length in lengths
     ]
     assert [len(text) for text in texts] == lengths
     shown = traced(
-        "qemu-monitor", others, tmp_path, *(("r", 0, text) for text in texts), options=("--format", "jsonl")
+        "qemu-monitor",
+        others,
+        tmp_path,
+        *(("r", 0, text) for text in texts),
+        options=("--format", "jsonl", "--method", method),
     )
     lines: list[dict[str, Any]] = [json.loads(line) for line in shown.splitlines()]
     for text, line in zip(texts, lines, strict=True):
-        assert line["cut"] == (len(text) > 3023)
+        assert line["cut"] == (len(text) > fits)
         if len(text) <= 10 or line["cut"]:
-            assert (line["json"], line["text"]) == (None, text[:3024].decode())
+            assert (line["json"], line["text"]) == (None, text[: fits + 1].decode())
         else:
             assert (line["json"], line["text"]) == (json.loads(text), None)
 

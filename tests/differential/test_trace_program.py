@@ -5,25 +5,35 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 import termios
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import pytest
 
-from libvirt_proto.capture.probes import tracefs
+from libvirt_proto.capture.probes import bpf, tracefs
+from libvirt_proto.capture.probes.bpf_ring import BpfRing
+from libvirt_proto.capture.probes.formats import event_id
+from libvirt_proto.capture.probes.loaded import named
+from libvirt_proto.capture.probes.plan import probes
 from libvirt_proto.capture.sources import open_source
 from libvirt_proto.events import Chunk
 from tests.differential import ours
-from tests.differential.tracing import ours_in_tracefs, trace
+from tests.differential.tracing import METHODS, ours_in_tracefs, trace
 from tests.support.frames import frame, text
 from tests.support.probes import program
 
 pytestmark = [pytest.mark.system("gcc"), pytest.mark.usefixtures("tracing")]
+
+Options = Sequence[str | Path]
 
 SECRET = b"not for anybody's eyes"
 CALL = frame(proc=66, serial=3)
@@ -45,24 +55,30 @@ def talk(binary: Path, *said: tuple[str, int, bytes]) -> int:
     return process.pid
 
 
-def traced(
-    binary: Path, folder: Path, *said: tuple[str, int, bytes], status: int = 0
-) -> tuple[list[dict[str, Any]], str]:
+class Traced(Protocol):
     """The lines of a trace of only this program, and its standard error."""
+
+    def __call__(
+        self,
+        binary: Path,
+        folder: Path,
+        *said: tuple[str, int, bytes],
+        status: int = 0,
+        options: Options = (),
+    ) -> tuple[list[dict[str, Any]], str]: ...
+
+
+def _traced(
+    method: str,
+    binary: Path,
+    folder: Path,
+    *said: tuple[str, int, bytes],
+    status: int = 0,
+    options: Options = (),
+) -> tuple[list[dict[str, Any]], str]:
     output, record = folder / "out", folder / "record"
-    options = (
-        "--library",
-        binary,
-        "--comm",
-        binary.name[:15],
-        "--format",
-        "jsonl",
-        "-o",
-        output,
-        "-w",
-        record,
-    )
-    with trace(*options) as tracer:
+    selection = ("--library", binary, "--comm", binary.name[:15], "--method", method)
+    with trace(*selection, "--format", "jsonl", "-o", output, "-w", record, *options) as tracer:
         talk(binary, *said)
         # Earlier events are read before the end.
         ended, err = tracer.end()
@@ -70,6 +86,12 @@ def traced(
     assert SECRET not in output.read_bytes()
     assert SECRET not in record.read_bytes()
     return [json.loads(line) for line in output.read_text().splitlines()], err
+
+
+@pytest.fixture(params=METHODS)
+def traced(request: pytest.FixtureRequest) -> Traced:
+    """With each method."""
+    return partial(_traced, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +104,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program(tmp_path_factory.mktemp("other"), "-DOTHER", name="other-program")
 
 
-def test_messages_at_every_probe_site(good: Path, tmp_path: Path) -> None:
+def test_messages_at_every_probe_site(traced: Traced, good: Path, tmp_path: Path) -> None:
     found, err = traced(good, tmp_path, *[(kind, len(CALL), CALL) for kind in "tur"])
     messages = [line for line in found if "event" not in line]
     assert [(line["dir"], line["serial"], line["procedure"]) for line in messages] == [
@@ -93,28 +115,95 @@ def test_messages_at_every_probe_site(good: Path, tmp_path: Path) -> None:
     assert "no problems" in err
 
 
-def test_reads_no_byte_after_a_message(good: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [200, 256, 300, 2560, 3000, 66560])
+def test_reads_no_byte_after_a_message(traced: Traced, good: Path, tmp_path: Path, limit: int) -> None:
     """For short messages, long ones, and messages with a false length."""
     said = [
         ("t", len(CALL), CALL + SECRET),
         ("r", len(LONG), LONG + SECRET),
         ("r", len(CALL) + 4, CALL + SECRET),
     ]
-    found, _ = traced(good, tmp_path, *said)
+    found, _ = traced(good, tmp_path, *said, options=("--max-message", str(limit)))
     messages = [line for line in found if "event" not in line]
     assert [line["length"] for line in messages] == [len(CALL), len(LONG), len(CALL) + 4]
-    assert [line.get("missing", 0) for line in messages] == [0, len(LONG) - 2560, 4]
+    assert [line.get("missing", 0) for line in messages] == [0, max(0, len(LONG) - limit), 4]
     chunks = [item for item in open_source(str(tmp_path / "record")) if isinstance(item, Chunk) and item.data]
-    assert [chunk.data for chunk in chunks] == [CALL, LONG[:2560], b"\0\0\0\x20" + CALL[4:]]
+    assert [chunk.data for chunk in chunks] == [CALL, LONG[:limit], b"\0\0\0\x20" + CALL[4:]]
 
 
-def test_skips_dummy_messages(good: Path, tmp_path: Path) -> None:
+def test_ring_buffer_has_no_byte_after_a_message(good: Path) -> None:
+    """The memory that the kernel shares, not only what is read of it. Lengths may be any."""
+    said = [
+        *((kind, len(data), data + SECRET) for kind in "tur" for data in (CALL, LONG)),
+        *(("t", length, CALL + SECRET) for length in (0, 27, 28, -1, 1 << 63, (1 << 64) - 28)),
+        ("s", 0, b"text\0" + SECRET),
+        ("a", 0, SECRET),
+    ]
+    with ExitStack() as files:
+        found = probes(named(files, (str(good),)))
+        with bpf.armed(bpf.plan(found, 64, limit=bpf.LIMIT)) as (source, rejected):
+            assert rejected == []
+            talk(good, *said)
+            source.disarm()
+            assert isinstance(source.buffer, BpfRing)
+            shared = bytes(source.buffer._words)
+            records = source.buffer.rest()
+            assert source.buffer.lost() == 0
+    known = {format_.id: name for name, format_ in source.formats.items()}
+    names = [re.sub(r"_\d+$", "", known[event_id(record.data)]) for record in records]
+    # Messages of length 0 are left out; those of an impossible length have no bytes.
+    assert names.count("client_msg_tx_queue") + names.count("client_msg_rx") == 6 + 5
+    assert {"socket_new", "server_client_auth_allow"} <= set(names)
+    assert SECRET not in shared
+    assert LONG in shared
+
+
+def test_both_methods_give_the_same(good: Path, tmp_path: Path) -> None:
+    """Messages of any length and number, texts, and processes that fork."""
+    rng = random.Random(7)
+    lengths = [28, 29, 255, 256, 257, 2559, 2560, 2561, 5120, 5121, 40_504, 66_559, 66_560, 66_561, 90_000]
+    said: list[tuple[str, int, bytes]] = []
+    for length in [*lengths, *(rng.randrange(28, 70_000) for _ in range(20))]:
+        data = frame(rng.randbytes(length - 28), proc=rng.randrange(600), type_=3, status=2)
+        said.append((rng.choice("tur"), length, data))
+        said.append((rng.choice("sad"), 0, rng.randbytes(40).hex().encode()))
+        said.append(("f", len(CALL), CALL))
+    found = {}
+    for method in METHODS:
+        (folder := tmp_path / method).mkdir()
+        lines, _ = _traced(method, good, folder, *said, options=("--max-message", "66560"))
+        for line in lines:
+            line.pop("time_ns")
+            for name in ("process", "thread", "client", "sock"):
+                line.get("details", {}).pop(name, None)
+            line["conn"] = re.sub(r"\[\d+\]:0x\w+", "", line["conn"] or "")
+        found[method] = lines
+    assert found["bpf"] == found["tracefs"]
+    cut = [line["length"] for line in found["bpf"] if line.get("missing")]
+    assert cut == [66_561, 90_000]
+
+
+def test_shows_the_beginning_of_a_string(traced: Traced, good: Path, tmp_path: Path) -> None:
+    """In each format, marked."""
+    for format_, shown in (
+        ("jsonl", '"xml":{"cut":"' + "<domain>" * 35 + '<doma"}'),
+        ("pretty", '<doma" … 2,915 bytes missing'),
+        ("monitor", f" len={len(LONG)} missing={len(LONG) - 317}"),
+    ):
+        (folder := tmp_path / format_).mkdir()
+        options = ("--max-message", "317", "--format", format_, "--full")
+        with suppress(json.JSONDecodeError):
+            traced(good, folder, ("r", len(LONG), LONG + SECRET), options=options)
+        assert shown in (folder / "out").read_text()
+
+
+def test_skips_dummy_messages(traced: Traced, good: Path, tmp_path: Path) -> None:
     found, err = traced(good, tmp_path, ("t", 0, bytes(28)), ("r", 0, bytes(28)), ("t", len(CALL), CALL))
     assert [line["serial"] for line in found if "event" not in line] == [3]
     assert "no problems" in err
 
 
-def test_unknown_build_gives_only_headers(other: Path, tmp_path: Path) -> None:
+def test_unknown_build_gives_only_headers(traced: Traced, other: Path, tmp_path: Path) -> None:
     found, err = traced(other, tmp_path, ("r", len(LONG), LONG + SECRET), ("t", len(CALL), CALL))
     messages = [line for line in found if "event" not in line]
     assert [(line["length"], line["serial"], line.get("missing", 0)) for line in messages] == [
@@ -124,13 +213,13 @@ def test_unknown_build_gives_only_headers(other: Path, tmp_path: Path) -> None:
     assert err.count("[no-payloads]") == 1
 
 
-def test_invalid_message_length(good: Path, tmp_path: Path) -> None:
+def test_invalid_message_length(traced: Traced, good: Path, tmp_path: Path) -> None:
     found, err = traced(good, tmp_path, ("t", 27, CALL), ("t", len(CALL), CALL), status=1)
     assert [line["serial"] for line in found if "event" not in line] == [3]
     assert "expected len from 28 to 33554436, got 27" in err
 
 
-def test_texts_and_constants(good: Path, tmp_path: Path) -> None:
+def test_texts_and_constants(traced: Traced, good: Path, tmp_path: Path) -> None:
     """Text that is present, missing or written for a terminal; negative constants."""
     found, _ = traced(good, tmp_path, *[(kind, 0, b"\x1b[31m;7\n") for kind in "sad"])
     events = {line["event"]: line["details"] for line in found}
@@ -151,6 +240,21 @@ def test_process_exit_closes_connections(good: Path, tmp_path: Path) -> None:
         assert tracer.end()[0] == 0
     names = [json.loads(line)["conn"] for line in output.read_text().splitlines()]
     assert [f"[{pid}]" in name for pid, name in zip(pids, names, strict=True)] == [True, True]
+
+
+def test_recording_keeps_names_and_sides(good: Path, tmp_path: Path) -> None:
+    """`decode` shows the recording as the trace showed the messages."""
+    output, record = tmp_path / "out", tmp_path / "record"
+    options = ("--library", good, "--comm", good.name[:15], "--format", "monitor", "--time", "none")
+    with trace(*options, "-o", output, "-w", record) as tracer:
+        talk(good, *[(kind, len(CALL), CALL) for kind in "tur"], ("r", len(LONG), LONG))
+        assert tracer.end()[0] == 0
+    shown = [line for line in output.read_text().splitlines() if " msg=" in line]
+    again = ours.run("decode", "--format", "monitor", "--time", "none", record, status=1).stdout
+    assert again.splitlines() == shown
+    assert len(shown) == 4
+    assert all(line.startswith("C ") for line in shown)
+    assert all(f"client@{good.name[:15]}[" in line for line in shown)
 
 
 def test_printed_commands_work_in_a_shell(good: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from libvirt_proto.capture.probes import tracefs
 from tests.differential import ours
 
 PATIENCE = 60.0
+#: Both ways of setting probes. BPF is the default where the kernel allows it.
+METHODS = ("bpf", "tracefs")
 
 
 class Tracer:

@@ -140,6 +140,11 @@ def scanner(data: bytes) -> None:
             scanners[0].learn(kind, rows["remote_connect_open_args"], direction, parts)
             connection: Any = Connection(1, "a", "b") if how & 1 else b"conn"
             scanners[0].open(_key(direction), 0, direction, connection)
+        if how & 17 == 17:  # the replies have no payload
+            reply = struct.pack(">IIiii", 0x20008086, 1, 0, 1, 0) + b"\1"
+            scanners[0].learn(reply, 0xFFFFFFFF, False, (0x20008086, 1, 0, 1, 0, None))
+            scanners[0].learn_routine(kind[:-1] + b"\0")
+            scanners[0].learn_routine(reply)
     for _ in range(24):
         if not taker:
             return
@@ -178,6 +183,8 @@ def _call(target: Any, taker: Taker, rows: dict[str, int], sent: dict[int, int],
             if objects and taker.below(4) != 3:
                 parts = (0x20008086, 1, 1, 0, 0, None)
             target.learn(numbers + bytes([direction]), row, taker.below(2), parts)
+            if taker.below(2):
+                target.learn_routine(numbers + bytes([direction]))
         case 1:
             sent[direction] = taker.below(3)
             connection: Any = Connection(1, "a", "b") if objects else taker.take(5)
@@ -201,6 +208,7 @@ def _call(target: Any, taker: Taker, rows: dict[str, int], sent: dict[int, int],
             end, *_ = target.scan(packets, pos, blocks, big, limit, faces, 0, 0, first)
             assert 0 <= end <= len(packets)
             target.paired()
+            target.routine()
 
 
 def _key(direction: int) -> bytes:
@@ -247,11 +255,17 @@ def scanner_seeds() -> list[bytes]:
     """Return sequences of calls: packets in order, of pcap and pcapng, as lines and as objects, and with
     calls paired."""
     found = []
-    for how in (0, 1, 3, 5, 8):
+    for how in (0, 1, 3, 5, 8, 17):
         for blocks in (0, 1):
             # Direction, call, blocks, order, interface (2), packets; then body (2), header (2), and so on.
             scan = bytes((0, 3, blocks, 0, 0, 0, 3)) + bytes((0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 9)) * 4 + bytes(4)
             found.append(bytes([how]) + scan * 3)
+            if how & 16:  # a call, and its reply
+                head = bytes((3, blocks, 0, 0, 0, 0))
+                body, end = bytes((0, 2)), bytes((0, 0, 9)) + bytes(2)
+                sent = bytes((0,)) + head + body + bytes((0, 0, 0, 0)) + end
+                reply = bytes((1,)) + head + body + bytes((0, 1, 0, 0)) + end
+                found.append(bytes([how]) + (sent + reply) * 3)
             if how & 1:
                 pair = bytes((0, 4, 1)) + b"conn" + bytes(1)
                 learn = bytes((0, 7, 0, 0, 2)) + bytes((0, 1, 0, 2))

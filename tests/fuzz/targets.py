@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pathlib import Path
 from random import Random
 
 from libvirt_proto import registry
+from libvirt_proto.capture.pcap.recorder import Recorder
 from libvirt_proto.capture.stream import messages
-from libvirt_proto.events import Captured
+from libvirt_proto.events import Captured, Chunk, Connection, Side
 from libvirt_proto.jsonlines.presenter import JsonLinesPresenter
 from libvirt_proto.presenters.monitor import MonitorPresenter
 from libvirt_proto.rpc.message import decode_message, encode_message
+from tests.support import frames
 from tests.support.bytewriters import WRITERS
 from tests.support.dresses import ENCODINGS, FORMS, PREFIXES, QUOTES, WRAPS
 from tests.support.elf import NAMES, NOTES, ZERO, claim, elf, note
@@ -115,6 +118,13 @@ def _pcapngs() -> Iterator[bytes]:
         yield b"\x0f" + head + b"".join(enhanced(packet, n << 30, order) for n, packet in enumerate(packets))
         yield b"\x0f" + head + b"".join(simple(packet, order) for packet in packets)
         yield b"\x0f" + head + b"".join(obsolete(packet, n << 30, order) for n, packet in enumerate(packets))
+    file = io.BytesIO()
+    recorder = Recorder(file)
+    sides: tuple[Side | None, ...] = (None, "client", "server")
+    for number, side in enumerate(sides):
+        connection = Connection(number, f"client@virsh[{number}]", "server", "probe", side=side)
+        recorder.add(Chunk(connection, "c2s", 1 << number, frames.frame(serial=number)))
+    yield b"\x0f" + file.getvalue()
 
 
 def _texts(*names: str, lines: int = 8) -> Iterator[bytes]:

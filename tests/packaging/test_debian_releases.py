@@ -39,8 +39,18 @@ def test_missing_tool_is_an_error_in_ci(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_installed_release_is_used_again(tmp_path: Path) -> None:
-    (tmp_path / "cache" / ABSENT.version).mkdir(parents=True)
-    assert releases._root(ABSENT) == tmp_path / "cache" / ABSENT.version
+    root = tmp_path / "cache" / ABSENT.version
+    root.mkdir(parents=True)
+    (root / "installed-packages").write_text("libvirt-daemon\n")
+    assert releases._root(ABSENT) == root
+
+
+def test_release_without_a_new_package_is_installed_again(tmp_path: Path) -> None:
+    root = tmp_path / "cache" / ABSENT.version
+    root.mkdir(parents=True)
+    (root / "installed-packages").write_text("libvirt-daemon\n")
+    with pytest.raises(debian.DebianError, match=r"root is required|debootstrap is not installed"):
+        releases._root(ABSENT._replace(packages=("libvirt-daemon", "tshark")))
 
 
 def test_mirror_that_fails_leaves_release_out_in_ci(

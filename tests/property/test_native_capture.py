@@ -16,7 +16,12 @@ import libvirt_proto
 from libvirt_proto import native, native_kinds, session
 from libvirt_proto.capture import lanes
 from libvirt_proto.capture.pcap import tcp
+from libvirt_proto.capture.pcap.recorder import Recorder
 from libvirt_proto.cli import main as cli
+from libvirt_proto.diagnose import both_ends, disconnects
+from libvirt_proto.events import Chunk, Connection, Side
+from libvirt_proto.figures import limit_usage
+from libvirt_proto.figures.collector import Measure
 from libvirt_proto.presenters import native_lines
 from tests.support import packets
 from tests.support.examples import examples
@@ -91,11 +96,16 @@ def damaged(source: list[bytes], rng: Random, kinds: frozenset[str]) -> list[byt
     return found
 
 
-def pcap(source: list[bytes], rng: Random) -> bytes:
-    """A capture in one of the formats, with times that are not always in order."""
+def pcap(source: list[bytes], rng: Random, pauses: float = 0) -> bytes:
+    """A capture in one of the formats, with times that are not always in order, or far apart."""
     times = [(1_700_000_000_000 + at * 7) * 1_000_000 for at in range(len(source))]
     if rng.random() < 0.2:
         rng.shuffle(times)
+    if rng.random() < pauses:
+        at = 0
+        for place in range(len(times)):
+            at += rng.choice((1, 1, 1, 1, 1, 40, 150, 1200, 6000)) if rng.random() < 0.2 else 1
+            times[place] += at * 1_000_000
     order, nano = rng.choice("<>"), rng.random() < 0.5
     if rng.random() < 0.5:
         magic = 0xA1B23C4D if nano else 0xA1B2C3D4
@@ -291,6 +301,85 @@ def test_same_exchanges(command: tuple[str, ...], tmp_path: Path, monkeypatch: p
         assert core == python, seed
 
 
+FIGURES = [
+    ("stats", "--format", "json", "--top", "3"),
+    ("stats", "--format", "json", "--top", "0"),
+    ("diagnose", "--format", "json"),
+]
+
+
+def short_conversations(rng: Random) -> list[bytes]:
+    """Packets of connections whose calls are mostly answered at once, among pipelined calls, streams and
+    errors."""
+    talks = [packets.Talk(client=("192.0.2.7", 40000 + at)) for at in range(rng.choice((1, 1, 2, 4)))]
+    found = [packet for talk in talks for packet in talk.handshake()]
+    serial = 0
+    odd = rng.choice((0.05, 0.2, 1))
+    for _ in range(rng.randrange(20, 200)):
+        talk = rng.choice(talks)
+        proc = rng.choice(PROCEDURES if rng.random() < odd else (16, 59, 22))
+        serial = serial + 1 if rng.random() < 1 - 0.05 * odd else rng.randrange(serial + 2)
+        status = int(rng.random() < 0.1 * odd)
+        call = packets.message(payload(proc, 0, 0, rng), proc=proc, serial=serial)
+        reply = packets.message(
+            payload(proc, 1, status, rng), proc=proc, type=1, status=status, serial=serial
+        )
+        found.append(talk.packet("c2s", call))
+        if rng.random() < 0.05 * odd:
+            later = rng.choice(talks)
+            found.append(later.packet("c2s", packets.message(b"", proc=59, serial=serial + 1)))
+        if rng.random() < 1 - 0.03 * odd:
+            found.append(talk.packet("s2c", reply + reply * (rng.random() < 0.03 * odd)))
+        if rng.random() < 0.02 * odd:
+            data = packets.message(rng.randbytes(40), proc=211, type=3, status=2, serial=serial)
+            found.append(talk.packet(rng.choice(("s2c", "c2s")), data))
+        if rng.random() < 0.02 * odd:
+            event = packets.message(b"", prog=0x6B656570, proc=rng.choice((1, 2)), type=2, serial=0)
+            found.append(talk.packet(rng.choice(("s2c", "c2s")), event))
+    return found
+
+
+@pytest.mark.parametrize("command", FIGURES, ids=" ".join)
+def test_same_figures(command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and findings are the same, whoever counts routine exchanges."""
+    file = tmp_path / "capture"
+    damages = ("cut up", "lost", "flipped", "shortened", "repeated", "late")
+    for seed in range(examples(120)):
+        rng = Random(f"{seed}/{command}")
+        kinds = frozenset(rng.sample(damages, rng.choice((0, 0, 0, 1, 2))))
+        source = rng.choice((conversations, short_conversations, short_conversations))(rng)
+        file.write_bytes(pcap(damaged(source, rng, kinds), rng, pauses=0.5))
+        with pytest.MonkeyPatch.context() as bounds:
+            if seed % 4:  # the messages of short connections are looked at
+                bounds.setattr(disconnects, "_SHORT_CALLS", seed % 4)
+            if seed % 4 == 3:
+                bounds.setattr(session, "MAX_CONNECTIONS", 2)
+                bounds.setattr(session, "MAX_CLOSED", 4)
+                bounds.setattr(session, "MAX_OPEN", 3)
+                bounds.setattr(both_ends, "_MAX_CALLS", 5)
+                bounds.setattr(limit_usage, "_MAX_KNOWN", 1000)
+            python, core = both(monkeypatch, file, command)
+        assert core == python, seed
+
+
+def test_share_of_routine_exchanges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures get only the first exchanges of each kind as messages."""
+    talk = packets.Talk()
+    start = talk.handshake()
+    pairs = []
+    for serial in range(3000):
+        pairs.append(talk.packet("c2s", packets.message(proc=59, serial=serial)))
+        pairs.append(talk.packet("s2c", packets.message(b"\0\0\0\4host", proc=59, type=1, serial=serial)))
+    file = tmp_path / "clean.pcap"
+    file.write_bytes(packets.pcap([*start, *pairs]))
+    added = []
+    add = Measure.add
+    monkeypatch.setattr(Measure, "add", lambda *args: (added.append(1), add(*args)))
+    with libvirt_proto.open(file) as capture:
+        assert capture.statistics().totals.exchanges == 3000
+    assert 1 <= len(added) <= 100
+
+
 @pytest.mark.parametrize("format_", ["jsonl", "monitor"])
 def test_share_of_exchanges(tmp_path: Path, format_: str) -> None:
     """Python presents only the first exchanges of each kind, also of pipelined calls and next to an open
@@ -448,6 +537,26 @@ def test_notices_have_the_time_of_the_last_data(tmp_path: Path, monkeypatch: pyt
     python, core = captured(file, monkeypatch)
     assert core == python
     assert python[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_same_output_of_a_recording(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With connections that a client, a daemon or neither recorded, one of them later than the others."""
+    file, rng = tmp_path / "record.pcapng", Random(9)
+    call = struct.pack(">IIIiiIi", 28, 0x20008086, 1, 59, 0, 0, 0)
+    reply = struct.pack(">IIIiiIiI4s", 36, 0x20008086, 1, 59, 1, 0, 0, 4, b"host")
+    sides: list[Side | None] = [None, "client", "server", "client"]
+    open_ = [Connection(n, f"c{n}@x", "server", "probe", side=side) for n, side in enumerate(sides)]
+    with file.open("wb") as out:
+        recorder = Recorder(out)
+        for number in range(400):
+            connection = rng.choice(open_[: 3 if number < 300 else 4])
+            recorder.add(Chunk(connection, "c2s", number * 1000, call))
+            recorder.add(Chunk(connection, "s2c", number * 1000 + 500, reply))
+    python, core = both(monkeypatch, file, command)
+    assert core == python
 
 
 @pytest.mark.parametrize("without", [4, 5, 9])

@@ -6,12 +6,15 @@ import io
 from collections import defaultdict
 from itertools import groupby
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libvirt_proto.capture.pcap.origin import comment, origin
 from libvirt_proto.capture.pcap.recorder import MAX_MISSING, MAX_OPEN, MAX_SEGMENT, Recorder, recorded
 from libvirt_proto.capture.sources import read_source
-from libvirt_proto.events import Chunk, Connection, ConnectionEvent, Direction, Item, Notice
+from libvirt_proto.events import Chunk, Connection, ConnectionEvent, Direction, Item, Notice, Side
+from tests.support.frames import frame
 
 #: Client, server, transport. Some are listed repeatedly: connections may share their addresses.
 NAMES = [
@@ -183,8 +186,8 @@ def test_records_more_connections_than_the_table_holds() -> None:
     assert [data(one)["c2s"] for one in found] == [chunk.data for chunk in items if isinstance(chunk, Chunk)]
 
 
-def test_keeps_unused_addresses() -> None:
-    """Two connections with equal addresses, one after the other and then at the same time."""
+def test_keeps_names_of_equal_addresses() -> None:
+    """Of connections one after the other, and then at the same time."""
     names = NAMES[0]
     items: list[Item] = []
     for number in (1, 2, 3):
@@ -192,11 +195,56 @@ def test_keeps_unused_addresses() -> None:
         if number == 1:
             items += [Chunk(Connection(1, *names), way, 1, b"", end=True) for way in ways(names)]
     found = [item.connection for item in read_back(items) if isinstance(item, Chunk) and item.data]
-    assert [(one.client, one.server) for one in found] == [
-        (names[0], names[1]),
-        (names[0], names[1]),
-        ("127.0.0.1:49152", "127.0.0.1:16509"),
+    assert [(one.client, one.server, one.transport, one.namesake) for one in found] == [
+        (*names, 1),
+        (*names, 2),
+        (*names, 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "side"),
+    [
+        (("client@virsh[12]:0x55bef0a18050", "server", "probe"), "client"),
+        (("192.0.2.7:40000", "192.0.2.1:16509@libvirtd[9]:0x55", "probe"), "server"),
+        (("client", "server@0x55bef0a18050", "log"), "server"),
+        (("virsh[12]", "/run/libvirt/libvirt-sock", "unix"), None),
+        (("", "/run/libvirt/libvirt-sock", "unix"), None),
+        (("a\nb?", "\x1b[31m (tcp)", "unix"), None),
+        (("192.0.2.7:40000", "192.0.2.1:16514", "tls"), None),
+    ],
+)
+def test_keeps_names_and_sides(names: tuple[str, str, str], side: Side | None) -> None:
+    """Of two connections: the second begins while the first is open."""
+    connections = [Connection(n, *names, namesake=n, side=side) for n in (1, 2)]
+    items: list[Item] = [Chunk(each, "c2s", 1, frame()) for each in connections]
+    found = [item.connection for item in read_back(items) if isinstance(item, Chunk) and item.data]
+    assert found == connections
+
+
+@pytest.mark.parametrize("client", ["a → b", " → " * 100, "x" * 2000])
+def test_names_that_cannot_be_read_back(client: str) -> None:
+    items: list[Item] = [Chunk(Connection(1, client, "server", "unix"), "c2s", 1, frame())]
+    connection = next(item.connection for item in read_back(items) if isinstance(item, Chunk))
+    assert (connection.client, connection.transport) == ("127.0.0.2:49152", "tcp")
+
+
+@given(st.text(alphabet="→ ()?a1", max_size=30), st.sampled_from(["client", "server", None]))
+def test_any_comment(text: str, side: Side | None) -> None:
+    """Only a comment of a connection is one, and gives that connection."""
+    found = origin(text, side)
+    if found is not None:
+        client, server, transport, _ = found
+        assert comment(Connection(1, client, server, transport)) == text
+
+
+def test_sides_in_one_recording() -> None:
+    """Of interleaved connections; a connection without a side is next to them."""
+    sides: list[Side | None] = ["server", None, "client", "server"]
+    open_ = [Connection(n, f"client {n}", "server", "probe", side=side) for n, side in enumerate(sides, 1)]
+    items: list[Item] = [Chunk(each, "c2s", 1, frame(serial=n)) for n in (1, 2) for each in open_]
+    found = [item.connection for item in read_back(items) if isinstance(item, Chunk) and item.data]
+    assert found == open_ * 2
 
 
 def test_records_who_reset_a_connection() -> None:

@@ -14,8 +14,8 @@ from tests.support import packets
 pytestmark = pytest.mark.native
 
 MESSAGES = 20_000
-#: Reads the capture 26 times as lines, as exchanges and as messages, and prints the resident memory in KiB
-#: after each pass, and how many messages there were.
+#: Reads the capture 26 times as lines, as exchanges, as figures and as messages, and prints the resident
+#: memory in KiB after each pass, and how many messages there were.
 SCRIPT = """
 import gc, re, sys
 import libvirt_proto
@@ -62,9 +62,13 @@ def as_messages():
     with libvirt_proto.open(sys.argv[1]) as capture:
         return sum(1 for _ in capture.timeline())
 
+def as_figures():
+    with libvirt_proto.open(sys.argv[1]) as capture:
+        return capture.statistics().totals.messages
+
 assert native.core() is not None
 by_core = [0]
-for run in (as_lines, as_exchanges, as_messages):
+for run in (as_lines, as_exchanges, as_figures, as_messages):
     print(*((run(), resident())[1] for _ in range(26)))
 print(by_core[0], run())
 """
@@ -89,12 +93,12 @@ def test_million_messages_keep_no_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(file)], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    lines, exchanges, messages, counts = (
+    lines, exchanges, figures, messages, counts = (
         [int(word) for word in line.split()] for line in done.stdout.splitlines()
     )
     by_core, each = counts
     assert each == MESSAGES
     assert by_core > 26 * MESSAGES * 0.98
-    for resident in (lines, exchanges, messages):
+    for resident in (lines, exchanges, figures, messages):
         # 400,000 messages lie between these: 16 bytes of each would be 6 MB.
         assert resident[-1] - resident[5] < 2048, f"KiB after each pass: {resident}"

@@ -12,6 +12,7 @@ import threading
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -769,6 +770,226 @@ class TestScanners:
                 bytes(data[:size]), 0, rng.random() < 0.2, False, 1 << 18, ((link, 1, 0),), 0, 0, 0
             )
             assert 0 <= got[0] <= size
+
+
+class TestColumns:
+    """Rows of messages: their scanner is that of TestScanners."""
+
+    #: dir, prog, program, vers, proc, procedure, type, status, payload_type
+    CODES = (0, 0xFFFFFFFF, None, 1, -1, None, 2, 3, 4)
+    #: A row of Python: four integers of eight bytes, connection and four of four bytes, codes, texts.
+    ROW = (5, None, 7, 0, "conn", 8, 9, None, -42, *CODES, b"{}", None, "problem", None)
+
+    @staticmethod
+    def scanner(columns: Any) -> Any:
+        return core().Scanner(core().Plan(TestScanners.PLAN, b""), 0, columns=columns)
+
+    @staticmethod
+    def unpacked(batch: Any) -> list[list[object]]:
+        """The columns of a batch, with None for null."""
+        rows, columns, conns = batch
+        found: list[list[object]] = []
+        for number, (valid, *parts) in enumerate(columns):
+            if len(parts) == 1:
+                kind = "q" if number < 4 else "i" if number in (8, 13) else "I"
+                values: list[object] = list(memoryview(parts[0]).cast(kind))
+            else:
+                ends = memoryview(parts[0]).cast("i")
+                values = [bytes(parts[1])[at:end] for at, end in pairwise(ends)]
+            assert len(values) == rows
+            for at in range(rows if valid is not None else 0):
+                if not bytes(valid)[at // 8] >> at % 8 & 1:
+                    values[at] = None
+            found.append(values)
+        names = [*conns]
+        found[4] = [names[code] for code in found[4]]  # type: ignore[index]
+        return found
+
+    def test_rejects_other_columns(self) -> None:
+        for other in (None, 5, object(), core().Columns, self.scanner(core().Columns())):
+            with pytest.raises(TypeError):
+                self.scanner(other)
+        classes = {"captured": int, "message": int, "header": int}
+        with pytest.raises(TypeError):
+            core().Scanner(core().Plan(TestScanners.PLAN, b""), 0, **classes, columns=core().Columns())
+        with pytest.raises(TypeError):
+            core().Columns(5)
+        with pytest.raises(TypeError):
+            core().Memory()
+
+    @pytest.mark.parametrize(
+        "codes", [(1,) * 8, (1,) * 10, (1.5,) * 9, ("x",) * 9, (b"text",), (1, object(), *(1,) * 7)]
+    )
+    def test_rejects_kinds(self, codes: tuple[object, ...]) -> None:
+        scanner = self.scanner(core().Columns())
+        with pytest.raises((ValueError, TypeError)):
+            scanner.learn(TestScanners.KIND, 1, False, codes)
+        assert scanner.learn(TestScanners.KIND, 1, False, self.CODES)
+
+    def test_rows_of_a_scan(self) -> None:
+        """A packet that is refused leaves no rows; a kind that is hidden is only counted."""
+        columns = core().Columns()
+        scanner = self.scanner(columns)
+        scanner.learn(TestScanners.KIND, 1, False, self.CODES)
+        scanner.learn(bytes(16) + b"\0\0\0\2\0", ANY, False, (*self.CODES[:-1], None))
+        scanner.learn(bytes(16) + b"\0\0\0\3\0", 1, True, ())
+        scanner.open(KEY, 7, 0, b"one")
+        good, data = frame_of(struct.pack(">iii", -1, 2, 3)), bytearray(frame_of(b"\xff"))
+        data[27] = 2
+        hidden = bytearray(good)
+        hidden[27] = 3
+        bad = frame_of(bytes(8))
+        assert TestScanners.scan(scanner, record_of(good + bad, 7))[:4] == (0, b"", 0, 0)
+        assert len(columns) == 0
+        records = record_of(good + data + hidden, 7)
+        assert TestScanners.scan(scanner, records)[:5] == (len(records), b"", 3, 2, 1)
+        columns.append(self.ROW)
+        for wrong in (self.ROW[:-1], [*self.ROW], (*self.ROW, None)):
+            with pytest.raises(TypeError):
+                columns.append(wrong)
+        assert len(columns) == 3
+        rows = [*zip(*self.unpacked(columns.take()), strict=True)]
+        codes = self.CODES
+        time = 1_000_000_000
+        assert rows == [
+            (1, time, 1, 0, "one", 40, 0, None, None, *codes, b"[-1,2,3]", None, None, None),
+            (2, time, 1, 0, "one", 29, 0, None, None, *codes[:-1], None, None, b"\xff", None, None),
+            (5, None, 7, 0, "conn", 8, 9, None, -42, *codes, b"{}", None, b"problem", None),
+        ]
+        assert self.unpacked(columns.take()) == [[]] * 22
+
+    @pytest.mark.parametrize(
+        ("at", "value"),
+        [
+            *((0, 1 << 63), (0, 1.0), (0, "5"), (1, -(1 << 63) - 1), (4, None), (4, b"conn"), (5, 1 << 32)),
+            *((8, -(1 << 31) - 1), (9, "c2s"), (18, 5), (18, "\udcff"), (21, object())),
+        ],
+    )
+    def test_rejects_values(self, at: int, value: object) -> None:
+        """The parts of the row that were written are dropped."""
+        columns = core().Columns()
+        columns.append(self.ROW)
+        with pytest.raises((ValueError, TypeError)):
+            columns.append((*self.ROW[:at], value, *self.ROW[at + 1 :]))
+        columns.append(self.ROW)
+        for column in self.unpacked(columns.take()):
+            assert len(column) == 2
+            assert column[0] == column[1]
+
+    def test_values_that_use_the_columns(self) -> None:
+        """No code of theirs runs."""
+        columns = core().Columns()
+
+        class Name(str):
+            __slots__ = ()
+
+            def __hash__(self) -> int:
+                columns.take()
+                return 5
+
+        class Index:
+            def __index__(self) -> int:
+                columns.take()
+                return 5
+
+        for at, value in ((4, Name("conn")), (18, Name("{}")), (0, Index()), (5, Index())):
+            with pytest.raises((ValueError, TypeError)):
+                columns.append((*self.ROW[:at], value, *self.ROW[at + 1 :]))
+        assert len(columns) == 0
+
+    def test_module_with_another_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for other in (int, object(), bytes):
+            monkeypatch.setattr(core(), "Memory", other)
+            with pytest.raises(TypeError):
+                core().Columns()
+
+    def test_batches_outlive_their_columns(self) -> None:
+        columns = core().Columns()
+        for _ in range(3000):
+            columns.append(self.ROW)
+        views = [memoryview(part) for column in columns.take()[1] for part in column if part is not None]
+        for _ in range(3000):
+            columns.append(self.ROW)
+        del columns
+        assert all(view.readonly for view in views)
+        assert bytes(views[0].cast("q")) == struct.pack("q", 5) * 3000
+
+    def test_names_of_connections_are_those_of_a_batch(self) -> None:
+        columns = core().Columns()
+        scanner = self.scanner(columns)
+        scanner.learn(TestScanners.KIND, 1, False, self.CODES)
+        scanner.open(KEY, 7, 0, b"one")
+        frame = frame_of(bytes(12))
+        names = []
+        for at in range(3):
+            TestScanners.scan(scanner, record_of(frame, 7 + 40 * at))
+            names.append([*columns.take()[2]])
+        scanner.take(KEY)
+        scanner.open(KEY, 7, 0, b"two")
+        TestScanners.scan(scanner, record_of(frame, 7))
+        assert [*names, [*columns.take()[2]]] == [["one"], ["one"], ["one"], ["two"]]
+        scanner.take(KEY)
+        scanner.open(KEY, 7, 0, b"\xff")
+        with pytest.raises(UnicodeDecodeError):
+            TestScanners.scan(scanner, record_of(frame, 7))
+        assert len(columns) == 0
+
+    def test_full_columns_end_a_scan(self) -> None:
+        columns = core().Columns()
+        scanner = self.scanner(columns)
+        scanner.learn(TestScanners.KIND, ANY, False, self.CODES)
+        scanner.open(KEY, 7, 0, b"one")
+        frame = frame_of(bytes(60_000))
+        data = b"".join(record_of(frame, 7 + len(frame) * at) for at in range(300))
+        got = TestScanners.scan(scanner, data)
+        assert got[0] < len(data)
+        assert columns.is_full()
+        assert TestScanners.scan(scanner, data[got[0] :])[0] == 0
+        columns.take()
+        assert not columns.is_full()
+        assert TestScanners.scan(scanner, data[got[0] :])[0] > 0
+
+    def test_large_text(self) -> None:
+        """More than a message that the core reads."""
+        columns = core().Columns()
+        text = bytes(257 << 20)
+        columns.append((*self.ROW[:18], text, *self.ROW[19:]))
+        columns.append(self.ROW)
+        assert columns.is_full()
+        _, values, _ = columns.take()
+        assert len(memoryview(values[18][2])) == len(text) + 2
+
+    def test_reference_counts(self) -> None:
+        columns, name = core().Columns(), "x" * 50
+        conns = sys.getrefcount(name)
+        for _ in range(100):
+            columns.append((*self.ROW[:4], name, *self.ROW[5:]))
+            with pytest.raises(ValueError, match="range"):
+                columns.append((*self.ROW[:5], -(1 << 40), *self.ROW[6:]))
+            columns.take()
+        assert sys.getrefcount(name) == conns
+        before = sys.getrefcount(columns)
+        scanner = self.scanner(columns)
+        del scanner
+        assert sys.getrefcount(columns) == before
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_damaged_records(self, seed: int) -> None:
+        rng, columns = Random(seed), core().Columns()
+        frame = frame_of(bytes(12))
+        whole = b"".join(record_of(frame, 7 + 40 * at) for at in range(20))
+        for _ in range(200):
+            scanner = self.scanner(columns)
+            scanner.learn(TestScanners.KIND, 1, rng.random() < 0.5, self.CODES)
+            scanner.open(KEY, 7, 0, b"conn")
+            data = bytearray(whole)
+            for _ in range(rng.randrange(1, 6)):
+                data[rng.randrange(len(data))] = rng.choice((0, 1, 0x45, 0xFF, rng.getrandbits(8)))
+            before = len(columns)
+            got = TestScanners.scan(scanner, bytes(data))
+            assert len(columns) - before == got[2]
+            if rng.random() < 0.2:
+                self.unpacked(columns.take())
 
 
 class TestCaptures:

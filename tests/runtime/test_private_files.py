@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from libvirt_proto import private_files
-from libvirt_proto.private_files import NotPrivateError, create, replace
+from libvirt_proto.private_files import NotPrivateError, create, open_fifo, replace
 from tests.differential.ours import COMMAND
 
 NOBODY = 65534
@@ -237,6 +237,45 @@ def test_rejects_fifo_of_another_user_without_blocking(shared: Path) -> None:
     as_nobody('mkfifo "$1"', shared / "fifo")
     with pytest.raises(NotPrivateError, match="FIFO owned by nobody"):
         create(shared / "fifo")
+
+
+def test_opens_only_a_private_fifo(tmp_path: Path) -> None:
+    path, link, other = tmp_path / "fifo", tmp_path / "link", tmp_path / "other"
+    os.mkfifo(path, 0o600)
+    link.symlink_to("fifo")
+    other.write_text("kept")
+    for place in (link, other, tmp_path):
+        with pytest.raises(NotPrivateError, match="expected a FIFO"):
+            open_fifo(place)
+    with pytest.raises(FileNotFoundError):
+        open_fifo(tmp_path / "none")
+    with pytest.raises(OSError, match="No such device"):  # without a reader
+        open_fifo(path, 0)
+    path.chmod(0o604)
+    with pytest.raises(NotPrivateError, match="mkfifo -m 600"):
+        open_fifo(path)
+    assert (other.read_text(), sorted(tmp_path.iterdir())) == ("kept", [path, link, other])
+
+
+def test_waits_for_the_reader_of_a_fifo(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path, 0o600)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    file = open_fifo(path)
+    assert os.get_blocking(file)
+    os.write(file, b"secret")
+    os.close(file)
+    reader.join(30)
+    assert read == [b"secret"]
+
+
+@only_root
+def test_opens_no_fifo_of_another_user(shared: Path) -> None:
+    as_nobody('mkfifo -m 600 "$1"', shared / "fifo")
+    with pytest.raises(NotPrivateError, match="belongs to nobody"):
+        open_fifo(shared / "fifo")
 
 
 @only_root

@@ -127,7 +127,7 @@ SEMAPHORE(event_poll_purge_handle)
 SEMAPHORE(event_poll_dispatch_timeout)
 SEMAPHORE(event_poll_run)
 
-enum { PAGES = 16 << 12 };
+enum { PAGES = 17 << 12 };
 
 int main(void) {
     static char line[1 << 18], bytes[1 << 17];

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -31,6 +32,13 @@ _JSON: Final = ("-T", "json", "-J", "libvirt")
 _LINE: Final = ("-T", "fields", "-e", "libvirt.procedure")
 _PURE: Final = {PURE: "1"}
 _MOST_MEMORY: Final = 40e6
+#: Columns of JSON lines for DuckDB, whose types it would else infer.
+_TYPES: Final = {
+    "BIGINT": "n time_ns length prog vers proc serial fds frame missing",
+    "VARCHAR": "conn dir program procedure type status payload_type data",
+    "JSON": "payload error",
+}
+_COLUMNS: Final = {name: type_ for type_, names in _TYPES.items() for name in names.split()}
 #: Messages of the captures that vary, as a share of those of the large one.
 _FEWER: Final = 4
 
@@ -129,6 +137,39 @@ def commands(settings: Settings) -> Iterator[Row]:
     ):
         yield at_most(work, "`decode --format monitor`", goal, taken[name], taken["monitor"])
     yield faster("`for message in capture`", "pure Python", 3, taken["messages"], taken["pure"])
+
+
+def tables(settings: Settings) -> Iterator[Row]:
+    """Write messages to Parquet, all columns: with `decode`, and with DuckDB from JSON lines."""
+    if not (find_spec("pyarrow") and find_spec("duckdb")):
+        say("  left out: pyarrow and duckdb are not installed")
+        return
+    yield from _to_parquet(settings.capture, settings.folder, 2.2, settings.rounds)
+    path = settings.folder / "ten-times.pcap"
+    capture = in_child(captures.repeated, settings.capture, settings.copies, path)
+    yield from _to_parquet(capture, settings.folder, 1.5, max(1, settings.rounds // 3))
+    path.unlink()
+
+
+def _to_parquet(capture: Capture, folder: Path, goal: float, rounds: int) -> Iterator[Row]:
+    lines, parquet = folder / "messages.jsonl", folder / "messages.parquet"
+    decode = (OURS, "decode", "--format")
+    query = (
+        f"import duckdb; duckdb.sql(\"SET threads = 1; COPY (FROM read_json('{lines}', columns = {_COLUMNS}))"
+        f" TO '{parquet}' (COMPRESSION zstd)\")"
+    )
+    both = f'"$0" decode --format jsonl -o {lines} {capture.path} && {sys.executable} -c "$1"'
+    work = f"{capture.path.stem}, {capture.messages:,} messages → Parquet, all columns"
+    commands = {
+        "ours": (*decode, "parquet", "-o", str(parquet), str(capture.path)),
+        "lines": (*decode, "jsonl", str(capture.path)),
+        "duckdb": ("sh", "-c", both, OURS, query),
+    }
+    taken = in_turn(_on_one_core(commands), rounds, work)
+    yield at_most(work, "`decode --format jsonl`", goal, taken["ours"], taken["lines"])
+    yield at_most(work, "`decode --format jsonl`, then DuckDB", 0.7, taken["ours"], taken["duckdb"])
+    lines.unlink()
+    parquet.unlink()
 
 
 def jobs(settings: Settings) -> Iterator[Row]:
@@ -261,6 +302,7 @@ SUITE: Final = {
     "messages": messages,
     "many": many,
     "commands": commands,
+    "tables": tables,
     "jobs": jobs,
     "payloads": payloads,
     "memory": memory,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from libvirt_proto.wireshark_folders import NoFoldersError, lua_folder
+
 from .. import pipeline
 from ..definitions import load_binary_providers, load_providers, load_release, load_schema
 from ..errors import reason
@@ -58,6 +60,9 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     of a probe are known. The tapsets leave out probes that are in no binary; bpftrace's scripts are for the
     first binary that has the message probes.
 
+    wireshark writes a dissector for Wireshark 4.0 and later: all programs, on any TCP port. --install puts
+    it into the folder from which Wireshark loads your Lua scripts; restart Wireshark afterwards.
+
     \b
     Files go to DIR. With one TARGET they are in DIR itself (by default generated/TARGET), with several
     in DIR/TARGET (by default generated/TARGET). For a target with one file, -o - prints it; the registry's
@@ -75,6 +80,8 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
       libvirt-proto generate structs --defs src -o src --check
       libvirt-proto generate registry -o - | jq -c '.programs[] | [.name, .number]'
       libvirt-proto generate probes --library /usr/lib64/libvirt.so.0 --library /usr/sbin/virtqemud
+      libvirt-proto generate wireshark --install          a dissector in your Wireshark
+      libvirt-proto generate wireshark --release 9.0.0 -o lua
       libvirt-proto generate python --defs file.x -o filedemo
       libvirt-proto generate python -o filedemo --defs file.x --check
     """,
@@ -108,6 +115,7 @@ _TARGETS = "\n".join(f"  {name:<10}  {text}" for name, text in _ALL.items())
     type=click.Path(path_type=Path, file_okay=False),
     help="The output folder; - prints the only file of a target.",
 )
+@click.option("--install", is_flag=True, help="wireshark: write to Wireshark's folder of your Lua plugins.")
 @click.option(
     "--define",
     "defines",
@@ -130,6 +138,7 @@ def generate(
     libraries: tuple[str, ...],
     all_probes: bool,
     output: Path | None,
+    install: bool,
     defines: tuple[tuple[str, int], ...],
     check: bool,
     force: bool,
@@ -146,6 +155,8 @@ def generate(
         raise click.UsageError(
             "--library requires the target probes or bpftrace, and --all-probes the target probes"
         )
+    if install and (targets != ("wireshark",) or output is not None):
+        raise click.UsageError("--install requires the target wireshark alone, and excludes --output")
     names = tuple(dict.fromkeys(targets or DEFAULT_TARGETS))
     printed = output == _STDOUT
     if printed and (check or len(names) > 1):
@@ -154,6 +165,8 @@ def generate(
     if printed:
         _print(names[0], made[names[0]])
         return
+    if install:
+        output = _lua_folder()
     different = False
     for target in names:
         place = _place(output, target, len(targets) == 1)
@@ -168,10 +181,21 @@ def generate(
         words = [*targets, *([f"--release={release}"] if release else [])]
         words += [f"--defs={path}" for path in defs] + [f"--define={name}={value}" for name, value in defines]
         words += [f"--library={path}" for path in libraries] + ["--all-probes"] * all_probes
-        words += [f"--output={output}"] if output else []
+        words += ["--install"] if install else [f"--output={output}"] if output else []
         what = "if the change is intended" if names == ("structs",) else "to fix it"
         click.echo(printable(f"{what}: {shlex.join(['libvirt-proto', 'generate', *words])}"), err=True)
         click.get_current_context().exit(1)
+
+
+def _lua_folder() -> Path:
+    """Return the folder of --install."""
+    try:
+        return lua_folder()
+    except NoFoldersError as error:
+        raise click.ClickException(
+            f"{printable(str(error))}. Write the file with -o DIR and copy it to the folder 'Personal Lua"
+            " Plugins' of Wireshark's Help > About Wireshark > Folders"
+        ) from None
 
 
 def _artefacts(

@@ -12,7 +12,8 @@ from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from ...blocks import BLOCK_SIZE, Read
-from ...events import Lines, NoticeCode
+from ...events import Lines, NoticeCode, Side
+from .origin import MAX_COMMENT, SIDES, Origin, origin
 
 #: (time in ns since the epoch or None, link type, buffer, start, end, original length): the packet's bytes
 #: are buffer[start:end]; the original length is its length before it was cut.
@@ -218,13 +219,16 @@ def _skimmed(skim: Skim, ahead: Ahead) -> Generator[Lines, None, tuple[int, int]
 
 
 class _Interface(NamedTuple):
-    """One interface of a section: ns = ticks * multiplier // divisor + offset."""
+    """One interface of a section: ns = ticks * multiplier // divisor + offset. `recorded` marks those of our
+    recordings; `side` is that of its connections."""
 
     linktype: int
     snaplen: int
     multiplier: int
     divisor: int
     offset: int
+    recorded: bool
+    side: Side | None
 
 
 #: Interfaces of a section that are skimmed, and the offset of their times in ns.
@@ -236,7 +240,7 @@ class _Section:
     """A section: its byte order (`<` or `>`) and its interfaces."""
 
     def __init__(self, order: str) -> None:
-        self.block = Struct(order + "II").unpack_from
+        self._block = Struct(order + "II").unpack_from
         self.word = Struct(order + "I").unpack_from
         self.option = Struct(order + "HH").unpack_from
         self.description = Struct(order + "HxxI").unpack_from
@@ -245,30 +249,46 @@ class _Section:
         self.signed = Struct(order + "q").unpack_from
         self.interfaces: list[_Interface] = []
         self.faces: tuple[Face, ...] = ()
+        #: The connection that begins with the packet taken last; the reader resets it.
+        self.origin: Origin | None = None
         self.big = order == ">"
 
     def _describe(self, buffer: bytes, start: int, end: int) -> None:
         if len(self.interfaces) == MAX_INTERFACES:
             raise ValueError(f"has more than {MAX_INTERFACES} interfaces")
         linktype, snaplen = self.description(buffer, start)
-        multiplier, divisor, offset = 1000, 1, 0
-        pos = start + 8
+        multiplier, divisor, offset, name = 1000, 1, 0, b""
+        for code, pos, length in self._options(buffer, start + 8, end):
+            if code == _IF_NAME:
+                name = buffer[pos : pos + length]
+            elif code == _IF_TSRESOL and length == 1:
+                exponent = buffer[pos] & 0x7F
+                ticks = 1 << exponent if buffer[pos] & 0x80 else 10**exponent
+                multiplier, divisor = 1_000_000_000, ticks
+            elif code == _IF_TSOFFSET and length == 8:  # in seconds
+                offset = self.signed(buffer, pos)[0] * 1_000_000_000
+        times = multiplier, divisor, offset
+        self.interfaces.append(_Interface(linktype, snaplen, *times, name in SIDES, SIDES.get(name)))
+        unit = 0 if multiplier % divisor or abs(offset) >= _MAX_OFFSET else multiplier // divisor
+        if len(self.faces) < MAX_FACES:
+            self.faces += ((linktype, unit, offset if unit else 0),)
+
+    def _options(self, buffer: bytes, pos: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Yield code, position and length of each option."""
         while end - pos >= 4:
             code, length = self.option(buffer, pos)
             pos += 4
             if code == 0 or length > end - pos:
-                break
-            if code == 9 and length == 1:  # if_tsresol
-                exponent = buffer[pos] & 0x7F
-                ticks = 1 << exponent if buffer[pos] & 0x80 else 10**exponent
-                multiplier, divisor = 1_000_000_000, ticks
-            elif code == 14 and length == 8:  # if_tsoffset, in seconds
-                offset = self.signed(buffer, pos)[0] * 1_000_000_000
+                return
+            yield code, pos, length
             pos += (length + 3) & ~3
-        self.interfaces.append(_Interface(linktype, snaplen, multiplier, divisor, offset))
-        unit = 0 if multiplier % divisor or abs(offset) >= _MAX_OFFSET else multiplier // divisor
-        if len(self.faces) < MAX_FACES:
-            self.faces += ((linktype, unit, offset if unit else 0),)
+
+    def block(self, buffer: bytes | memoryview, pos: int) -> tuple[int, int]:
+        """Return type and length of a block. Raises ValueError."""
+        kind, length = self._block(buffer, pos)
+        if length % 4 or not 12 + _SMALLEST_BODY.get(kind, 0) <= length <= MAX_BLOCK:
+            raise ValueError(f"has a block of invalid length {length}")
+        return kind, length
 
     def take(self, kind: int, length: int, buffer: bytes, start: int, end: int) -> Packet | None:
         """Process a block with its body at buffer[start:end], and return its packet if it has one. Raises
@@ -297,10 +317,16 @@ class _Section:
             raise ValueError(f"has a packet of undefined interface {number}")
         if captured > end - data:
             raise ValueError(f"has a packet of {captured} bytes in a block with room for {end - data}")
-        linktype, _, multiplier, divisor, offset = self.interfaces[number]
+        linktype, _, multiplier, divisor, offset, recorded, side = self.interfaces[number]
         if time is not None:
             time = time * multiplier // divisor + offset
-        return time, linktype, buffer, data, data + captured, original
+        stop = data + captured
+        if recorded and kind == 6:
+            for code, pos, size in self._options(buffer, stop + (-captured & 3), end):
+                if code == _COMMENT and size <= MAX_COMMENT:
+                    self.origin = origin(buffer[pos : pos + size].decode("utf-8", "replace"), side)
+                    break
+        return time, linktype, buffer, data, stop, original
 
 
 def _section_at(buffer: bytes | memoryview, pos: int, current: _Section | None) -> _Section:
@@ -313,6 +339,11 @@ def _section_at(buffer: bytes | memoryview, pos: int, current: _Section | None) 
     return current
 
 
+#: Options: a comment; name, time resolution and time offset of an interface.
+_COMMENT: Final = 1
+_IF_NAME: Final = 2
+_IF_TSRESOL: Final = 9
+_IF_TSOFFSET: Final = 14
 #: Minimum body size of the blocks that are read: interface description, packet (obsolete), simple packet,
 #: enhanced packet.
 _SMALLEST_BODY: Final = {1: 8, 2: 20, 3: 4, 6: 20}
@@ -323,10 +354,11 @@ _RECORD_BLOCKS: Final = frozenset((9, 0x204, 0xBAD, 0x40000BAD))
 
 def read_pcapng(
     read: Read, head: bytes = b"", skim: Skim | None = None, read_into: ReadInto | None = None
-) -> Iterator[list[Packet] | Lines]:
+) -> Iterator[list[Packet] | Lines | Origin]:
     """Yield the packets of a pcapng file with any number of sections and interfaces, in batches as they were
-    read, or a few between those that `skim` reads. Options and other blocks are skipped. `head` is the
-    part already read. With `skim`, `read_into` reads, too.
+    read, or a few between those that `skim` reads. An Origin precedes the batch that begins with the packet
+    that has it. Other options and blocks are skipped. `head` is the part already read. With `skim`,
+    `read_into` reads, too.
 
     Raises DamagedCaptureError after the last readable packet.
     """
@@ -357,8 +389,6 @@ def read_pcapng(
         try:
             section = _section_at(buffer, pos, section)
             kind, length = section.block(buffer, pos)
-            if length % 4 or not 12 + _SMALLEST_BODY.get(kind, 0) <= length <= MAX_BLOCK:
-                raise ValueError(f"has a block of invalid length {length}")
             if length > available:
                 needed = length
                 continue
@@ -369,6 +399,10 @@ def read_pcapng(
             yield packets
             raise _corrupt(window.base + pos, str(error)) from None
         if packet is not None:
+            if section.origin is not None:
+                yield packets
+                yield section.origin
+                packets, section.origin = [], None
             packets.append(packet)
         pos += length
         needed = 12

@@ -1,13 +1,16 @@
 """Write Chunks to a pcapng file that Wireshark and this package can open.
 
 Sources: draft-ietf-opsawg-pcapng; RFC 791, RFC 8200 and RFC 9293 for the headers, RFC 1071 for checksums. The
-file depends only on the Chunks: little-endian, one interface of raw IP, nanoseconds.
+file depends only on the Chunks: little-endian, interfaces of raw IP, nanoseconds. Messages seen in clients,
+in daemons and in between are packets of three interfaces, which `origin` names; each is described before its
+first packet.
 
 Every connection is a TCP connection, from its handshake (at the time of its first Chunk) to a FIN for each
 `end`, or a RST. Addresses and ports are kept if both ends have them; a decrypted TLS connection gets port
 16509, where Wireshark expects plain libvirt. Everything else (unix sockets, raw streams, a second
-simultaneous connection with the same addresses) goes from a separate port on loopback to 127.0.0.1:16509,
-with its name as the comment of the first packet. An unknown direction counts as from the client.
+simultaneous connection with the same addresses) goes from a separate port on loopback to port 16509 there.
+Its comment (`origin`) is that of its first packet. Each name of an end has its own loopback address, and a
+Name Resolution Block that states it; 127.0.0.1 has no name. An unknown direction counts as from the client.
 
 Missing bytes (`lost` and `cut`) are packets of which the capture holds only the first part, so that their
 number and the times of later packets remain exact. If their number is unknown, or above MAX_MISSING, the
@@ -26,7 +29,8 @@ from struct import Struct
 from typing import BinaryIO, Final
 
 from ...bounded import BoundedDict
-from ...events import Chunk, Connection, Item
+from ...events import Chunk, Connection, Item, Side
+from .origin import INTERFACES, MAX_COMMENT, comment
 from .packet import ACK, FIN, RST, SYN
 
 #: Maximum payload of one packet; with its headers it fits IP's 16-bit length.
@@ -43,8 +47,10 @@ _LIBVIRT_PORT: Final = 16509
 _LINKTYPE_RAW: Final = 101
 #: Dynamic ports (RFC 6335 §6), 16,384 of them on each address.
 _FIRST_PORT: Final = 49_152
+_PORTS: Final = 65_536 - _FIRST_PORT
+#: Loopback addresses, without the last one, which is a broadcast address.
 _FIRST_ADDRESS: Final = int(IPv4Address("127.0.0.1"))
-_SERVER: Final = (IPv4Address("127.0.0.1").packed, _LIBVIRT_PORT)
+_ADDRESSES: Final = (1 << 24) - 2
 #: The segment size, and window scale 14, the largest, with padding: no window is ever full.
 _SYN_OPTIONS: Final = bytes((2, 4, *MAX_SEGMENT.to_bytes(2), 3, 3, 14, 1))
 
@@ -61,23 +67,26 @@ Address = tuple[bytes, int]
 
 
 class Recorder:
-    """Writes Chunks to a binary file: `add` writes, `flush` flushes to disk. `comment` is recorded in the
-    file."""
+    """Writes Chunks to a binary `file`: `add` writes, `flush` flushes. `comment` is that of the section."""
 
     def __init__(self, file: BinaryIO, comment: str = "") -> None:
-        self._file = file
+        self.file = file
         self.flush = file.flush
         self._flows: BoundedDict[int, _Flow] = BoundedDict(MAX_OPEN)
         #: The pairs of addresses of these flows.
         self._taken: set[frozenset[Address]] = set()
+        #: Loopback addresses by the name of an end of connections.
+        self._hosts: BoundedDict[str, bytes] = BoundedDict(MAX_OPEN)
+        self._interfaces: dict[Side | None, int] = {}
+        self._hosts.put("", IPv4Address(_FIRST_ADDRESS).packed)
+        self._named = 1
         self._count = self._synthetic = 0
         self._time_ns = 0
         about = _option(1, _utf8(comment)) if comment else b""
         section = (
             Struct("<IHHq").pack(0x1A2B3C4D, 1, 0, -1) + about + _option(4, b"libvirt-proto") + _option(0)
         )
-        interface = Struct("<HHI").pack(_LINKTYPE_RAW, 0, 0) + _option(9, b"\x09") + _option(0)
-        file.write(_block(0x0A0D0D0A, section) + _block(1, interface))
+        file.write(_block(0x0A0D0D0A, section))
 
     def restart(self) -> None:
         """Begin another source: its connections are numbered anew, and none of them is one of those
@@ -116,15 +125,15 @@ class Recorder:
     def _open(self, connection: Connection) -> _Flow:
         """Add a new connection, with its handshake."""
         self._count += 1
-        ends, comment = self._addresses(connection)
+        ends, note = self._addresses(connection)
         # Different for every connection, so that ports can be reused.
         isn = self._count * 0x9E3779B1
-        flow = _Flow(*ends, isn)
+        flow = _Flow(*ends, isn, self._interface(connection.side))
         self._taken.add(flow.ends)
         if evicted := self._flows.put(connection.id, flow):
             self._taken.discard(evicted[1].ends)
         client, server = flow.client, flow.server
-        self._packet(client, SYN, options=_SYN_OPTIONS, comment=comment)
+        self._packet(client, SYN, options=_SYN_OPTIONS, note=note)
         client.seq += 1
         self._packet(server, SYN | ACK, options=_SYN_OPTIONS)
         server.seq += 1
@@ -132,20 +141,43 @@ class Recorder:
         return flow
 
     def _addresses(self, connection: Connection) -> tuple[tuple[Address, Address], str]:
-        """Return the addresses of client and server, and a comment with what they do not express."""
+        """Return the addresses of client and server, and a comment if the connection has others."""
         client, server = _address(connection.client), _address(connection.server)
-        names = f"{connection.client or '?'} → {connection.server or '?'} ({connection.transport})"
         if client and server and len(client[0]) == len(server[0]) and client != server:
-            comment = ""
+            note = ""
             if connection.transport == "tls":
-                server, comment = (server[0], _LIBVIRT_PORT), names
+                server, note = (server[0], _LIBVIRT_PORT), comment(connection)
             if frozenset((client, server)) not in self._taken and client != server:
-                return (client, server), comment
+                return (client, server), note
         while True:
-            client = _loopback(self._synthetic)
+            port = _FIRST_PORT + self._synthetic % _PORTS
             self._synthetic += 1
-            if frozenset((client, _SERVER)) not in self._taken:
-                return (client, _SERVER), names
+            client = self._host(connection.client), port
+            server = self._host(connection.server), _LIBVIRT_PORT
+            if frozenset((client, server)) not in self._taken:
+                return (client, server), comment(connection)
+            self._hosts.pop(connection.client)  # all of its ports were used; the next address has others
+
+    def _host(self, name: str) -> bytes:
+        """Return the loopback address of an end of connections; a new one is written with its name."""
+        address = self._hosts.get(name)
+        if address is None:
+            address = IPv4Address(_FIRST_ADDRESS + self._named % _ADDRESSES).packed
+            self._named += 1
+            self._hosts.put(name, address)
+            if name:
+                record = address + _utf8(name, 255).replace(b"\0", b"?") + b"\0"
+                self.file.write(_block(4, _option(1, record) + _option(0)))
+        return address
+
+    def _interface(self, side: Side | None) -> int:
+        """Return the number of an interface; a new one is described first."""
+        if side not in self._interfaces:
+            self._interfaces[side] = len(self._interfaces)
+            name, description = map(str.encode, INTERFACES[side])
+            options = _option(2, name) + _option(3, description) + _option(9, b"\x09") + _option(0)
+            self.file.write(_block(1, Struct("<HHI").pack(_LINKTYPE_RAW, 0, 0) + options))
+        return self._interfaces[side]
 
     def _close(self, number: int, flow: _Flow) -> None:
         """Close a connection whose directions have both ended, or that is forgotten."""
@@ -188,9 +220,9 @@ class Recorder:
         data: bytes = b"",
         missing: int = 0,
         options: bytes = b"",
-        comment: str = "",
+        note: str = "",
     ) -> None:
-        """Return a packet from one side to the other, without its last `missing` bytes; the checksum treats
+        """Write a packet from one side to the other, without its last `missing` bytes; the checksum treats
         them as zeros."""
         peer = side.peer
         header = 20 + len(options)
@@ -205,17 +237,17 @@ class Recorder:
         else:
             start = 0x45, 0, 20 + length, 0, 0x4000, 64, 6
             network = _IPV4(*start, _checksum(_IPV4(*start, 0) + addresses)) + addresses
-        self._write(network + tcp + data, missing, comment)
+        self._write(side.interface, network + tcp + data, missing, note)
 
-    def _write(self, packet: bytes, missing: int, comment: str) -> None:
+    def _write(self, interface: int, packet: bytes, missing: int, note: str) -> None:
         """Write an Enhanced Packet Block."""
         captured = len(packet)
         time = divmod(self._time_ns, 1 << 32)
-        notes = _option(1, _utf8(comment)) + _option(0) if comment else b""
+        notes = _option(1, _utf8(note)) + _option(0) if note else b""
         padding = bytes(-captured % 4)
         length = 32 + captured + len(padding) + len(notes)
-        head = _ENHANCED(6, length, 0, *time, captured, captured + missing)
-        self._file.write(b"".join((head, packet, padding, notes, _LENGTH(length))))
+        head = _ENHANCED(6, length, interface, *time, captured, captured + missing)
+        self.file.write(b"".join((head, packet, padding, notes, _LENGTH(length))))
 
 
 def recorded(items: Iterable[Item], recorder: Recorder, *, live: bool = False) -> Iterator[Item]:
@@ -229,12 +261,14 @@ def recorded(items: Iterable[Item], recorder: Recorder, *, live: bool = False) -
 
 
 class _Side:
-    """One end of a connection: the source address of its packets, and the sequence number of the next one."""
+    """One end of a connection: source address and interface of its packets, and the sequence number of the
+    next one."""
 
-    __slots__ = ("address", "ended", "peer", "port", "seq")
+    __slots__ = ("address", "ended", "interface", "peer", "port", "seq")
 
-    def __init__(self, address: Address, seq: int) -> None:
+    def __init__(self, address: Address, seq: int, interface: int) -> None:
         self.address, self.port = address
+        self.interface = interface
         self.seq = seq
         self.ended = False
         self.peer = self
@@ -243,10 +277,10 @@ class _Side:
 class _Flow:
     __slots__ = ("client", "ends", "reset", "server")
 
-    def __init__(self, client: Address, server: Address, isn: int) -> None:
+    def __init__(self, client: Address, server: Address, isn: int, interface: int) -> None:
         self.ends = frozenset((client, server))
-        self.client = _Side(client, isn)
-        self.server = _Side(server, isn ^ 0xFFFFFFFF)
+        self.client = _Side(client, isn, interface)
+        self.server = _Side(server, isn ^ 0xFFFFFFFF, interface)
         self.client.peer, self.server.peer = self.server, self.client
         #: A RST was written.
         self.reset = False
@@ -268,12 +302,6 @@ def _address(name: str) -> Address | None:
     return (address.packed, int(port)) if 0 < int(port) < 1 << 16 else None
 
 
-def _loopback(number: int) -> Address:
-    """Return 127.0.0.1:49152 and following ports; after the last port the next address."""
-    host, port = divmod(number, 65_536 - _FIRST_PORT)
-    return IPv4Address(_FIRST_ADDRESS + host).packed, _FIRST_PORT + port
-
-
 def _checksum(data: bytes) -> int:
     """Return the checksum of RFC 1071: the one's complement sum of 16-bit words is the remainder modulo
     65535, in its non-zero form, since no header is all zeros."""
@@ -281,9 +309,9 @@ def _checksum(data: bytes) -> int:
     return 0xFFFF - (number % 0xFFFF or 0xFFFF)
 
 
-def _utf8(text: str) -> bytes:
-    """Encode text for an option, truncated to the length that fits."""
-    return text.encode("utf-8", "backslashreplace")[:1024].decode("utf-8", "ignore").encode()
+def _utf8(text: str, limit: int = MAX_COMMENT) -> bytes:
+    """Encode text for an option, truncated to a number of bytes."""
+    return text.encode("utf-8", "backslashreplace")[:limit].decode("utf-8", "ignore").encode()
 
 
 def _option(code: int, value: bytes = b"") -> bytes:

@@ -14,6 +14,7 @@ from typing import Final
 from ...bounded import BoundedDict
 from ...events import Chunk, Connection, Connections, Direction
 from ...rpc.wire import MIN_FRAME
+from .origin import Origin
 from .packet import ACK, FIN, RST, SYN, Segment, endpoints, ports, reverse
 
 #: libvirt's registered ports: plain and TLS.
@@ -115,6 +116,7 @@ class _Flow:
         "group",
         "keys",
         "known",
+        "origin",
         "rejected",
         "s2c",
         "server",
@@ -122,9 +124,10 @@ class _Flow:
         "undecided_bytes",
     )
 
-    def __init__(self, key: bytes, known: bool) -> None:
+    def __init__(self, key: bytes, known: bool, origin: Origin | None) -> None:
         self.keys = (key, reverse(key))
         self.client, self.server = endpoints(key)
+        self.origin = origin
         self.group: dict[_Flow, None] = {}
         self.known = known
         self.rejected = False
@@ -155,6 +158,8 @@ class TcpReassembler:
         admit: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.out: list[Chunk] = []
+        #: What a recording states about the connection that begins with the first segment of `feed`.
+        self.origin: Origin | None = None
         self._ports = server_ports
         self._admit = admit
         self._halves: dict[bytes, _Half] = {}
@@ -185,6 +190,7 @@ class TcpReassembler:
                     give(Chunk(half.connection, half.direction, time_ns, data, 0, False, 0, number))
             else:
                 self._slow(segment, half)
+                self.origin = None
 
     def half(self, key: bytes) -> _Half | None:
         """Return the direction with a key; None for an unknown one."""
@@ -240,7 +246,7 @@ class TcpReassembler:
         if before is not None:
             self._forget(before.flow, time_ns)
         known = self._admit is None or not self._ports.isdisjoint(ports(client_key))
-        flow = _Flow(client_key, known)
+        flow = _Flow(client_key, known, self.origin)
         self._halves[flow.keys[0]], self._halves[flow.keys[1]] = flow.c2s, flow.s2c
         self._move(flow, self._silent, time_ns)
         return self._halves[key]
@@ -481,7 +487,8 @@ class TcpReassembler:
         self.out.append(chunk)
 
     def _name(self, flow: _Flow) -> None:
-        connection = self._connections.new(flow.client, flow.server)
+        names = flow.origin or (flow.client, flow.server)
+        connection = self._connections.new(*names)
         flow.c2s.connection = flow.s2c.connection = connection
 
     def _decide(self, flow: _Flow, time_ns: int | None) -> None:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ...events import Notice, NoticeCode
 from ..objects import ObjectError
-from .errors import TraceError
-from .formats import Format, FormatError, Value, Values, event_id
-from .plan import TASK_EVENTS, Plan, Sides, UprobeEvent
+from .formats import FormatError, Value, Values, event_id
+from .plan import Sides, UprobeEvent
 from .provider import Meaning
-from .ring import Record, Ring
-from .tasks import Process, Tasks
+from .ring import Buffer, Record
+from .tasks import Endings, Process, Tasks
 
 Made = TypeVar("Made")
 
 #: An event gets its time before it enters the buffer; this many nanoseconds later it is there.
 _SETTLED: Final = 20_000_000
+_END: Final = 1 << 64
 #: Seconds between polls, unless a poll returned more than `_BUSY` events, and between checks for lost events.
 _PAUSE: Final = 0.05
 _BUSY: Final = 500
@@ -49,7 +48,7 @@ class Reader(ABC, Generic[Made]):
     def __init__(
         self,
         events: dict[str, UprobeEvent],
-        formats: dict[str, Format],
+        formats: Mapping[str, RecordFormat],
         tasks: Tasks,
         wanted: Selection,
         offset: int,
@@ -75,7 +74,7 @@ class Reader(ABC, Generic[Made]):
                 if ended is not None:
                     yield from self._ended(ended, time_ns)
                 return
-            process = self._tasks.of(number_of(values["common_pid"]))
+            process = self._tasks.of(number_of(values["common_pid"]), values)
             if self._wanted.process(process):
                 yield from self._fired(event, values, time_ns, process)
         except (FormatError, ObjectError) as error:
@@ -87,55 +86,74 @@ class Reader(ABC, Generic[Made]):
     ) -> Iterator[Made | Notice]:
         """Yield the values of a probe's event. Raises FormatError, ObjectError."""
 
+    def settled(self, time: int) -> Iterator[Made | Notice]:
+        """Yield the values that waited for later records. All records before this time were read, on the
+        trace's clock."""
+        return iter(())
+
     def _ended(self, process: Process, time_ns: int) -> Iterator[Made | Notice]:
         """Yield the values that follow from the end of a process."""
         return iter(())
 
 
+class RecordFormat(Protocol):
+    """The format of one event. Its records begin with `id`."""
+
+    @property
+    def id(self) -> int:
+        """The number."""
+
+    def values(self, record: bytes) -> Values:
+        """Return the fields of a record. Raises FormatError."""
+
+
+class Source(NamedTuple):
+    """An armed trace: the events and the formats of their records by name, the buffer, and a function after
+    which no probe writes to it."""
+
+    events: dict[str, UprobeEvent]
+    formats: Mapping[str, RecordFormat]
+    buffer: Buffer
+    disarm: Callable[[], object]
+
+
 def live(
-    instance: Path,
-    plan: Plan,
+    source: Source,
     reader: type[Reader[Made]],
     wanted: Selection,
     wait: Callable[[float], bool],
     idle: Callable[[], object],
     begin: Callable[[], object],
 ) -> Generator[Made | Notice]:
-    """Yield a reader's values of an armed trace until `wait`, which is called with seconds, returns true.
-    `idle` is called after each batch of records, `begin` once when the trace is ready. Raises TraceError."""
-    ring = Ring(instance)
-    try:
-        events = {event.name: event for event in plan.events}
-        made = reader(events, _formats(instance, plan), Tasks(), wanted, _offset())
+    """Yield a reader's values of an armed trace until `wait`, which is called with seconds, returns true, or
+    all selected processes have ended. `idle` is called after each batch of records, `begin` once when the
+    trace is ready."""
+    buffer = source.buffer
+    with Endings(wanted.pids) as endings:
+        made = reader(source.events, source.formats, Tasks(), wanted, _offset())
         begin()
         lost, asked, ended = 0, time.monotonic(), False
         while not ended:
             before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-            taken = ring.take(before - _SETTLED)
+            taken = buffer.take(before - _SETTLED)
             for record in taken:
                 yield from made.items(record)
+            yield from made.settled(before - _SETTLED)
             idle()
-            ended = wait(0 if len(taken) > _BUSY else _PAUSE)
+            stopped = wait(0 if len(taken) > _BUSY else _PAUSE)
+            ended = stopped or endings.complete()
             if ended:
-                (instance / "events" / plan.group / "enable").write_text("0")
-                for record in ring.rest():
+                source.disarm()
+                for record in buffer.rest():
                     yield from made.items(record)
+                yield from made.settled(_END)
             if ended or time.monotonic() - asked > _STATISTICS:
-                asked, count = time.monotonic(), ring.lost()
+                asked, count = time.monotonic(), buffer.lost()
                 if count > lost:
                     yield _lost(count - lost, count)
                     lost = count
-    finally:
-        ring.close()
-
-
-def _formats(instance: Path, plan: Plan) -> dict[str, Format]:
-    names = [*(f"{plan.group}/{event.name}" for event in plan.events), *TASK_EVENTS]
-    files = {name.partition("/")[2]: instance / "events" / name / "format" for name in names}
-    try:
-        return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
-    except FormatError as error:
-        raise TraceError(f"the format files of this kernel's events cannot be parsed: {error}") from None
+        if not stopped:
+            yield _processes_ended(wanted.pids)
 
 
 def _offset() -> int:
@@ -148,6 +166,14 @@ def _lost(count: int, total: int) -> Notice:
         " or leave out other processes with --pid"
     )
     return Notice(NoticeCode.LOST_EVENTS, text, time_ns=time.time_ns(), count=count)
+
+
+def _processes_ended(pids: tuple[int, ...]) -> Notice:
+    names = ", ".join(map(str, pids))
+    text = f"process {names} has ended" if len(pids) == 1 else f"processes {names} have ended"
+    return Notice(
+        NoticeCode.PROCESS_ENDED, f"{text}, and the trace with it", time_ns=time.time_ns(), severity="note"
+    )
 
 
 def bytes_of(value: Value) -> bytes:

@@ -1,9 +1,10 @@
-"""The tracefs writes of a trace, as values that can be shown or executed.
+"""The events of a trace, and the tracefs writes that set them, as values that can be shown or executed.
 
-Each place of a probe is an event. Message probes have two: one with the first bytes of short messages, one
-with more for long messages, separated by the kernel's filter; most messages are short, so the buffer holds
-many more of them. The bytes are read through the length argument, which is the member of virNetMessage right
-after the pointer to the buffer.
+Each place of a probe is an event. In tracefs, message probes have several, separated by the kernel's filter:
+one with the first bytes of short messages, and one for each window of long messages; most messages are short,
+so the buffer holds many more of them. The kernel reads the bytes of each event before its filter, so each
+window costs time at every message. The bytes are read through the length argument, which is the member of
+virNetMessage right after the pointer to the buffer.
 
 Monitor lines are read as words, too: the kernel returns nothing for a string of 4,096 bytes or more, and an
 event that a shorter one makes too long is lost without being counted (observed with Linux 6.18). Source:
@@ -25,13 +26,17 @@ from .notes import Site
 from .operands import Operand, OperandError, operands
 from .provider import KINDS, PROBES, PROVIDER, Argument, Subject, known_arguments
 
-#: 64-bit words of a short message, and of a long one: an array has a maximum of 64 elements, and an event of
-#: 3,072 bytes of arguments.
-SHORT: Final = (32,)
-LONG: Final = (64,) * 5
-#: 64-bit words of a monitor line.
-LINE: Final = (*(64,) * 5, 58)
-_SHORT_BYTES: Final = 8 * sum(SHORT)
+#: 64-bit words of an array, which has a maximum of 64 elements, and of an event of tracefs, which has a
+#: maximum of 3,072 bytes of arguments: short messages, windows of long ones, and monitor lines.
+_ARRAY: Final = 64
+_SHORT: Final = 32
+_WINDOW: Final = 5 * _ARRAY
+LINE: Final = (*(_ARRAY,) * 5, 58)
+#: Maximum number of bytes of a monitor line with its end, without tracefs.
+LINE_LIMIT: Final = 1 << 16
+#: Bytes of a message in a window of tracefs, and the maximum of bytes in all of them.
+WINDOW: Final = 8 * _WINDOW
+MAX_WINDOWS: Final = 26 * WINDOW
 
 #: Maximum number of places used per subject, in one file and in all files. A libvirt has about 40; removing
 #: an event takes the kernel about 40 ms, and it has numbers for 65,535.
@@ -53,8 +58,9 @@ Sides = Literal["client", "server", "both"]
 class UprobeEvent(NamedTuple):
     """A uprobe event. `definition` follows the path of its file (`0x1f0(0x3028) sock=%ax:u64`), `filter` is
     the kernel's. `binary` is the file's name in messages; `arrays` is the number of fields (p0, p1, …) with
-    the first bytes of the message or line. `known` are the known arguments of the probe, None for those of
-    the newest release."""
+    bytes of the message or line. `known` are the known arguments of the probe, None for those of the newest
+    release. The bytes of a message begin at `window`; `limit` is the maximum number of bytes in all windows,
+    whose events have the same `site`."""
 
     kind: str
     name: str
@@ -63,6 +69,9 @@ class UprobeEvent(NamedTuple):
     binary: str
     arrays: int = 0
     known: tuple[Argument, ...] | None = None
+    window: int = 0
+    limit: int = 0
+    site: int = 0
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -98,6 +107,24 @@ class Probe(NamedTuple):
     def kind(self) -> str | None:
         """The kind of its events, None for a probe that is not traced."""
         return KINDS.get(self.site.name, (None, None))[1]
+
+    @property
+    def place(self) -> str:
+        """Its offset in the file, and that of its semaphore: `0x1f0(0x3028)`."""
+        semaphore = "" if self.site.semaphore is None else f"({self.site.semaphore:#x})"
+        return f"{self.site.offset:#x}{semaphore}"
+
+    @property
+    def known(self) -> list[tuple[Argument, Operand]]:
+        """The known arguments with their operands."""
+        pairs = zip(self.arguments, self.operands, strict=True)
+        return [(argument, operand) for argument, operand in pairs if argument]
+
+    @property
+    def line(self) -> Operand | None:
+        """The operand of the line of the monitor, if it can be read."""
+        lines = (operand for argument, operand in self.known if argument.meaning == "line")
+        return next((operand for operand in lines if operand.register is not None), None)
 
     @property
     def carries_bytes(self) -> bool:
@@ -202,6 +229,14 @@ class Plan:
         yield Step(f"{self.instance}/events/{self.group}/enable", "1")
 
 
+def wanted(found: Iterable[Probe], subject: Subject, sides: Sides) -> Iterator[tuple[int, str, Probe]]:
+    """Yield the usable probes of a subject, for one side or both, each with a number and its kind."""
+    for number, probe in enumerate(found, 1):
+        kind = probe.kind
+        if kind is not None and probe.subject == subject and not probe.problem and _is_of(kind, sides):
+            yield number, kind, probe
+
+
 def plan(
     group: str,
     found: Iterable[Probe],
@@ -209,13 +244,13 @@ def plan(
     subject: Subject = "rpc",
     sides: Sides = "both",
     pids: tuple[int, ...] = (),
+    limit: int = WINDOW,
 ) -> Plan:
-    """Plan the events of all usable probes of a subject, for one side or both."""
+    """Plan the events of all usable probes of a subject, for one side or both, with at most `limit` bytes of
+    a message (MAX_WINDOWS or less)."""
     files: dict[Binary, list[UprobeEvent]] = {}
-    for number, probe in enumerate(found, 1):
-        kind = probe.kind
-        if kind is not None and probe.subject == subject and not probe.problem and _is_of(kind, sides):
-            files.setdefault(probe.binary, []).extend(_events(probe, kind, number))
+    for number, kind, probe in wanted(found, subject, sides):
+        files.setdefault(probe.binary, []).extend(_events(probe, kind, number, limit))
     return Plan(group, tuple((binary, tuple(events)) for binary, events in files.items()), buffer, pids)
 
 
@@ -226,33 +261,56 @@ def _is_of(kind: str, sides: Sides) -> bool:
     return sides != "server" or not kind.startswith("client_")
 
 
-def _events(probe: Probe, kind: str, number: int) -> Iterator[UprobeEvent]:
-    place = f"{probe.site.offset:#x}"
-    if probe.site.semaphore is not None:
-        place += f"({probe.site.semaphore:#x})"
-    known = [(each, operand) for each, operand in zip(probe.arguments, probe.operands, strict=True) if each]
+def event_of(probe: Probe, kind: str, number: int) -> UprobeEvent:
+    """Return an event with the known arguments of a probe, and without bytes of a message or line."""
     words = [
         f"{argument.name}={operand.string if argument.meaning == 'text' else operand.fetch}"
-        for argument, operand in known
+        for argument, operand in probe.known
     ]
-    arguments = tuple(argument for argument, _ in known)
-    name, binary = f"{kind}_{number}", probe.binary.name
-    lines = [operand for argument, operand in known if argument.meaning == "line"]
-    if lines and lines[0].register is not None:
-        parts = [f"p{i}={lines[0].words(8 * sum(LINE[:i]), count)}" for i, count in enumerate(LINE)]
-        yield UprobeEvent(kind, name, " ".join((place, *words, *parts)), "", binary, len(LINE), arguments)
-        return
-    if not probe.carries_bytes:
-        condition = "len > 0" if kind in MESSAGES else ""
-        yield UprobeEvent(kind, name, " ".join((place, *words)), condition, binary, 0, arguments)
-        return
-    for suffix, arrays, condition in (
-        ("", SHORT, f"len > 0 && len <= {_SHORT_BYTES}"),
-        ("_long", LONG, f"len > {_SHORT_BYTES}"),
-    ):
-        at, parts = 0, []
-        for index, count in enumerate(arrays):
-            parts.append(f"p{index}={probe.operands[1].array(at, count)}")
-            at += 8 * count
-        text = " ".join((place, *words, *parts))
-        yield UprobeEvent(kind, name + suffix, text, condition, binary, len(arrays), arguments)
+    return UprobeEvent(
+        kind,
+        f"{kind}_{number}",
+        " ".join((probe.place, *words)),
+        "",
+        probe.binary.name,
+        known=tuple(argument for argument, _ in probe.known),
+        site=number,
+    )
+
+
+def _events(probe: Probe, kind: str, number: int, limit: int) -> Iterator[UprobeEvent]:
+    event = event_of(probe, kind, number)
+    if probe.line is not None:
+        parts = [f"p{i}={probe.line.words(8 * sum(LINE[:i]), count)}" for i, count in enumerate(LINE)]
+        yield event._replace(definition=" ".join((event.definition, *parts)), arrays=len(LINE))
+    elif kind not in MESSAGES:
+        yield event
+    elif not probe.carries_bytes:
+        yield event._replace(filter="len > 0")
+    else:
+        for suffix, window, words_, condition in _windows(limit):
+            counts = [min(_ARRAY, words_ - at) for at in range(0, words_, _ARRAY)]
+            parts = [
+                f"p{i}={probe.operands[1].array(window + 8 * _ARRAY * i, count)}"
+                for i, count in enumerate(counts)
+            ]
+            yield event._replace(
+                name=event.name + suffix,
+                definition=" ".join((event.definition, *parts)),
+                filter=condition,
+                arrays=len(parts),
+                window=window,
+                limit=limit,
+            )
+
+
+def _windows(limit: int) -> Iterator[tuple[str, int, int, str]]:
+    """Yield the events that have up to `limit` bytes of a message: the end of the name, the first byte, the
+    number of words, and the filter."""
+    short = min(_SHORT, -(-limit // 8))
+    yield "", 0, short, f"len > 0 && len <= {8 * short}" if limit > 8 * short else "len > 0"
+    if limit > 8 * short:
+        for number, window in enumerate(range(0, limit, WINDOW)):
+            words = min(_WINDOW, -(-(limit - window) // 8))
+            suffix = f"_long{number + 1}" if number else "_long"
+            yield suffix, window, words, f"len > {window or 8 * short}"

@@ -1,4 +1,4 @@
-"""The kernel's ring buffer: pages of `trace_pipe_raw` to records with their times.
+"""The buffers of traces; and that of tracefs: pages of `trace_pipe_raw` to records with their times.
 
 A page has the time of its first record, the number of bytes in use, and records. A record begins with a
 32-bit word: the low 5 bits are its kind or its length in words, the others the time since the previous
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
@@ -69,36 +70,16 @@ def records(page: bytes) -> Iterator[Record]:
         at += (length + 3) & ~3
 
 
-class Ring:
-    """The buffers of an instance, one per CPU, read without waiting."""
+class Buffer(ABC):
+    """The kernel's buffers of a trace, read without waiting."""
 
-    def __init__(self, instance: Path) -> None:
-        self._folders = sorted(
-            folder for folder in (instance / "per_cpu").iterdir() if re.fullmatch(r"cpu\d+", folder.name)
-        )
-        self._files: list[int] = []
+    def __init__(self) -> None:
         self._pending: list[Record] = []
-        try:
-            for folder in self._folders:
-                self._files.append(os.open(folder / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK))
-        except OSError:
-            self.close()
-            raise
 
     def take(self, until: int) -> list[Record]:
         """Return, in order, the records before a time by which all CPUs have written theirs."""
         pending = self._pending
-        for file in self._files:
-            for _ in range(_PAGES):
-                try:
-                    page = os.read(file, _READ_SIZE)
-                except BlockingIOError:
-                    break
-                if not page:
-                    break
-                pending += records(page)
-            else:  # more pages remain: records of other CPUs may be later
-                until = min(until, pending[-1].time if pending else until)
+        until = self._fetch(pending, until)
         pending.sort(key=lambda record: record.time)
         ready = next((i for i, record in enumerate(pending) if record.time >= until), len(pending))
         self._pending = pending[ready:]
@@ -113,8 +94,51 @@ class Ring:
         self._pending = []
         return taken
 
+    @abstractmethod
+    def _fetch(self, found: list[Record], until: int) -> int:
+        """Append the available records; return `until`, or an earlier time up to which they are complete."""
+
+    @abstractmethod
     def lost(self) -> int:
         """Return the total number of events that were lost."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the buffers."""
+
+
+class TracefsRing(Buffer):
+    """The buffers of an instance of tracefs, one per CPU."""
+
+    def __init__(self, instance: Path) -> None:
+        super().__init__()
+        self._folders = sorted(
+            folder for folder in (instance / "per_cpu").iterdir() if re.fullmatch(r"cpu\d+", folder.name)
+        )
+        self._files: list[int] = []
+        try:
+            for folder in self._folders:
+                self._files.append(os.open(folder / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK))
+        except OSError:
+            self.close()
+            raise
+
+    def _fetch(self, found: list[Record], until: int) -> int:
+        for file in self._files:
+            for _ in range(_PAGES):
+                try:
+                    page = os.read(file, _READ_SIZE)
+                except BlockingIOError:
+                    break
+                if not page:
+                    break
+                found += records(page)
+            else:  # more pages remain: records of other CPUs may be later
+                until = min(until, found[-1].time if found else until)
+        return until
+
+    def lost(self) -> int:
+        """Return the number that the kernel counts, of all CPUs."""
         count = 0
         for folder in self._folders:
             stats = (folder / "stats").read_text()
@@ -122,6 +146,6 @@ class Ring:
         return count
 
     def close(self) -> None:
-        """Close the buffers."""
+        """Close the files."""
         while self._files:
             os.close(self._files.pop())

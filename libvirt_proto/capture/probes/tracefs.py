@@ -14,13 +14,17 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ...errors import reason
 from .errors import TraceError
+from .formats import Format, FormatError
+from .live import Source
 from .loaded import Binary, threads
-from .plan import Plan, Step, UprobeEvent
+from .plan import TASK_EVENTS, Plan, Step, UprobeEvent
+from .ring import TracefsRing
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 #: PROC_PID_INIT_INO of the kernel's proc_ns.h.
@@ -110,9 +114,9 @@ def check_pid_namespace() -> None:
 
 
 @contextmanager
-def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
-    """Execute the plan; yield the folder of the instance, and the events that the kernel rejects. The files
-    of the plan must be open. At the end, everything is removed from tracefs. Raises TraceError, also if no
+def armed(root: Path, plan: Plan) -> Iterator[tuple[Source, list[Rejection]]]:
+    """Execute the plan; yield the source of its records, and the events that the kernel rejects. The files of
+    the plan must be open. At the end, everything is removed from tracefs. Raises TraceError, also if no
     event is left."""
     if not (root / "uprobe_events").exists():
         raise TraceError("this kernel has no uprobe events (CONFIG_UPROBE_EVENTS); another kernel is needed")
@@ -123,12 +127,27 @@ def armed(root: Path, plan: Plan) -> Iterator[tuple[Path, list[Rejection]]]:
         failed = _enable(root, plan, defined)
         rejected += failed
         if len(failed) == len(defined):
-            raise TraceError(_nothing_left(rejected))
+            raise TraceError(nothing_left(rejected))
         instance = root / plan.instance
         _add_threads(instance, plan.pids)
-        yield instance, rejected
+        ring = TracefsRing(instance)
+        try:
+            disarm = partial(_write, instance / "events" / plan.group / "enable", "0")
+            events = {event.name: event for event in plan.events}
+            yield Source(events, _formats(instance, plan), ring, disarm), rejected
+        finally:
+            ring.close()
     finally:
         _remove(root, plan.group, [event.name for _, events in plan.files for event in events])
+
+
+def _formats(instance: Path, plan: Plan) -> dict[str, Format]:
+    names = [*(f"{plan.group}/{event.name}" for event in plan.events), *TASK_EVENTS]
+    files = {name.partition("/")[2]: instance / "events" / name / "format" for name in names}
+    try:
+        return {name: Format(file.read_text()) for name, file in files.items() if file.exists()}
+    except FormatError as error:
+        raise TraceError(f"the format files of this kernel's events cannot be parsed: {error}") from None
 
 
 def _define(root: Path, plan: Plan) -> tuple[list[UprobeEvent], list[Rejection]]:
@@ -139,14 +158,14 @@ def _define(root: Path, plan: Plan) -> tuple[list[UprobeEvent], list[Rejection]]
     for binary, events in plan.files:
         places = [event.definition for event in events]
         alike = [other for other, its_places in known if its_places == places]
-        if any(_is_same_file(root, plan.group, binary, other) for other in alike):
+        if any(is_same_file(root, plan.group, binary, other) for other in alike):
             continue
         known.append((binary, places))
         for event in events:
             try:
                 _set(root, plan, event, binary)
             except OSError as error:
-                rejected.append(Rejection(event, _reason(error)))
+                rejected.append(Rejection(event, rejection_reason(error)))
             else:
                 defined.append(event)
     return defined, rejected
@@ -164,7 +183,7 @@ def _set(root: Path, plan: Plan, event: UprobeEvent, binary: Binary) -> None:
         raise
 
 
-def _is_same_file(root: Path, group: str, one: Binary, other: Binary) -> bool:
+def is_same_file(root: Path, group: str, one: Binary, other: Binary) -> bool:
     """Compare two open files as the kernel does, which would report everything twice if they are one: the
     overlays of two containers show a file of their image as two. The kernel rejects a second place of an
     event that is the same as the first."""
@@ -206,18 +225,20 @@ def _enabling_error(file: Path) -> str:
         if file.read_text().strip() != "1":
             _write(file, "1")
     except OSError as error:
-        return _reason(error)
+        return rejection_reason(error)
     return ""
 
 
-def _nothing_left(rejected: list[Rejection]) -> str:
+def nothing_left(rejected: list[Rejection]) -> str:
+    """Return why no event is left."""
     if not rejected:
         return "none of the probes can be used in this trace (list them with --probes)."
     event, reason = rejected[0]
     return f"the kernel rejects all probes, such as {event.kind} of {event.binary}: {reason}."
 
 
-def _reason(error: OSError) -> str:
+def rejection_reason(error: OSError) -> str:
+    """Return the kernel's reason, with an explanation of a missing permission."""
     hint = " (kernel lockdown and containers forbid it)" if error.errno in (errno.EPERM, errno.EACCES) else ""
     return f"{reason(error)}{hint}"
 
@@ -250,7 +271,7 @@ def _do(root: Path, step: Step) -> None:
             ) from None
     except OSError as error:
         what = f"{step.text!r} for " if step.text else ""
-        raise TraceError(f"the kernel rejects {what}{path}: {_reason(error)}") from None
+        raise TraceError(f"the kernel rejects {what}{path}: {rejection_reason(error)}") from None
 
 
 def _add_threads(instance: Path, pids: tuple[int, ...]) -> None:

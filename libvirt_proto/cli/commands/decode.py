@@ -14,13 +14,14 @@ from ..exporting import exporting
 from ..inputs import Inputs, recording
 from ..inputs import inputs as inputs_option
 from ..output import destination
-from ..output_options import OutputOptions
+from ..output_options import TABLES, OutputOptions
 from ..output_options import show as show_options
 from ..signals import stopping
 
 if TYPE_CHECKING:
     from ...capture.pcap.recorder import Recorder
     from ..status import Status
+    from ..views import View
 
 
 @click.command(cls=options.RedactingCommand)
@@ -77,15 +78,18 @@ def decode(
       libvirt-proto decode --exchanges --object vm1 --slower-than 50ms capture.pcap
       libvirt-proto decode --frame 57 --context 3 capture.pcap
       libvirt-proto decode --redact -w report.pcapng everything.pcap
+      libvirt-proto decode -w - strace.txt | wireshark -k -i -
       tcpdump -i lo -U -w - 'tcp port 16509' | libvirt-proto decode -
       libvirt-proto decode --follow --format monitor growing.pcap
       libvirt-proto decode --merge client.pcap server.pcap
       libvirt-proto decode --exchanges --format chrome-trace -o trace.json capture.pcap
       libvirt-proto decode --as-of 1.2.9 -o /dev/null capture.pcap
+      libvirt-proto decode --format parquet -o messages.parquet *.pcap
 
     The exit status is 1 if the input had errors: a damaged file, lost bytes, malformed messages.
     """
     inputs.check(show.output)
+    show = show.next_to(inputs.record)
     if merge and len(inputs.files) != 2:
         raise click.UsageError("--merge requires exactly two files")
     if merge and inputs.record is not None:
@@ -103,20 +107,20 @@ def decode(
         destination(show.output) as out,
         status,
         stopping(inputs.follow),
-        show.document(out, status),
+        show.document(out, status) as view,
     ):
         if merge:
             with inputs.merged(
                 show.registry, status, filter=show.filter, flush=out.flush, redact=show.redact
             ) as capture:
-                show.write(capture, out, status)
+                show.write(capture, out, status, view=view)
         elif jobs > 1 and len(inputs.files) > 1:
             from ..jobs import run
 
             run(inputs.files, jobs, partial(_file, inputs, show), out, status)
         else:
             for file in inputs.files:
-                _file(inputs, show, file, out, status, recorder)
+                _file(inputs, show, file, out, status, recorder, view)
         out.flush()
         if debug:
             status.debug()
@@ -130,8 +134,9 @@ def _file(
     out: BinaryIO,
     status: Status,
     recorder: Recorder | None = None,
+    view: View | None = None,
 ) -> None:
-    """Write the output of one of the files."""
+    """Write the output of one of the files; `view` is that of all files."""
     if show.format == "pretty" and len(inputs.files) > 1:
         out.write(f"{show.palette.name}== {printable(file)}{show.palette.off}\n".encode())
     with inputs.open(
@@ -143,13 +148,15 @@ def _file(
         recorder=recorder,
         redact=show.redact,
     ) as capture:
-        show.write(capture, out, status, live=inputs.is_live(file))
+        show.write(capture, out, status, live=inputs.is_live(file), view=view)
 
 
 def _check_jobs(inputs: Inputs, show: OutputOptions, merge: bool) -> None:
     """Raise click.UsageError for options that several processes do not support."""
     if show.trace is not None:
         raise click.UsageError(f"--format {show.format} requires --jobs 1: its files have one timeline")
+    if show.format in TABLES:
+        raise click.UsageError(f"--format {show.format} requires --jobs 1: its output is one table")
     if merge:
         raise click.UsageError("--merge requires --jobs 1")
     if inputs.record is not None:

@@ -94,6 +94,7 @@ def relay(
     The exit status is 1 if anything was lost or malformed, or if a client could not be connected.
     """
     check_record(record, show.output)
+    show = show.next_to(record)
     status = show.status(summary=True)
     status.source("relay")
     with export, recording(record, show.redact) as recorder, destination(show.output) as out, status:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 #: Options of live traces, and of captures.
 _OF_TRACES: Final = (
     "libraries", "pids", "comms", "buffer", "print_commands", "list_probes", "client_only", "server_only",
+    "method", "limit",
 )  # fmt: skip
 _OF_FILES: Final = ("ports", "keylog", "input_format", "follow")
 #: Seconds between updates of a screen, and of other outputs, and minimum.
@@ -119,10 +120,8 @@ def top(
     Without FILE, the messages are those of running daemons and clients, as in `trace`, which requires root.
     FILE is an input of `decode`: a whole file, one that grows (--follow), or `-` for a pipe.
 
-    Procedures are listed with their rate, errors, latencies (p50 and p99, within 2 %) and bytes, calls in
-    flight with the time that they have waited, clients with what they call most. The line above the tables is
-    the most severe finding of `diagnose`. On a screen, keys sort and select, and h lists them. q or Ctrl-C
-    quits.
+    It lists procedures, calls in flight and clients (p50 and p99 within 2 %). The line above the tables is
+    the most severe finding of `diagnose`. On a screen, h lists the keys; q or Ctrl-C quits.
 
     \b
     Examples:
@@ -201,8 +200,8 @@ def _trace(
     wanted = probes.Selection(tracing.pids, tracing.comms, sides)
     status.source("top")
     with (
-        tracing.armed(found, stop, out, sides) as (instance, plan, wait),
-        closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, lambda: None)) as items,
+        tracing.armed(found, stop, [out], sides) as (source, wait),
+        closing(probes.live(source, RpcReader, wanted, wait, out.flush, lambda: None)) as items,
         live(
             "live", items, registry, status, filter=filter, flush=out.flush, recorder=None, redact=None
         ) as capture,

@@ -45,19 +45,15 @@ def trace(
 ) -> None:
     """Show the messages of running daemons and clients, as they send and receive them.
 
-    The command reads libvirt's static probes through tracefs: unix sockets and TLS connections are shown in
-    the clear. It requires root, and a libvirt built with probes (most are). "begin"
-    on standard error means that the probes are armed; SIGINT (Ctrl-C) and SIGTERM remove them.
-
-    By default, probes are those of the libvirt.so.0 that running processes have loaded, and of their
-    programs; --library names other files. Processes that start later are covered if they load the same
-    files. A daemon and its client on one machine are two connections.
-
-    Messages are cut after 2,560 bytes. They may contain secrets (--redact).
+    The command reads libvirt's static probes, so unix sockets and TLS connections are shown in the clear. It
+    requires root. "begin" on standard error means that the probes are set; SIGINT (Ctrl-C), SIGTERM and the
+    end of --pid remove them. Processes that start later are covered if they load the same libvirt. A daemon
+    and its client on one machine are two connections. Messages may contain secrets (--redact).
 
     \b
     Examples:
       libvirt-proto trace --comm virsh --exchanges -w virsh.pcapng
+      libvirt-proto trace -w - | wireshark -k -i -
       libvirt-proto trace --server-only --metrics
       libvirt-proto trace --print-commands | less
 
@@ -71,6 +67,7 @@ def trace(
         _check_no_options(ctx, ctx.invoked_subcommand)
         return
     check_record(record, show.output)
+    show = show.next_to(record)
     if client_only and server_only:
         raise click.UsageError(
             "--client-only and --server-only exclude each other; the default is both sides"
@@ -85,11 +82,11 @@ def trace(
         stop = Stop()
         with (
             export,
-            recording(record, show.redact) as recorder,
+            recording(record, show.redact, stop) as recorder,
             destination(show.output, stop) as out,
             status,
-            tracing.armed(found, stop, out, sides) as (instance, plan, wait),
-            closing(probes.live(instance, plan, RpcReader, wanted, wait, out.flush, begin)) as items,
+            tracing.armed(found, stop, [out, recorder.file] if recorder else [out], sides) as (source, wait),
+            closing(probes.live(source, RpcReader, wanted, wait, out.flush, begin)) as items,
             live(
                 "trace",
                 items,

@@ -110,7 +110,7 @@ def qemu_monitor(
       < the reply to it
       ! an event
 
-    Text is truncated after 3,023 bytes; the line then ends in "… (cut)".
+    Text is truncated after 64 KiB, or 3,023 bytes with tracefs; the line then ends in "… (cut)".
 
     A JSON object has event (the probe's name), time_ns (since the epoch), pid, comm, thread, mon (the
     address), json (the text as JSON, null if it is truncated or not JSON), text (the text in that case,
@@ -169,8 +169,8 @@ def _trace(
         with (
             destination(output, stop) as out,
             status,
-            tracing.armed(found, stop, out) as (instance, plan, wait),
-            closing(live(instance, plan, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
+            tracing.armed(found, stop, [out]) as (source, wait),
+            closing(live(source, ProbeEventReader, wanted, wait, out.flush, begin)) as items,
         ):
             for item in items:
                 if isinstance(item, Notice):

@@ -15,8 +15,10 @@ from libvirt_proto.cli import checks
 from libvirt_proto.cli.main import main
 
 NAMES = [
-    *("definitions", "generator", "root", "tracefs", "probes", "socket"),
-    *("tshark", "stap", "bpftrace", "strace", "git", "native core"),
+    *("definitions", "generator", "root", "tracefs", "BPF", "probes", "socket"),
+    *("tshark", "stap", "bpftrace", "strace", "git"),
+    *(("dissector", "interface") if shutil.which("tshark") else ()),
+    "native core",
 ]
 
 
@@ -55,6 +57,33 @@ def test_missing_programs_have_the_command_that_installs_them(
     assert found()["socket"].fix in (None, "libvirtd --daemon")
     (tmp_path / "tshark").touch(mode=0o700)
     assert (found()["tshark"].status, found()["tshark"].found) == ("ok", str(tmp_path / "tshark"))
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "file", "fix"),
+    [
+        (
+            "dissector",
+            "Personal Lua Plugins",
+            "libvirt_rpc.lua",
+            "libvirt-proto generate wireshark --install",
+        ),
+        ("interface", "Personal Extcap path", "libvirt-proto", "libvirt-proto extcap --install"),
+    ],
+)
+def test_parts_for_wireshark(
+    name: str, listed: str, file: str, fix: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a program that lists folders as tshark does: missing, and installed by the fix."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not found().keys() & {"dissector", "interface"}
+    folder = tmp_path / "folder"
+    (tmp_path / "tshark").write_text(f"#!/bin/sh\necho '{listed}:\t{folder}'\n")
+    (tmp_path / "tshark").chmod(0o700)
+    check = found()[name]
+    assert (check.status, check.found, check.fix) == ("missing", f"no {file} in {folder}", fix)
+    assert CliRunner().invoke(main, fix.split()[1:]).exit_code == 0
+    assert (found()[name].status, found()[name].found) == ("ok", f"{folder}/{file}")
 
 
 def test_user_needs_root_for_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:

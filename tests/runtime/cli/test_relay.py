@@ -104,6 +104,27 @@ def test_applies_filters_to_output_and_recording(tmp_path: Path) -> None:
     assert [json.loads(line)["serial"] for line in again.stdout.splitlines()] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("format_", ["arrow", "parquet"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_table_ends_with_a_signal(tmp_path: Path, format_: str, number: signal.Signals) -> None:
+    dataset = pytest.importorskip("pyarrow.parquet" if format_ == "parquet" else "pyarrow.ipc")
+    output = tmp_path / "out"
+    with (
+        daemon(tmp_path / "back") as server,
+        relay(f"unix:{tmp_path}/front", server, "--format", format_, "-o", output) as running,
+    ):
+        converse(running.address, *CLOSES)
+        assert running.end(number) == (0, "", "── 4 messages, 1 connection, no problems\n")
+    if format_ == "parquet":
+        table = dataset.read_table(output)
+    else:
+        with output.open("rb") as file:
+            table = dataset.open_stream(file).read_all()
+    assert table["procedure"].to_pylist() == ["connect_close"] * 4
+    assert table["serial"].to_pylist() == [0, 0, 1, 1]
+    assert table["file"].to_pylist() == ["relay"] * 4
+
+
 def test_timeline_ends_with_the_relay(tmp_path: Path) -> None:
     with (
         daemon(tmp_path / "back") as server,
@@ -285,7 +306,6 @@ def test_hangup_removes_the_socket(tmp_path: Path) -> None:
         (["--listen", "unix:{folder}/" + "x" * 200, "--connect", "unix:/y"], 1, "path too long"),
         (["--listen", "tcp:192.0.2.1:1", "--connect", "unix:/y"], 1, "cannot listen on tcp:192.0.2.1:1: "),
         (["--listen", "unix:/x", "--connect", "unix:/y", "--type", "replay"], 2, "Did you mean 'reply'?"),
-        (["--listen", "unix:/x", "--connect", "unix:/y", "-w", "-"], 2, "give it a file"),
         (
             ["--listen", "unix:/x", "--connect", "unix:/y", "--mode", "rw"],
             2,

@@ -139,7 +139,13 @@ def test_reports_missing_root(binary: Path) -> None:
 
 
 def test_wrong_usage(tmp_path: Path) -> None:
-    for options in (("--pid", "0"), ("--buffer", "1"), ("-w", "-"), ("--format", "xml"), ("FILE",)):
+    for options in (
+        ("--pid", "0"),
+        ("--buffer", "1"),
+        ("-w", "-", "--stats"),
+        ("--format", "xml"),
+        ("FILE",),
+    ):
         run(*options, status=2)
 
 

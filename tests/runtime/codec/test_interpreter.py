@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from libvirt_proto.codec import interpreter
 from libvirt_proto.codec.interpreter import Reading
-from libvirt_proto.codec.values import Partial
+from libvirt_proto.codec.values import Partial, PartialText
 from libvirt_proto.errors import BadValue, OverLimit, ProtocolError, Truncated
 from tests.support.frames import text, word
 from tests.support.handmade import (
@@ -62,6 +64,35 @@ def test_an_arm_that_broke_off_keeps_what_there_was() -> None:
     assert (reading.error.path, reading.error.offset) == ("p.y", 8)
     assert isinstance(reading.value, Partial)
     assert reading.value == Partial("shape", {"c": Colour.GREEN, "p": Partial("point", {"from": 7})})
+
+
+@pytest.mark.parametrize(
+    ("data", "seen", "missing"),
+    [
+        (word(9) + b"\xe2\x82\xac\xe2\x82\xacab", "€€ab", 1),
+        (word(9) + b"a\xe2\x82\xac\xe2\x82", "a€", 5),  # no half of a character
+        (word(9) + b"a", "a", 8),
+        (word(5) + b"abcde\0", "abcde", 0),  # only padding is missing
+    ],
+)
+def test_a_string_that_broke_off_keeps_its_beginning(data: bytes, seen: str, missing: int) -> None:
+    reading = read(Domain, data)
+    assert isinstance(reading.error, Truncated)
+    assert reading.error.path == "name"
+    name = reading.value.fields["name"]
+    assert (str(name), getattr(name, "missing", 0), isinstance(name, PartialText)) == (
+        seen,
+        missing,
+        missing > 0,
+    )
+    for copy in (pickle.loads(pickle.dumps(name)), deepcopy(name)):
+        assert (copy, type(copy), getattr(copy, "missing", 0)) == (seen, type(name), missing)
+
+
+@pytest.mark.parametrize("data", [word(9), word(9) + b"\xff", word(9) + b"\xe2", word(9)[:3]])
+def test_nothing_is_kept_of_other_bytes(data: bytes) -> None:
+    """Without any bytes, and of a string that is not UTF-8."""
+    assert read(Domain, data).value.fields.get("name", "") == ""
 
 
 def test_a_void_arm_takes_nothing_and_gives_none() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from libvirt_proto.codec.plan import Plan, PlanReader
 from libvirt_proto.codec.type_table import TypeTable
 from libvirt_proto.codec.types import Named
-from libvirt_proto.codec.values import Partial, XdrStruct
+from libvirt_proto.codec.values import Partial, PartialText, XdrStruct
 from libvirt_proto.jsonlines.encode import encoder, to_plain
 from tests.support.handmade import (
     UUID,
@@ -71,6 +71,7 @@ CASES: list[tuple[Any, Any, str]] = [
     (Link, Link(1, Link(2, None)), '{"value": 1, "next": {"value": 2, "next": null}}'),
     (Domain, Partial("nonnull_domain", {"name": "x"}), '{"name": "x"}'),
     (Domain, Partial("nonnull_domain", {}), "{}"),
+    (Domain, Partial("nonnull_domain", {"name": PartialText("x", 4)}), '{"name": {"cut": "x"}}'),
     (Link, Partial("link", {"value": 1, "next": Partial("link", {"value": 2})}),
      '{"value": 1, "next": {"value": 2}}'),
     (Shape, Partial("shape", {"c": Colour.GREEN, "p": Partial("point", {"from": 1})}),

@@ -176,7 +176,7 @@ def test_accepts_symbols_of_programs_and_procedures() -> None:
 def test_repaired_payload() -> None:
     """It was truncated; without raw and with the missing fields added it is a whole message."""
     fields = line(frame(word(9) + text(b"test"), proc=23, serial=7))
-    assert (fields["payload"], fields["error"]["path"]) == ({}, "name")
+    assert (fields["payload"], fields["error"]["path"]) == ({"name": {"cut": "\0\0\0\4test"}}, "name")
     fields["payload"] = {"name": "test"}
     del fields["raw"]
     assert encoded(fields) == LOOKUP

@@ -114,7 +114,7 @@ def test_incomplete_message() -> None:
         pretty.PrettyPresenter(registry.default()).lines(captured(data[:60], missing=len(data) - 60))
     )
     assert [line.strip() for line in shown[2:]] == [
-        "…",
+        'capabilities: "<capabilities/><capabilities" … 107 bytes missing',
         "… not seen: at byte 32, capabilities: needs 136 bytes, 28 left",
     ]
 

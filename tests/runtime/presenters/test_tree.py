@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto import registry
-from libvirt_proto.codec.values import Partial
+from libvirt_proto.codec.values import Partial, PartialText
 from libvirt_proto.codec.xdrtype import XdrType
 from libvirt_proto.presenters.style import COLOUR, PLAIN
 from libvirt_proto.presenters.tree import NO_CUT, Cut, Tree
@@ -77,6 +77,10 @@ CASES: list[tuple[Any, Any, list[str]]] = [
     (Params, [Param("a", ParamValue(5, 0.5))], ["[0] a = 0.5 (double)"]),
     (Domain, Partial("nonnull_domain", {"name": "x"}), ['name: "x"']),
     (Domain, Partial("nonnull_domain", {}), ["…"]),
+    (Domain, Partial("nonnull_domain", {"name": PartialText("x", 1)}), ['name: "x" … 1 byte missing']),
+    (Domain, Partial("nonnull_domain", {"name": PartialText("a\nb", 12)}), [
+        "name:", "  │ a", "  │ b", "  │ … 12 bytes missing",
+    ]),
     (Shape, Partial("shape", {"c": 5, "p": Partial("point", {"from": 3})}),
      ["c: GREEN (5)", "p:", "  from: 3"]),
     (Params, [Param("a", ParamValue(1, 3)), Partial("typed_param", {"field": "b"})], [

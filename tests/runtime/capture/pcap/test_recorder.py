@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -86,7 +87,6 @@ def test_recording_of_live_input_is_always_complete(tmp_path: Path) -> None:
         (["-w", "{new}", "-o", "{new}", "{file}"], "is also the output; choose another file"),
         (["-w", "{new}", "-o", "{folder}/./new", "{file}"], "is also the output; choose another file"),
         (["-w", "{text}", "-o", "{hard}", "{file}"], "is also the output; choose another file"),
-        (["-w", "-", "{file}"], "standard output, which is for messages"),
         (["-w", "{folder}/none/x", "{file}"], "cannot write"),
         (["-w", "{folder}", "{file}"], "is a directory"),
     ],
@@ -102,6 +102,51 @@ def test_rejects_unusable_outputs(captures: Path, tmp_path: Path, words: list[st
     result = decode(*(word.format(folder=tmp_path, **places) for word in words))
     assert (result.exit_code, file.read_bytes(), text.read_text()) == (2, before, "kept")
     assert said in result.output
+
+
+def test_records_to_standard_output(captures: Path, tmp_path: Path) -> None:
+    """Messages are shown only with -o."""
+    file, record, shown = captures / "virsh-domname.pcap", tmp_path / "record.pcapng", tmp_path / "shown"
+    lines = decode("-w", record, file).stdout
+    assert decode("-w", "-", file).stdout_bytes == record.read_bytes()
+    assert decode("-w", "-", "-o", shown, file).stdout_bytes == record.read_bytes()
+    assert shown.read_text() == lines
+
+
+def test_recording_on_standard_output_is_always_complete(tmp_path: Path) -> None:
+    record = tmp_path / "record.pcapng"
+    with subprocess.Popen(
+        [*COMMAND, "-w", "-", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for serial in range(3):
+            process.stdin.write(frame(serial=serial))
+            process.stdin.flush()
+            with record.open("ab") as file:
+                while decode(record).stdout.count("\n") <= serial:
+                    piece = os.read(process.stdout.fileno(), 1 << 16)
+                    assert piece
+                    file.write(piece)
+                    file.flush()
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def test_rejects_terminal_as_recording(captures: Path) -> None:
+    command = [*COMMAND, "-w", "-", str(captures / "virsh-domname.pcap")]
+    controller, terminal = os.openpty()
+    done = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, text=True)
+    os.close(terminal)
+    os.close(controller)
+    assert (done.returncode, "| wireshark -k -i -" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--stats", "--diagnose"])
+def test_figures_next_to_a_recording_on_standard_output_need_a_file(option: str) -> None:
+    words = ["relay", "--listen", "tcp::0", "--connect", "tcp:127.0.0.1:1", option, "-w", "-"]
+    result = CliRunner().invoke(cli.main, words)
+    assert (result.exit_code, "give the figures a file with -o" in result.output) == (2, True)
 
 
 def test_rejects_standard_streams_as_recording(captures: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from libvirt_proto.capture.probes.formats import Format, FormatError
 from libvirt_proto.capture.probes.live import Selection
 from libvirt_proto.capture.probes.other_events import ProbeEventReader
-from libvirt_proto.capture.probes.plan import UprobeEvent
+from libvirt_proto.capture.probes.plan import Sides, UprobeEvent
 from libvirt_proto.capture.probes.ring import Record
 from libvirt_proto.capture.probes.rpc_events import RpcReader
 from libvirt_proto.capture.probes.tasks import Tasks
@@ -102,7 +102,7 @@ def message(
 
 def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client_msg_tx_queue") -> RpcReader:
     events = {
-        "message": UprobeEvent(kind, "message", "", "", "libvirt.so.0", arrays),
+        "message": UprobeEvent(kind, "message", "", "", "libvirt.so.0", arrays, limit=256 * arrays),
         "socket": UprobeEvent("socket_new", "socket", "", "", "libvirt.so.0"),
         "new": UprobeEvent("tls_session_new", "new", "", "", "libvirt.so.0"),
         "deny": UprobeEvent("tls_context_session_deny", "deny", "", "", "libvirt.so.0"),
@@ -119,7 +119,8 @@ def reader(arrays: int = 2, wanted: Selection | None = None, kind: str = "client
 
 
 def read(record: Record, **options: Any) -> list[Item]:
-    return list(reader(**options).items(record))
+    one = reader(**options)
+    return [*one.items(record), *one.settled(1 << 64)]
 
 
 CALL = frame(proc=66, serial=3)
@@ -349,6 +350,126 @@ def test_tls_belongs_to_the_side_where_it_started() -> None:
         items = [item for record in records for item in one.items(record)]
         denied = [item for item in items if isinstance(item, ConnectionEvent) and "deny" in item.kind]
         assert [dict(item.details)["sess"] for item in denied] == sessions
+
+
+def windows(length: int, *first: int, thread: int = PID, serial: int = 1) -> list[Record]:
+    """Records of windows of 512 bytes of a message, which begin at these bytes."""
+    data = frame(text(b"x" * (length - 32)), proc=14, type_=1, serial=serial)
+    whole = message(data, size=0, thread=thread).data[8:]
+    return [
+        Record(1000, common(30 + at // 512, thread) + whole + data[at : at + 512].ljust(512, b"\xee"))
+        for at in first
+    ]
+
+
+def window_reader(limit: int = 2048) -> RpcReader:
+    """A reader of four windows."""
+    events = {
+        f"w{at}": UprobeEvent(
+            "client_msg_rx", f"w{at}", "", "", "lib", 2, window=512 * at, limit=limit, site=1
+        )
+        for at in range(4)
+    }
+    formats = {name: message_format(2) for name in events}
+    for at, format_ in enumerate(formats.values()):
+        format_.id = 30 + at  # type: ignore[misc]
+    return RpcReader(events, formats, Tasks(), Selection((), (), "both"), 0)
+
+
+def chunks(one: RpcReader, *records: Record) -> list[tuple[int, int]]:
+    """The seen and missing bytes of the messages in records, and of those that are unfinished at the end."""
+    items = [item for record in records for item in one.items(record)]
+    return [(len(item.data), item.cut) for item in [*items, *one.settled(1 << 64)] if isinstance(item, Chunk)]
+
+
+def test_windows_of_a_message_in_any_order() -> None:
+    for order in ((0, 512, 1024), (1024, 512, 0), (512, 0, 1024)):
+        assert chunks(window_reader(), *windows(1400, *order)) == [(1400, 0)]
+    one, other = windows(1400, 0, 512, 1024), windows(1400, 0, 512, 1024, thread=THREAD)
+    mixed = [record for pair in zip(one, other, strict=True) for record in pair]
+    assert chunks(window_reader(), *mixed) == [(1400, 0), (1400, 0)]
+
+
+def test_more_than_all_windows() -> None:
+    assert chunks(window_reader(), *windows(5000, 0, 512, 1024, 1536)) == [(2048, 2952)]
+    assert chunks(window_reader(1100), *windows(5000, 0, 512, 1024)) == [(1100, 3900)]
+
+
+def test_lost_windows() -> None:
+    """What comes before the gap is shown, when the thread goes on or after a second."""
+    assert chunks(window_reader(), *windows(1400, 0, 1024)) == [(512, 888)]
+    assert chunks(window_reader(), *windows(1400, 512, 1024)) == [(28, 1372)]
+    again = [*windows(1400, 0, 512), *windows(1400, 0, 512, 1024)]
+    assert chunks(window_reader(), *again) == [(1024, 376), (1400, 0)]
+    one = window_reader()
+    assert list(one.items(windows(1400, 0)[0])) == []
+    assert list(one.settled(500_000_000)) == []
+    (chunk,) = one.settled(2_000_000_000)
+    assert isinstance(chunk, Chunk)
+
+
+CLIENT_NEW = Format(
+    COMMON.format(name="server_client_new", id=20)
+    + "".join(
+        f"\tfield:u64 {name};\toffset:{8 + 8 * i};\tsize:8;\tsigned:0;\n"
+        for i, name in enumerate(["client", "sock"])
+    )
+)
+
+
+def sockets_reader(sides: Sides) -> RpcReader:
+    events = {
+        "message": UprobeEvent("client_msg_tx_queue", "message", "", "", "lib", 2, limit=512),
+        "socket": UprobeEvent("socket_new", "socket", "", "", "lib"),
+        "server": UprobeEvent("server_client_new", "server", "", "", "lib"),
+    }
+    formats = {"message": message_format(2), "socket": SOCKET, "server": CLIENT_NEW}
+    return RpcReader(events, formats, Tasks(), Selection((), (), sides), 0)
+
+
+def socket_new(time: int, sock: int) -> Record:
+    return Record(time, common(8) + struct.pack("<4QII", sock, 5, 0, 0, 0, 0))
+
+
+def server_client_new(time: int, sock: int) -> Record:
+    return Record(time, common(20) + struct.pack("<QQ", 0x99, sock))
+
+
+def test_new_socket_has_the_side_of_its_connection() -> None:
+    """It waits for the client object that names it, in order with everything else."""
+    one = sockets_reader("both")
+    assert list(one.items(socket_new(1, 0x77))) == []
+    assert list(one.items(message(CALL))) == []
+    items = list(one.items(server_client_new(40_000, 0x77)))
+    assert [getattr(item, "kind", "message") for item in items] == [
+        "socket_new",
+        "message",
+        "server_client_new",
+    ]
+    assert isinstance(items[0], ConnectionEvent)
+    assert items[0].side == "server"
+
+
+@pytest.mark.parametrize(
+    ("sides", "kinds"), [("server", ["socket_new", "server_client_new"]), ("client", [])]
+)
+def test_new_socket_of_one_side(sides: Sides, kinds: list[str]) -> None:
+    one = sockets_reader(sides)
+    records = [socket_new(1, 0x70), socket_new(2, 0x77), server_client_new(3, 0x77)]
+    items = [*(item for record in records for item in one.items(record)), *one.settled(1 << 64)]
+    assert [item.kind for item in items if isinstance(item, ConnectionEvent)] == kinds
+
+
+def test_new_socket_that_nothing_names() -> None:
+    """It waits for 10 ms of the trace; of many sockets at once, only the last ones wait."""
+    one = sockets_reader("both")
+    assert list(one.items(socket_new(0, 0x77))) == []
+    assert list(one.settled(9_000_000)) == []
+    (event,) = one.settled(11_000_000)
+    assert isinstance(event, ConnectionEvent)
+    assert event.side is None
+    seen = [item for sock in range(1000) for item in one.items(socket_new(20_000_000, sock))]
+    assert len(seen) == 1000 - 64
 
 
 def test_finds_this_process_and_its_threads() -> None:

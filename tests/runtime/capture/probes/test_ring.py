@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libvirt_proto.capture.probes import ring as module
-from libvirt_proto.capture.probes.ring import Record, Ring, records
+from libvirt_proto.capture.probes.ring import Record, TracefsRing, records
 
 PAGE = 4096
 RECORDS = st.lists(st.tuples(st.integers(0, 1 << 40), st.binary(min_size=4, max_size=200)), max_size=15)
@@ -87,7 +87,7 @@ def whole(time: int, content: bytes) -> bytes:
 def test_buffers_of_several_processors_merge_by_time(tmp_path: Path) -> None:
     first = whole(100, event(1, b"101.") + event(9, b"110."))
     second = whole(100, event(5, b"105.") + event(95, b"200."))
-    ring = Ring(instance(tmp_path, first, second))
+    ring = TracefsRing(instance(tmp_path, first, second))
     assert [record.data for record in ring.take(110)] == [b"101.", b"105."]
     assert [record.data for record in ring.rest()] == [b"110.", b"200."]
     # Overwritten, discarded by a nested interrupt, and dropped: of each processor.
@@ -100,7 +100,7 @@ def test_merge_waits_for_the_rest_of_a_full_buffer(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "_PAGES", 100)
     monkeypatch.setattr(module, "_READ_SIZE", PAGE)  # the kernel returns pages, a file everything
     busy = b"".join(whole(time, event(0, b"busy")) for time in range(1000))
-    ring = Ring(instance(tmp_path, busy, whole(500, event(0, b"late"))))
+    ring = TracefsRing(instance(tmp_path, busy, whole(500, event(0, b"late"))))
     taken = ring.take(1 << 64)
     assert b"late" not in [record.data for record in taken]
     times = [record.time for record in (*taken, *ring.rest())]
@@ -113,5 +113,5 @@ def test_failed_open_closes_the_other_buffers(tmp_path: Path) -> None:
     (instance(tmp_path, b"", b"") / "per_cpu" / "cpu1" / "trace_pipe_raw").unlink()
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        Ring(tmp_path)
+        TracefsRing(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,1 @@
+"""Messages and exchanges as tables: rows, in batches of Arrow columns, in files."""
