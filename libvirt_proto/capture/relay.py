@@ -17,7 +17,8 @@ from typing import Final
 
 from ..errors import reason
 from ..events import Connections, Direction, Notice, NoticeCode
-from .address import PRIVATE, Address, connect, listen
+from .acceptor import Acceptor
+from .address import PRIVATE, Address, connect
 from .feed import Feed, Tap
 
 #: Maximum number of bytes that wait for one side before the other side is no longer read.
@@ -25,10 +26,6 @@ MAX_BUFFER: Final = 256 << 10
 _READ_SIZE: Final = 64 << 10
 #: Linux sends at most this many descriptors at once (SCM_MAX_FD).
 _DESCRIPTORS_SIZE: Final = socket.CMSG_SPACE(253 * array("i").itemsize)
-#: Number of connections that are accepted before other tasks run.
-_ACCEPTED_AT_ONCE: Final = 64
-#: Seconds before connections are accepted again, if the system has no descriptors left.
-_PAUSE: Final = 1.0
 
 
 class Relay:
@@ -51,18 +48,12 @@ class Relay:
 
         Raises AddressError and OSError if it cannot listen.
         """
-        listeners = listen(self._listen_at, self._mode)
-        path = _Path(self._listen_at)
+        acceptor = Acceptor(self._listen_at, self._mode, self._accepted, self._not_accepted)
         try:
-            for listener in listeners:
-                self._accept_from(listener)
-            ready(_real_port(self._listen_at, listeners[0]))
+            ready(acceptor.address)
             await stop.wait()
         finally:
-            for listener in listeners:
-                asyncio.get_running_loop().remove_reader(listener)
-                listener.close()
-            path.remove()
+            acceptor.close()
             await self._close()
 
     async def _close(self) -> None:
@@ -72,26 +63,13 @@ class Relay:
         for link in list(self._links):
             link.close()
 
-    def _accept_from(self, listener: socket.socket) -> None:
-        if listener.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+    def _accepted(self, client: socket.socket) -> None:
+        task = asyncio.create_task(self._join(client))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
-    def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(_ACCEPTED_AT_ONCE):
-            try:
-                client, _ = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._notice(NoticeCode.NOT_ACCEPTED, f"connections have to wait: {_words(error)}")
-                loop.remove_reader(listener)
-                loop.call_later(_PAUSE, self._accept_from, listener)
-                return
-            client.setblocking(False)
-            task = loop.create_task(self._join(client))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+    def _not_accepted(self, error: OSError) -> None:
+        self._notice(NoticeCode.NOT_ACCEPTED, f"connections have to wait: {_words(error)}")
 
     async def _join(self, client: socket.socket) -> None:
         """Connect a client to the server."""
@@ -301,29 +279,9 @@ class _Pump:
         self._descriptors = array("i")
 
 
-class _Path:
-    """The path of a unix socket created here. It is removed if it is still the same file."""
-
-    def __init__(self, address: Address) -> None:
-        self._path = address.name if address.transport == "unix" and address.name[0] != "@" else None
-        self._made = os.lstat(self._path) if self._path else None
-
-    def remove(self) -> None:
-        if self._path and self._made:
-            with suppress(OSError):
-                if os.path.samestat(os.lstat(self._path), self._made):
-                    os.unlink(self._path)
-
-
 def _close_all(descriptors: array[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _real_port(address: Address, listener: socket.socket) -> Address:
-    if address.transport == "unix":
-        return address
-    return Address("tcp", address.name, listener.getsockname()[1])
 
 
 def _peer(one: socket.socket) -> str:

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "stats": ("libvirt_proto.cli.commands.stats:stats", "Count and time the contents of captures."),
     "diagnose": ("libvirt_proto.cli.commands.diagnose:diagnose", "Find out what went wrong, and why."),
     "call": ("libvirt_proto.cli.commands.call:call", "Call a procedure of a daemon."),
+    "replay": ("libvirt_proto.cli.commands.replay:replay", "Answer clients as a capture recorded it."),
     "encode": ("libvirt_proto.cli.commands.encode:encode", "Turn JSON lines into wire bytes."),
     "guess": ("libvirt_proto.cli.commands.guess:guess", "Identify unknown bytes."),
     "lookup": ("libvirt_proto.cli.commands.lookup:lookup", "Explain a number or a name."),
@@ -54,7 +55,7 @@ COMMANDS: Final = {
 
 #: The commands in the groups of the help.
 GROUPS: Final = {
-    "Messages": ("decode", "stats", "diagnose", "trace", "extcap", "relay", "top", "call"),
+    "Messages": ("decode", "stats", "diagnose", "trace", "extcap", "relay", "top", "call", "replay"),
     "Bytes": ("encode", "guess"),
     "Definitions": ("lookup", "list", "describe", "identify", "generate", "import", "diff", "lint"),
     "This tool": ("doctor", "completion"),

@@ -14,6 +14,7 @@ SECTIONS: Final = {
         "--listen", "--connect", "--readonly", "--no-open", "--timeout", "--password-file", "--mode",
         "--dir", "--same", "--provenance", "--ignore",
     ),
+    "Answers": ("--order", "--timing"),
     "Arguments": ("--dom", "--net", "--pool", "--vol", "--template"),
     "Streams and events": ("--upload", "--download", "--follow EVENTS", "--count"),
     "Probes": (

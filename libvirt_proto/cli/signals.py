@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ..capture.stop import Stop
 
 #: Seconds during which further signals are the same request: timeout(1) sends two, and a terminal and its
@@ -63,6 +65,18 @@ def stopping(stop: Stop | None) -> Iterator[None]:
     nohup = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
     with _handling(lambda *_: stop.set(), ENDING - nohup):
         yield
+
+
+def stop_event() -> asyncio.Event:
+    """Return an event of the running event loop that SIGINT, SIGTERM and SIGHUP set, as in `stopping`."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from .streams import Stream
 if TYPE_CHECKING:
     from ..definitions.program import Procedure, Program
     from ..generated import calls
-    from .link import Link
+    from ..link import Link
 
 #: Calls that a daemon serves at a time per client by default (max_client_requests in libvirtd.conf).
 IN_FLIGHT: Final = 5

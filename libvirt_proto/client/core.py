@@ -15,7 +15,8 @@ import msgspec
 
 from ..errors import BadValue, Error, ProtocolError
 from ..registry import Registry, default
-from ..rpc.frame import FrameDecoder
+from ..rpc.assembly import Assembler, Outgoing
+from ..rpc.keepalive import PING, PONG, is_ping
 from ..rpc.message import Header, Message, MessageDecoder, Status, Type, encode_message
 from ..rpc.reported import LibvirtError, reported_error
 from ..rpc.wire import KEEPALIVE_PROGRAM, MAX_FDS, REPLY_TYPES
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 #: Bytes of stream data in a message that every release accepts: the limit of libvirt before 1.1.0
 #: (VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX).
 STREAM_PIECE: Final = 262120
-_KEEPALIVE_VERSION: Final = 1
-_PING, _PONG = 1, 2
 _MAX_SERIAL: Final = 0xFFFFFFFF
 
 
@@ -105,13 +104,6 @@ class Unexpected(msgspec.Struct, frozen=True):
 Received = Returned | Failed | Malformed | Emitted | Piece | Hole | Finished | Unexpected
 
 
-class Outgoing(msgspec.Struct, frozen=True):
-    """Bytes to send, with descriptors that follow them on a unix socket, each with one byte of zero."""
-
-    data: bytes
-    fds: tuple[int, ...] = ()
-
-
 class _Call(msgspec.Struct):
     """A call that waits for its reply, or a stream that it has opened."""
 
@@ -133,21 +125,17 @@ class ClientCore:
     ) -> None:
         self._registry = registry or default()
         self._unix = unix
-        self._frames = FrameDecoder(fd_bytes=unix)
+        self._frames = Assembler(unix=unix)
         self._decoder = MessageDecoder(self._registry)
         self._serial = 0
         self._calls: dict[int, _Call] = {}
         self._streams: dict[int, _Call] = {}
         self._output: deque[Outgoing] = deque()
-        #: A message that waits for its descriptors, and descriptors that wait for their message.
-        self._partial: Message | None = None
-        self._fds: list[int] = []
         self._keepalive = keepalive
         #: Pings since the last message, and the time of the next one.
         self._pings = 0
         self._next_ping: float | None = None
         self._heard = False
-        self.error: ProtocolError | None = None
 
     # Sending
 
@@ -223,6 +211,11 @@ class ClientCore:
     # Receiving
 
     @property
+    def error(self) -> ProtocolError | None:
+        """The violation of the protocol by the server that ended the connection."""
+        return self._frames.error
+
+    @property
     def waiting(self) -> int:
         """Number of calls that wait for a reply."""
         return len(self._calls)
@@ -230,8 +223,7 @@ class ClientCore:
     def take_descriptors(self) -> list[int]:
         """Return the descriptors that wait for others of their message, at the end of the connection; the
         caller has to close them."""
-        fds, self._fds = self._fds, []
-        return fds
+        return self._frames.take_descriptors()
 
     def is_open(self, serial: int) -> bool:
         """Return whether a call has opened a stream that has not ended."""
@@ -240,39 +232,17 @@ class ClientCore:
     def receive(self, data: bytes, fds: Sequence[int] = ()) -> list[Received]:
         """Add bytes, and the descriptors that arrived with them; return what they complete. See `error`."""
         received: list[Received] = []
-        self._fds += fds
-        if self.error is None:
-            try:
-                for frame in self._frames.feed(data):
-                    self._add(self._decoder.decode(frame.data, "s2c"), received)
-                self._complete(received)
-                self.error = self._frames.error
-            except ProtocolError as error:
-                self.error = error.kept()
-        if self._fds and (self._partial is None or self.error):
-            received.append(Unexpected(None, tuple(self._fds)))
-            self._fds.clear()
+        try:
+            for frame, descriptors in self._frames.feed(data, fds):
+                self._heard = True
+                message = self._decoder.decode(frame, "s2c")
+                if (found := self._received(message, descriptors)) is not None:
+                    received.append(found)
+        except ProtocolError as error:
+            self._frames.error = error.kept()
+        if stray := self._frames.take_stray():
+            received.append(Unexpected(None, tuple(stray)))
         return received
-
-    def _add(self, message: Message, received: list[Received]) -> None:
-        self._complete(received)
-        if self._partial is not None:
-            count = self._partial.fds
-            raise BadValue(f"expected {count} descriptors after a message, got {len(self._fds)}")
-        self._partial = message
-        self._complete(received)
-
-    def _complete(self, received: list[Received]) -> None:
-        """Handle the last message once its descriptors are there."""
-        message = self._partial
-        if message is None or len(self._fds) < (count := (message.fds or 0) if self._unix else 0):
-            return
-        self._partial = None
-        self._heard = True
-        found = self._received(message, tuple(self._fds[:count]))
-        del self._fds[:count]  # only now: an error leaves them to be returned
-        if found is not None:
-            received.append(found)
 
     def _received(self, message: Message, fds: tuple[int, ...]) -> Received | None:
         header = message.header
@@ -288,8 +258,8 @@ class ClientCore:
 
     def _kept_alive(self, message: Message, fds: tuple[int, ...]) -> Received | None:
         header = message.header
-        if header.proc == _PING:
-            self._send(_keepalive(_PONG))
+        if is_ping(header):
+            self._output.append(Outgoing(PONG))
         return Unexpected(None, fds) if fds else None
 
     def _reply(self, message: Message, fds: tuple[int, ...]) -> Received:
@@ -361,16 +331,9 @@ class ClientCore:
                     f"no answer to {self._pings} pings, and nothing else for {seconds:g} seconds"
                 )
             self._pings += 1
-            self._send(_keepalive(_PING))
+            self._output.append(Outgoing(PING))
             self._next_ping = now + self._keepalive.interval
         return self._next_ping
-
-
-def _keepalive(procedure: int) -> Message:
-    header = Header(
-        KEEPALIVE_PROGRAM, _KEEPALIVE_VERSION, procedure, Type.VIR_NET_MESSAGE, 0, Status.VIR_NET_OK
-    )
-    return Message(header, 0)
 
 
 def _numbers(program: int, version: int, procedure: int) -> str:

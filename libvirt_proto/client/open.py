@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 from ..capture import address
 from ..capture.address import Address
 from ..errors import reason
+from ..link import Link, StreamLink, UnixLink
 from ..rpc.reported import LibvirtError
 from . import ssh, tls
 from .authentication import authenticate
 from .connection import IN_FLIGHT, Connection
 from .credentials import Credentials, Prompt, from_file
 from .errors import ConnectError, ConnectionLost
-from .link import Link, StreamLink, UnixLink
 from .uri import TCP_PORT, ConnectionUri, parse, unix_socket
 
 if TYPE_CHECKING:

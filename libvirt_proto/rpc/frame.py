@@ -82,14 +82,14 @@ class FrameDecoder:
             frames.append(Frame(self._offset + pos, frame))
             pos += length
             if self._fd_bytes:
-                self._padding = _descriptors(frame)
+                self._padding = descriptor_count(frame)
         del buffer[:pos]
         self._offset += pos
         return frames
 
 
-def _descriptors(frame: bytes) -> int:
-    """Return the number of descriptors that follow a frame on a unix socket."""
+def descriptor_count(frame: bytes) -> int:
+    """Return the number of descriptors that follow a frame on a unix socket; 0 for an invalid number."""
     if len(frame) < FDS_AT + WORD_SIZE or _word(frame, TYPE_AT)[0] not in TYPES_WITH_FDS:
         return 0
     count: int = _word(frame, FDS_AT)[0]

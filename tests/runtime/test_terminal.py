@@ -122,6 +122,8 @@ COMMANDS: Final = tuple(
     relay --listen unix:none/NAME --connect unix:none
     relay --listen unix:NAME --connect NAME
     relay --listen tcp:NAME:1 --connect unix:none
+    replay NAME --listen unix:none/NAME
+    replay NAME --listen NAME
     trace --library NAME
     trace --library garbage/NAME
     trace --library garbage/NAME --probes

@@ -12,24 +12,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from libvirt_proto.capture.address import Address, listen
 from libvirt_proto.capture.feed import Feed
 from libvirt_proto.capture.relay import Relay
 
-COMMAND = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()", "relay"]
+LIBVIRT_PROTO = [sys.executable, "-c", "from libvirt_proto.cli.main import main; main()"]
+COMMAND = [*LIBVIRT_PROTO, "relay"]
 PATIENCE = 30.0
 Handler = Callable[[socket.socket], None]
 
 
 class Running:
-    """A running `libvirt-proto relay`; clients can connect to `address`, which it prints."""
+    """A running command that listens; it prints `address`, where clients can connect, and `what` it does."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], line: str) -> None:
         self.process = process
-        self.address = address
+        self.address, _, self.what = line.removeprefix("listening on ").partition(", ")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         """Its exit status, and its standard output and standard error after the first line."""
@@ -39,13 +40,10 @@ class Running:
 
 
 @contextmanager
-def relay(
-    listen_at: str, connect_to: str, *options: str | Path, stdout: int = subprocess.PIPE
-) -> Iterator[Running]:
-    """The command, started like a background job of a shell."""
-    words = ["--listen", listen_at, "--connect", connect_to, *map(str, options)]
+def listening(*words: str | Path, stdout: int = subprocess.PIPE) -> Iterator[Running]:
+    """A command that listens, started like a background job of a shell."""
     with subprocess.Popen(
-        [*COMMAND, *words],
+        [*LIBVIRT_PROTO, *map(str, words)],
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,10 +54,17 @@ def relay(
             assert process.stderr is not None
             said = process.stderr.readline()
             assert said.startswith("listening on "), said + process.stderr.read()
-            yield Running(process, said.removeprefix("listening on ").partition(", connecting to ")[0])
+            yield Running(process, said)
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def relay(
+    listen_at: str, connect_to: str, *options: str | Path, stdout: int = subprocess.PIPE
+) -> AbstractContextManager[Running]:
+    """The command."""
+    return listening("relay", "--listen", listen_at, "--connect", connect_to, *options, stdout=stdout)
 
 
 def connect(address: str) -> socket.socket:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -14,14 +12,15 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
-from ...errors import reason
 from ...text import printable
 from .. import options
 from ..exporting import exporting
 from ..inputs import check_record, live, recording
+from ..listening import address, cannot_listen, listening
 from ..output import destination
 from ..output_options import OutputOptions, live_figures
 from ..output_options import show as show_options
+from ..signals import stop_event
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,50 +36,22 @@ PATIENCE: Final = 5.0
 _SWITCH_INTERVAL: Final = 0.0005
 
 
-def _address(_ctx: click.Context, option: click.Parameter, text: str) -> Address:
-    from ...capture.address import AddressError, parse
-
-    try:
-        address = parse(text)
-    except AddressError as error:
-        raise click.BadParameter(str(error)) from None
-    if option.name == "connect_to" and address.transport == "tcp" and not (address.name and address.port):
+def _server(ctx: click.Context, option: click.Parameter, text: str) -> Address:
+    server = address(ctx, option, text)
+    if server.transport == "tcp" and not (server.name and server.port):
         raise click.BadParameter(f"expected a host and a port to connect to, got {text!r}")
-    return address
-
-
-def _mode(_ctx: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """Parse an octal mode, as in chmod(1)."""
-    if text is None:
-        return None
-    if not re.fullmatch("[0-7]{3,4}", text) or int(text, 8) > 0o777:
-        raise click.BadParameter(f"expected an octal mode such as 660, got {text!r}")
-    return int(text, 8)
+    return server
 
 
 @click.command(cls=options.RedactingCommand)
-@click.option(
-    "--listen",
-    "listen_at",
-    metavar="ADDRESS",
-    required=True,
-    callback=_address,
-    help="Address where clients connect.",
-)
+@listening
 @click.option(
     "--connect",
     "connect_to",
     metavar="ADDRESS",
     required=True,
-    callback=_address,
+    callback=_server,
     help="Address of the daemon.",
-)
-@click.option(
-    "--mode",
-    metavar="OCTAL",
-    callback=_mode,
-    help="Mode of the unix socket of --listen, as for chmod: 660 for its group, 666 for everybody on this"
-    " machine. Default: 600, only you (and root).",
 )
 @show_options
 @live_figures("relay")
@@ -91,7 +62,7 @@ def relay(
     ctx: click.Context,
     listen_at: Address,
     connect_to: Address,
-    mode: int | None,
+    mode: int,
     show: OutputOptions,
     export: AbstractContextManager[None],
     record: Path | None,
@@ -124,8 +95,6 @@ def relay(
     """
     check_record(record, show.output)
     show = show.next_to(record)
-    if mode is not None and (listen_at.transport != "unix" or listen_at.name.startswith("@")):
-        raise click.UsageError("--mode requires a unix socket with a file (--listen unix:PATH)")
     status = show.status(summary=True)
     status.source("relay")
     with export, recording(record, show.redact) as recorder, destination(show.output) as out, status:
@@ -180,18 +149,14 @@ class _Decoder(Thread):
         return not self.is_alive()
 
 
-def _serve(listen_at: Address, connect_to: Address, mode: int | None, decoder: _Decoder) -> None:
+def _serve(listen_at: Address, connect_to: Address, mode: int, decoder: _Decoder) -> None:
     """Relay until a signal arrives. Raises the error that ended the decoder."""
     import asyncio
 
-    from ...capture.address import AddressError
-
     _allow_many_files()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    try:
+    with cannot_listen(listen_at, lambda: decoder.ident is not None):
         asyncio.run(_relay(listen_at, connect_to, mode, decoder))
-    except AddressError as error:
-        raise click.UsageError(f"--listen: {error}") from None
     decoder.feed.close()
     if not decoder.drain():
         # The writing thread cannot be ended; only the process can.
@@ -202,31 +167,20 @@ def _serve(listen_at: Address, connect_to: Address, mode: int | None, decoder: _
         raise decoder.error
 
 
-async def _relay(listen_at: Address, connect_to: Address, mode: int | None, decoder: _Decoder) -> None:
+async def _relay(listen_at: Address, connect_to: Address, mode: int, decoder: _Decoder) -> None:
     import asyncio
 
-    from ...capture.address import PRIVATE
     from ...capture.relay import Relay
 
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    # A shell's background job ignores SIGINT; sending it nevertheless is deliberate.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     decoder.failed = lambda: _wake(loop, stop)
 
     def ready(address: Address) -> None:
         decoder.start()
         click.echo(printable(f"listening on {address}, connecting to {connect_to}"), err=True)
 
-    try:
-        relay = Relay(listen_at, connect_to, decoder.feed, PRIVATE if mode is None else mode)
-        await relay.run(stop, ready)
-    except OSError as error:
-        if decoder.ident is not None:  # listening was possible
-            raise
-        raise click.ClickException(printable(f"cannot listen on {listen_at}: {reason(error)}")) from None
+    await Relay(listen_at, connect_to, decoder.feed, mode).run(stop, ready)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -16,9 +16,9 @@ from libvirt_proto import FrameDecoder, LibvirtError, decode_message, registry
 from libvirt_proto.client.connection import Connection
 from libvirt_proto.client.core import STREAM_PIECE, KeepaliveTimeout
 from libvirt_proto.client.errors import ConnectionLost, EventOverflow
-from libvirt_proto.client.link import Link, StreamLink, UnixLink
 from libvirt_proto.errors import BadValue, FrameError
 from libvirt_proto.generated import remote
+from libvirt_proto.link import Link, StreamLink, UnixLink
 from tests.support.frames import error_payload, frame, word
 
 VERSION = word(0) + word(9000000)

@@ -1,4 +1,4 @@
-"""Byte streams to a server, with or without descriptors: sockets, TLS, and the pipes of a process."""
+"""Connected byte streams, with or without descriptors: sockets, TLS, and the pipes of a process."""
 
 from __future__ import annotations
 
