@@ -47,7 +47,7 @@ class Undecoded(NamedTuple):
 
 
 class RoutineKind:
-    """What the calls or the replies of a procedure have in common: `header` without its serial, and whether
+    """The common parts of the calls or the replies of a procedure: `header` without its serial, and whether
     they have a `payload`. `number` is that of the procedure: program, version, procedure."""
 
     def __init__(self, header: Header, payload_type: str | None) -> None:

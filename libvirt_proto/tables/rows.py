@@ -106,7 +106,7 @@ class Inputs:
         self._first.append((name, rows))
 
     def take(self, rows: int) -> list[tuple[str, int]]:
-        """Return the inputs with their numbers of rows, and begin a new batch after so many."""
+        """Return the inputs with their numbers of rows, and begin a new batch after these rows."""
         ends = [*(first for _, first in self._first[1:]), rows]
         found = [(name, end - first) for (name, first), end in zip(self._first, ends, strict=True)]
         self._first = [(self._first[-1][0], 0)]

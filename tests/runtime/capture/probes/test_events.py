@@ -396,7 +396,7 @@ def test_more_than_all_windows() -> None:
 
 
 def test_lost_windows() -> None:
-    """What comes before the gap is shown, when the thread goes on or after a second."""
+    """The part before the gap is shown when the thread goes on, or after a second."""
     assert chunks(window_reader(), *windows(1400, 0, 1024)) == [(512, 888)]
     assert chunks(window_reader(), *windows(1400, 512, 1024)) == [(28, 1372)]
     again = [*windows(1400, 0, 512), *windows(1400, 0, 512, 1024)]
