@@ -1,1 +1,1 @@
-"""A client of libvirt's daemons: connections, calls, events and streams."""
+"""A client of libvirt daemons: connections, calls, events and streams."""

@@ -38,7 +38,7 @@ class LinesPresenter(Protocol):
 
     @property
     def explains(self) -> bool:
-        """Whether lines have the errors that messages report, in words."""
+        """True if lines have the errors that messages report, in words."""
 
     @property
     def start_ns(self) -> int | None:

@@ -54,7 +54,7 @@ class Await(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct):
-    """What follows a call: the reply and the stream in order, and the events that came after the reply.
+    """The answer to a call: the reply and the stream in order, and the events that came after the reply.
 
     `refusal` is why the recorded reply cannot be sent. With `closes`, the connection ends after the steps.
     With `open_ended`, the call opens a stream whose end the steps do not have.

@@ -102,7 +102,7 @@ class Server:
 
 
 class _Stream:
-    """What a client has sent through a stream."""
+    """Data that a client has sent through a stream."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -274,7 +274,7 @@ def _values(number: int, names: dict[str, str]) -> Iterator[str]:
 
 
 def _sentence(word: str, **parts: object) -> str:
-    """Return a sentence of extcap's grammar."""
+    """Return a sentence in the grammar of extcap."""
     return " ".join([word, "".join(f"{{{name}={value}}}" for name, value in parts.items())])
 
 

@@ -285,7 +285,7 @@ def test_no_screen_for_an_input_that_cannot_be_read(words: tuple[str, ...]) -> N
 def test_text_that_is_no_input_ends_the_screen_with_an_error(tmp_path: Path) -> None:
     """The verdict comes at the end of the text."""
     file = tmp_path / "notes"
-    file.write_text("nothing of libvirt's\n" * 10)
+    file.write_text("not a capture\n" * 10)
     with Terminal("top", file) as terminal:
         assert terminal.end() == 1
         assert terminal.attributes == terminal.before

@@ -20,7 +20,7 @@ from libvirt_proto.codec.types import Named
 from ...schema import Schema
 from .rows import Names, Rows
 
-#: Kinds of Wireshark's fields that can share a filter field, and the suffix unless they are the first class
+#: Kinds of Wireshark fields that can share a filter field, and the suffix unless they are the first class
 #: of its name. Signed numbers and 64-bit unsigned ones have no common type.
 _CLASSES: Final[Mapping[str, tuple[str, ...]]] = {
     "text": ("string",),

@@ -14,7 +14,7 @@ Names = Mapping[int, str]
 #: The target of a typedef for UUIDs, which has no row.
 UUID: Final = -1
 _UUID_SIZE: Final = 16
-#: Kind of a row → kind of Wireshark's fields; other integers have 32 bits, other kinds have parts.
+#: Kind of a row → kind of Wireshark field; other integers have 32 bits, other kinds have parts.
 _FIELD_KINDS: Final[Mapping[str, str]] = {
     "hyper": "int64",
     "unsigned hyper": "uint64",
