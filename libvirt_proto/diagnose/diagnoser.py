@@ -211,6 +211,7 @@ class _Pass:
         self.recording = recording
         self.counts: Counter[str] = Counter()
         self.seen: set[Need] = set()
+        self._has_events = False
         self.start_ns: int | None = None
         self._rules = rules
         self._messages = 0
@@ -247,6 +248,7 @@ class _Pass:
         elif isinstance(item, Closed):
             peer = self._peer(item.connection)
             peer.closed = item
+            peer.has_events = self._has_events
             for hook in self._closed:
                 hook(peer, item)
         else:
@@ -303,6 +305,7 @@ class _Pass:
         return self._sessions.takes(exchanges.connection.id) and self.is_ready(exchanges)
 
     def _add_event(self, event: ConnectionEvent) -> None:
+        self._has_events = True
         about = None if event.connection is None else self._peer(event.connection)
         if about is not None and event.kind in ENDING_EVENTS and about.end(event, self._reason):
             self._reason = None

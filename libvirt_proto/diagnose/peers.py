@@ -65,7 +65,8 @@ class Peer:
     message, and `answered` the call whose reply it is, if any. `heard` is the time of the last message of
     each direction. `closing` is the client's call to close the connection. `closed` is set when both
     directions have ended; `broken` if a log or a probe reported that its socket was closed or failed,
-    `disposed` that the connection was discarded. `reason` is the line of the log that states why it ended.
+    `disposed` that the connection was discarded; `has_events` is False in recordings of traces, which lack
+    these events. `reason` is the line of the log that states why it ended.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -83,6 +84,7 @@ class Peer:
         self.closed: Closed | None = None
         self.broken: ConnectionEvent | None = None
         self.disposed: ConnectionEvent | None = None
+        self.has_events = True
         self.reason: LogLine | None = None
 
     def add(self, captured: Captured) -> None:
@@ -163,7 +165,7 @@ class Peer:
         if self.reason is not None:
             return side if self.reason.kind == "wrong-length" else other  # it refuses what it received
         if self.broken is None and self.disposed is None:
-            return side  # its process ended
+            return side if self.has_events else None  # its process ended
         if side == "client":
             return other if self.lost else side  # a client does not close its socket in a call
         return side if self.connection.transport == "log" else None  # a log has an error for each other end

@@ -316,5 +316,5 @@ def test_install_without_tshark(run, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", str(tmp_path))
     result = run("wireshark", "--install")
     assert result.exit_code == 1
-    assert "tshark is not installed" in result.output
+    assert "tshark, which knows Wireshark's folders, is not installed" in result.output
     assert "-o DIR" in result.output

@@ -53,6 +53,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--color": ("--color always", "--color always --errors-only"),
     "--output": (),
     "--write": (),
+    "--metrics": (),
+    "--metrics-file": (),
 }
 
 

@@ -103,6 +103,11 @@ COMMANDS: Final = tuple(
     call -c test:///?NAME=1 connect_get_uri
     call -c test:///default connect_get_uri NAME
     call -c test:///default connect_get_uri @NAME
+    extcap NAME
+    extcap --install --folder NAME/NAME
+    extcap --capture --extcap-interface libvirt --fifo NAME
+    replay NAME --listen tcp:127.0.0.1:0
+    replay capture/NAME --listen NAME
     encode NAME
     encode -o none/NAME lines/NAME
     encode lines/NAME
