@@ -7,7 +7,7 @@ import time
 import pytest
 
 from libvirt_proto import registry
-from libvirt_proto.diagnose.diagnoser import Diagnoser
+from libvirt_proto.diagnose.diagnoser import Diagnosed, Diagnoser
 from libvirt_proto.events import Captured, Notice, NoticeCode
 from tests.support.recordings import (
     CONNECT_CLOSE,
@@ -236,18 +236,26 @@ def test_addresses_of_one_daemon_end_together() -> None:
         Talk(3, "client", "server@libvirtd[7]:0x1", transport="probe", side="server"),
         Talk(4, "client", "server@libvirtd[7]:0x2", transport="probe", side="server"),
     ]
-    items = [item for talk in talks for item in (*talk.opened(), talk.call(9))]
-    items += [talk.closed(10 + talk.connection.id / 1000) for talk in talks]  # type: ignore[list-item]
+    items: list[Diagnosed] = [talks[0].event("socket_new", 0)]
+    items += [item for talk in talks for item in (*talk.opened(), talk.call(9))]
+    items += [talk.closed(10 + talk.connection.id / 1000) for talk in talks]
     (found,) = findings(items, *OURS)
     assert found.summary == (
         "The daemon ended: it closed all its 4 connections at once, with 4 calls in flight."
     )
 
 
+def test_recording_of_a_trace_does_not_show_who_ended_a_connection() -> None:
+    """It has the sides of connections, but not the events of their ends."""
+    talk = Talk(1, transport="probe", side="server")
+    assert findings([*talk.opened(), *talk.answered(1), talk.closed(10)]) == []
+
+
 def test_side_that_shows_who_closed_the_connection_counts() -> None:
     """A live trace sees both ends; the client's process ended, the daemon only closed its end."""
     daemon, client = Talk(1, transport="probe", side="server"), Talk(2, transport="probe", side="client")
     items = [
+        daemon.event("socket_new", 0),
         *daemon.opened(),
         *client.opened(),
         client.call(1),
