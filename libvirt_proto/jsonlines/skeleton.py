@@ -58,7 +58,8 @@ class _Skeleton(Visitor[Any]):
 
     def union(self, reference: xdr.Named, node: xdr.UnionType) -> dict[str, Any]:
         label, arm = next(iter(node.by_label.items()), (0, node.default))
-        value: dict[str, Any] = {node.discriminant.name: label}
+        is_boolean = isinstance(xdr.resolved(node.discriminant.node, self.types), xdr.Boolean)
+        value: dict[str, Any] = {node.discriminant.name: bool(label) if is_boolean else label}
         if arm is not None and arm.name is not None:
             value[arm.name] = self.visit(arm.node)
         return value
