@@ -1,4 +1,4 @@
-"""Authentication with a server of the test, which offers and answers as each test says."""
+"""Authentication with a server in the test, whose offers and answers are scripted."""
 
 from __future__ import annotations
 

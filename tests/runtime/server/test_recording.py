@@ -168,7 +168,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch, limit: str, value: int, words: 
     )
 )
 def test_any_messages_can_be_recorded(said: list[tuple[Direction, int, int, int, int, bytes]]) -> None:
-    """What is sent later is part of the capture, byte by byte."""
+    """Messages sent later are part of the capture, byte by byte."""
     frames = [
         (direction, frame(data, proc=proc, type_=type_, status=status, serial=serial))
         for direction, proc, type_, status, serial, data in said
