@@ -17,6 +17,7 @@ from ...rpc.reported import LibvirtError
 from ...text import printable
 from .. import complete as names
 from .. import options
+from ..output import destination, is_standard_output
 
 if TYPE_CHECKING:
     from ...client.connection import Connection
@@ -279,7 +280,7 @@ class _Calls:
                     with _opened(download) as file:
                         async for piece in stream:
                             file.write(piece if isinstance(piece, bytes) else bytes(piece.length))
-        if self._settings["download"] != Path("-"):
+        if not is_standard_output(self._settings["download"]):
             self._print(result)
 
     def _print(self, value: Any) -> None:
@@ -350,8 +351,6 @@ def _parsed(text: bytes, where: str) -> dict[str, Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open the file of a download: only its owner can read it."""
-    from ..output import destination
-
-    with destination(None if path == Path("-") else path) as file:
+    with destination(None if is_standard_output(path) else path) as file:
         yield file
         file.flush()
